@@ -1,4 +1,4 @@
-//! `hookgate check`: all that is wrong with a config, each with its line and what to write.
+//! `hookgate check`: all mistakes of a config, each with its line and what to write.
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -15,7 +15,7 @@ pub(super) struct CheckArgs {
     /// Counts warnings as errors.
     #[arg(long)]
     strict: bool,
-    /// How findings are printed: `text` or `json`, one object a line.
+    /// The format of the findings: `text`, or `json` with one object a line.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -23,7 +23,7 @@ pub(super) struct CheckArgs {
         hide_possible_values = true
     )]
     format: Format,
-    /// As `--format json`.
+    /// Short for `--format json`.
     #[arg(long)]
     json: bool,
     /// The config.
@@ -79,13 +79,13 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Error> {
 struct GuardedPath {
     level: &'static str,
     guarded_path: String,
-    /// The webhook route that guards it.
+    /// The webhook route of this path.
     route: String,
-    /// The pass routes whose path takes it in: they refuse it, in every spelling.
+    /// The pass routes that cover this path, and refuse it in every spelling.
     pass_routes: Vec<String>,
 }
 
-/// The guarded paths of the apps that have pass routes.
+/// Returns the guarded paths of the upstreams that have pass routes.
 fn guarded(snapshot: &Snapshot) -> Vec<GuardedPath> {
     let passes: Vec<_> = snapshot
         .routes

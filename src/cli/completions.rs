@@ -1,4 +1,4 @@
-//! `hookgate completions`: what a shell completes.
+//! `hookgate completions`: completion scripts for shells.
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 

@@ -1,4 +1,4 @@
-//! What commands read: a config, a preset, a file, a time.
+//! The inputs of commands: a config, a preset, a file, a time.
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::verify::Shape;
 /// The largest request, body or config that a command reads, in bytes.
 const MAX_FILE: u64 = 64 << 20;
 
-/// Loads a config as the gate does.
+/// Loads a config as the gateway does.
 pub(super) fn try_load(path: &Path) -> Result<Loaded, Rejected> {
     load::load(
         path,
@@ -32,7 +32,7 @@ pub(super) fn try_load(path: &Path) -> Result<Loaded, Rejected> {
     )
 }
 
-/// Loads a config as the gate does; what is wrong with it goes to stderr.
+/// Loads a config as the gateway does. Prints its mistakes to stderr.
 pub(super) fn load(path: &Path) -> Result<Loaded, Error> {
     try_load(path).map_err(|rejected| {
         term::say(rejected.report.render(true).trim_end());
@@ -42,7 +42,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Error> {
     })
 }
 
-/// What a config says, word for word; for addresses, so that no secret has to be readable.
+/// Parses a config without compiling it, for addresses: no secret has to be readable.
 pub(super) fn written(path: &Path) -> Result<file::File, Error> {
     let bytes = read(path, "the config")?;
     let mut problems = Diagnostics::default();
@@ -56,10 +56,10 @@ pub(super) fn written(path: &Path) -> Result<file::File, Error> {
     Ok(file)
 }
 
-/// Lines of a broken config that are left out, one by one from its end, in the hope that what is before them can be read.
+/// Lines that are left out from the end of a broken config, one by one, until the rest can be read.
 const LINES_LEFT_OUT: usize = 200;
 
-/// Returns the directory of the store that a config names, also where the rest of the config is wrong. A relative path begins beside the config.
+/// Returns the directory of the store that a config names, even if the rest of the config has mistakes. A relative path begins beside the config.
 pub(super) fn store_of(config: Option<&Path>) -> Option<PathBuf> {
     let config = config?;
     let bytes = read(config, "the config").ok()?;
@@ -83,7 +83,7 @@ pub(super) fn store_of(config: Option<&Path>) -> Option<PathBuf> {
     Some(config.parent().unwrap_or_else(|| Path::new("")).join(path))
 }
 
-/// The preset of that name.
+/// Finds a preset by its name.
 pub(super) fn preset(catalogue: &Catalogue, name: &str) -> Result<Arc<Preset>, Error> {
     catalogue.get(name).ok_or_else(|| {
         let error = Error::usage(format!("no provider is called `{name}`"));
@@ -94,7 +94,7 @@ pub(super) fn preset(catalogue: &Catalogue, name: &str) -> Result<Arc<Preset>, E
     })
 }
 
-/// The compiled block of a preset; `header` is where a signature or token stands that the preset leaves to the route.
+/// Compiles the block of a preset. `header` is the header of the signature or token, if the preset leaves it to the route.
 pub(super) fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Error> {
     let mut problems = Diagnostics::default();
     let signature = header.map(|header| file::Signature {
@@ -114,7 +114,7 @@ pub(super) fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Erro
     );
     shape.filter(|_| !problems.has_errors()).ok_or_else(|| {
         let error = Error::usage(format!(
-            "the preset {} leaves something to the route",
+            "the preset {} is incomplete without a route",
             preset.name
         ));
         let error = error.hint("--header NAME, or --config FILE --route ROUTE");
@@ -125,7 +125,7 @@ pub(super) fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Erro
     })
 }
 
-/// A whole file; `-` is stdin.
+/// Reads a whole file; `-` is stdin.
 pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let result = if path.as_os_str() == "-" {
@@ -150,20 +150,22 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Why the system did not read a file.
+/// Returns the reason why the system did not read a file.
 pub(super) fn in_words(error: &std::io::Error) -> &'static str {
     let known = [
-        (ErrorKind::NotFound, "it is not there"),
-        (ErrorKind::PermissionDenied, "this user may not"),
+        (ErrorKind::NotFound, "there is no such file"),
+        (ErrorKind::PermissionDenied, "permission denied"),
         (ErrorKind::IsADirectory, "it is a directory"),
     ];
     known
         .iter()
         .find(|(kind, _)| *kind == error.kind())
-        .map_or("the system failed (-v says how)", |(_, words)| words)
+        .map_or("the system failed (-v shows its message)", |(_, words)| {
+            words
+        })
 }
 
-/// A time as people give it: unix seconds or RFC 3339.
+/// Parses a time, in unix seconds or RFC 3339.
 pub(super) fn moment(text: &str) -> Result<SystemTime, String> {
     let at = match text.parse::<i64>() {
         Ok(seconds) => jiff::Timestamp::from_second(seconds).ok(),
@@ -175,7 +177,7 @@ pub(super) fn moment(text: &str) -> Result<SystemTime, String> {
         })
 }
 
-/// Runs the sockets of a command.
+/// Runs the asynchronous part of a command.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -183,18 +185,19 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
         .build();
     Ok(runtime
         .map_err(|error| {
-            Error::new(Exit::NO, "the system gives no threads or sockets").cause(error)
+            Error::new(Exit::NO, "the system provides no threads or sockets").cause(error)
         })?
         .block_on(work))
 }
 
-/// Waits for Ctrl-C, SIGTERM, or the end of the terminal: what a command started must end with it.
+/// Waits for Ctrl-C, SIGTERM, or the end of the terminal, so that what a command started ends with it.
 ///
 /// # Errors
-/// The system gives no signals.
+/// The system provides no signals.
 pub(super) async fn interrupted() -> Result<(), Error> {
-    let handler =
-        |kind| signal(kind).map_err(|error| Error::no("the system gives no signals").cause(error));
+    let handler = |kind| {
+        signal(kind).map_err(|error| Error::no("the system provides no signals").cause(error))
+    };
     let (mut int, mut term, mut hup) = (
         handler(SignalKind::interrupt())?,
         handler(SignalKind::terminate())?,
@@ -213,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_seconds_or_rfc_3339() {
+    fn time_is_seconds_or_rfc_3339() {
         assert_eq!(moment("1767225600"), moment("2026-01-01T00:00:00Z"));
         assert_eq!(moment("1767225600"), moment("2026-01-01T01:00:00+01:00"));
         for wrong in ["", "now", "2026-01-01", "99999999999999999", "1767225600.5"] {
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_gets_the_nearest() {
+    fn wrong_name_gets_the_nearest() {
         let error = preset(Catalogue::built_in(), "gihub").unwrap_err();
         assert_eq!(error.why.as_deref(), Some("did you mean `github`?"));
         assert_eq!(error.exit, Exit::USAGE);

@@ -1,4 +1,4 @@
-//! `hookgate deliveries`: what the gate keeps of deliveries: looked at, followed, replayed, cancelled, purged, taken out.
+//! `hookgate deliveries`: lists, shows, follows, replays, cancels, purges and exports stored deliveries.
 use std::time::SystemTime;
 
 use clap::Subcommand;
@@ -7,6 +7,7 @@ use crate::cli::ask::GateArgs;
 use crate::cli::error::{Error, Exit};
 use crate::clock::{Clock as _, SystemClock};
 
+mod attempts;
 mod change;
 mod confirm;
 pub(super) mod export;
@@ -20,9 +21,7 @@ mod tail;
 mod watch;
 
 #[cfg(test)]
-pub(super) mod fake;
-#[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Arguments of `deliveries`.
 #[derive(Debug, clap::Args)]
@@ -40,22 +39,22 @@ enum DeliveriesCommand {
         after_help = "Examples:\n  hookgate deliveries list --route stripe --state retrying,dead\n  hookgate deliveries list --since 22h --json | jq -c '{id,type}'"
     )]
     List(list::ListArgs),
-    /// Shows one delivery with every try.
+    /// Shows one delivery with all its attempts.
     #[command(
         after_help = "Examples:\n  hookgate deliveries show evt_1QNkT2Hd7mZ0pVbX\n  hookgate deliveries show evt_1QNkT2Hd7mZ0pVbX --body | jq ."
     )]
     Show(show::ShowArgs),
-    /// Follows requests and tries as they end.
+    /// Follows requests and attempts as they end.
     #[command(
         after_help = "Examples:\n  hookgate deliveries tail --route stripe\n  hookgate deliveries tail --json | jq -c 'select(.code)'"
     )]
     Tail(tail::TailArgs),
-    /// Has deliveries handed on again: one by its ID, or all that a filter finds.
+    /// Delivers again: one delivery by its ID, or all that a filter finds.
     #[command(
         after_help = "Examples:\n  hookgate deliveries replay evt_1QNkT2Hd7mZ0pVbX\n  hookgate deliveries replay --route stripe --state dead --since 22h --rate 20/s --stop-after 5"
     )]
     Replay(replay::ReplayArgs),
-    /// Ends deliveries that wait: they are kept, and no try is made.
+    /// Cancels pending deliveries: they stay stored, and no further attempt is made.
     #[command(
         after_help = "Examples:\n  hookgate deliveries cancel evt_1QNkT2Hd7mZ0pVbX --reason \"sent twice\"\n  hookgate deliveries cancel --route stripe --type payout.failed --dry-run"
     )]
@@ -65,7 +64,7 @@ enum DeliveriesCommand {
         after_help = "Examples:\n  hookgate deliveries purge --route stripe --state dead --until 30d\n  hookgate deliveries purge --route old --include-waiting --yes --reason \"the route is gone\""
     )]
     Purge(change::PurgeArgs),
-    /// Writes deliveries out with their bodies: JSON lines, curl commands, raw HTTP.
+    /// Writes deliveries with their bodies, as JSON lines, curl commands or raw HTTP.
     #[command(
         after_help = "Examples:\n  hookgate deliveries export --route stripe --state dead --to dead.jsonl\n  hookgate deliveries export --id evt_1QNkT2Hd7mZ0pVbX --curl"
     )]
@@ -86,12 +85,12 @@ pub(super) fn deliveries(args: &DeliveriesArgs) -> Result<Exit, Error> {
     }
 }
 
-/// The wall time.
+/// Returns the wall time.
 fn now() -> SystemTime {
     SystemClock.now().wall
 }
 
-/// A part of a path, as it stands in a target.
+/// Escapes a segment of a path for a target.
 fn escaped(part: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     part.bytes()

@@ -1,4 +1,4 @@
-//! `hookgate demo`: a gate and an app, real requests and forged ones, and each verdict in a table.
+//! `hookgate demo`: starts a gateway and an app, sends authentic and forged requests, and shows each verdict in a table.
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,12 +8,12 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::api::refusals::Refusals;
-use crate::cli::ask;
+use crate::cli::admin_client;
 use crate::cli::context;
 use crate::cli::echo;
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::Policy;
-use crate::cli::sign::{Answered, Request, default_url, deliver, signed};
+use crate::cli::sign::{Request, Response, default_url, deliver, signed};
 use crate::cli::term::{self, Look};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::load::Loaded;
@@ -23,15 +23,15 @@ use crate::upstream::render;
 mod child;
 mod page;
 
-use page::{Row, Said};
+use page::{Row, Verdict};
 
-/// The providers that send something.
+/// The providers whose requests are sent.
 const PROVIDERS: [&str; 4] = ["github", "stripe", "slack", "standard-webhooks"];
-/// How old the stale request is.
-const STALE: Duration = Duration::from_secs(600);
-/// How long a queued delivery may take to the app.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The age of the stale request.
+const STALE_AGE: Duration = Duration::from_secs(600);
+/// The longest time until the app receives a queued delivery.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(super) struct DemoArgs {
     /// A config with a route for each of github, stripe, slack and standard-webhooks.
     #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// Ends after the table instead of leaving the gate running.
+    /// Ends after the table instead of leaving the gateway running.
     #[arg(long)]
     exit: bool,
 }
@@ -59,8 +59,9 @@ async fn play(args: &DemoArgs, loaded: &Arc<Loaded>) -> Result<Exit, Error> {
     let look = Look::of_stdout();
     let sender = Sender::new(loaded)?;
     let app = echo::bind(app_address(loaded).await?).await;
-    let app =
-        app.map_err(|error| error.hint("end it, or give the upstream another port in the config"))?;
+    let app = app.map_err(|error| {
+        error.hint("end that process, or give the upstream another port in the config")
+    })?;
     let app_url = format!("http://{}", app.local_addr()?);
     let _app = Aborted(tokio::spawn(echo::serve(app, true)));
     let mut gate = child::Gate::start(&args.config, &loaded.snapshot).await?;
@@ -79,7 +80,7 @@ async fn play(args: &DemoArgs, loaded: &Arc<Loaded>) -> Result<Exit, Error> {
     }
     if !args.exit {
         term::print(&page::tail())?;
-        gate.stay().await?;
+        gate.show_log().await?;
     }
     Ok(Exit::DONE)
 }
@@ -93,14 +94,16 @@ impl<T> Drop for Aborted<T> {
     }
 }
 
-/// Where the app of the GitHub route is.
+/// Returns the address of the app behind the GitHub route.
 async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
     let upstream = &hook(loaded, "github")?.forward.upstream;
     let place = render::url(upstream);
-    let elsewhere = || {
-        Error::usage("the demo stands for the app, so the upstream must be a port of this machine")
-            .at(place.as_str())
-            .hint("url: http://127.0.0.1:3000")
+    let not_local = || {
+        Error::usage(
+            "the demo starts the app itself, so the upstream must be a port of this machine",
+        )
+        .at(place.as_str())
+        .hint("url: http://127.0.0.1:3000")
     };
     let UpstreamAddress::Tcp {
         host,
@@ -108,19 +111,19 @@ async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
         tls: None,
     } = &upstream.address
     else {
-        return Err(elsewhere());
+        return Err(not_local());
     };
     let found = tokio::net::lookup_host((host.as_str(), *port)).await;
     let found = found
         .map_err(|error| {
-            Error::no("the upstream has no address")
+            Error::no("the name of the upstream does not resolve")
                 .at(place.as_str())
                 .cause(error)
         })?
         .next();
     found
         .filter(|address| address.ip().is_loopback())
-        .ok_or_else(elsewhere)
+        .ok_or_else(not_local)
 }
 
 fn hook(
@@ -138,7 +141,7 @@ fn hook(
     })
 }
 
-/// Stands for the providers.
+/// Sends requests in place of the providers.
 struct Sender {
     policies: Vec<(&'static str, Policy)>,
     admin: Option<String>,
@@ -192,55 +195,55 @@ impl Sender {
         Ok(request)
     }
 
-    /// Whether the provider's route acknowledges first.
+    /// Returns whether the provider's route queues.
     fn queues(&self, provider: &str) -> bool {
         let of_provider = self.policies.iter().filter(|(name, _)| *name == provider);
         of_provider.into_iter().any(|(_, policy)| matches!(policy, Policy::Route(_, hook) if matches!(hook.action, Action::Queue)))
     }
 
-    /// The seven requests, and what became of each.
+    /// Sends the seven requests. Returns a row for each.
     async fn send_all(&self, app_url: &str) -> Result<Vec<Row>, Error> {
         let fresh = |provider, number| self.request(provider, number, Duration::ZERO);
         let first = fresh("github", 1)?;
         let mut changed = fresh("github", 5)?;
         changed.body = one_byte_changed(&changed.body);
-        let let_in = |provider| {
+        let authentic = |provider| {
             if self.queues(provider) {
-                Said::Queued
+                Verdict::Queued
             } else {
-                Said::Authentic(String::new())
+                Verdict::Authentic(String::new())
             }
         };
         let plan = [
-            ("github", "signed", first.clone(), let_in("github")),
-            ("stripe", "signed", fresh("stripe", 2)?, let_in("stripe")),
-            ("slack", "signed", fresh("slack", 3)?, let_in("slack")),
+            ("github", "signed", first.clone(), authentic("github")),
+            ("stripe", "signed", fresh("stripe", 2)?, authentic("stripe")),
+            ("slack", "signed", fresh("slack", 3)?, authentic("slack")),
             (
                 "standard-webhooks",
                 "signed",
                 fresh("standard-webhooks", 4)?,
-                let_in("standard-webhooks"),
+                authentic("standard-webhooks"),
             ),
             (
                 "github",
                 "one byte changed",
                 changed,
-                Said::Refused("signature_mismatch".to_owned()),
+                Verdict::Refused("signature_mismatch".to_owned()),
             ),
             (
                 "stripe",
                 "signed 10 min ago",
-                self.request("stripe", 6, STALE)?,
-                Said::Refused("timestamp_stale".to_owned()),
+                self.request("stripe", 6, STALE_AGE)?,
+                Verdict::Refused("timestamp_stale".to_owned()),
             ),
-            ("github", "number 1 again", first, Said::Duplicate),
+            ("github", "number 1 again", first, Verdict::Duplicate),
         ];
         let mut rows = Vec::new();
         let mut seen = requests(app_url).await?;
         for (provider, sent, request, expect) in plan {
             let answer = deliver(&request).await?;
-            let said = self.said(&answer).await;
-            let after = if said == Said::Queued {
+            let verdict = self.verdict(&answer).await;
+            let after = if verdict == Verdict::Queued {
                 one_more(app_url, seen).await?
             } else {
                 requests(app_url).await?
@@ -248,18 +251,18 @@ impl Sender {
             rows.push(Row {
                 provider,
                 sent,
-                said,
+                verdict,
                 expect,
                 status: answer.status.as_u16(),
-                app_saw_it: after > seen,
+                reached_app: after > seen,
             });
             seen = after;
         }
         Ok(rows)
     }
 
-    /// What the gate says of a request: its answer tells, or its list of refusals.
-    async fn said(&self, answer: &Answered) -> Said {
+    /// Returns the verdict on a request, from its response or from the list of refusals.
+    async fn verdict(&self, answer: &Response) -> Verdict {
         let header = |name: &str| {
             answer
                 .headers
@@ -267,8 +270,8 @@ impl Sender {
                 .and_then(|value| value.to_str().ok())
         };
         match header("hookgate-status") {
-            Some("duplicate") => return Said::Duplicate,
-            Some("queued") => return Said::Queued,
+            Some("duplicate") => return Verdict::Duplicate,
+            Some("queued") => return Verdict::Queued,
             Some(_) | None => {}
         }
         let seen: Option<Value> = serde_json::from_slice(&answer.body).ok();
@@ -277,7 +280,7 @@ impl Sender {
             .and_then(|seen| seen.pointer("/headers/hookgate-secret"))
             .and_then(Value::as_str);
         if let Some(secret) = secret.filter(|_| answer.status.is_success()) {
-            return Said::Authentic(secret.to_owned());
+            return Verdict::Authentic(secret.to_owned());
         }
         let code = match (&self.admin, header("hookgate-request-id")) {
             (Some(admin), Some(id)) => refusal(admin, id).await,
@@ -285,7 +288,7 @@ impl Sender {
         };
         code.map_or_else(
             || {
-                Said::Other(
+                Verdict::Other(
                     answer
                         .status
                         .canonical_reason()
@@ -293,13 +296,13 @@ impl Sender {
                         .to_owned(),
                 )
             },
-            Said::Refused,
+            Verdict::Refused,
         )
     }
 }
 
 async fn refusal(admin: &str, request_id: &str) -> Option<String> {
-    let (_, body) = ask::get_now(admin, "/-/refusals?limit=256", None)
+    let (_, body) = admin_client::get_async(admin, "/-/refusals?limit=256", None)
         .await
         .ok()?;
     let list: Refusals = serde_json::from_slice(&body).ok()?;
@@ -309,28 +312,29 @@ async fn refusal(admin: &str, request_id: &str) -> Option<String> {
         .map(|refusal| refusal.code)
 }
 
-/// How many requests the app saw.
+/// Returns the number of requests that the app received.
 async fn requests(app_url: &str) -> Result<u64, Error> {
-    let (_, body) = ask::get_now(app_url, "/requests", None).await?;
+    let (_, body) = admin_client::get_async(app_url, "/requests", None).await?;
     let counted = serde_json::from_slice::<Value>(&body)
         .ok()
         .and_then(|body| body.get("requests").and_then(Value::as_u64));
-    counted.ok_or_else(|| Error::no("what answers is not the app of this demo").at(app_url))
+    counted
+        .ok_or_else(|| Error::no("another program answers in place of the demo's app").at(app_url))
 }
 
-/// How many requests the app saw, once it is more than `seen`: what was queued comes after its sender was answered.
+/// Returns the number of requests that the app received, once it is more than `seen`: a queued delivery arrives after its sender was answered.
 async fn one_more(app_url: &str, seen: u64) -> Result<u64, Error> {
-    for _ in 0..DELIVERED_WITHIN.as_millis() / LOOK_AGAIN.as_millis() {
+    for _ in 0..DELIVERY_TIMEOUT.as_millis() / POLL_INTERVAL.as_millis() {
         let now = requests(app_url).await?;
         if now > seen {
             return Ok(now);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(seen)
 }
 
-/// A body as the provider might send it, another one each time.
+/// Makes a body like one of the provider, a new one each time.
 fn body(provider: &str, number: u64, now: SystemTime) -> Bytes {
     let unix_ms = crate::clock::unix_ms(now);
     let id = format!("{unix_ms}{number}");
@@ -351,7 +355,7 @@ fn body(provider: &str, number: u64, now: SystemTime) -> Bytes {
     body.to_string().into()
 }
 
-/// The same body with its last digit or letter changed, so that it stays JSON.
+/// Returns the body with its last digit or letter changed, so that it stays JSON.
 fn one_byte_changed(body: &[u8]) -> Bytes {
     let mut body = body.to_vec();
     if let Some(byte) = body

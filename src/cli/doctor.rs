@@ -1,4 +1,4 @@
-//! `hookgate doctor`: what is wrong around a gate, each with what to do. Facts are gathered here; the files below judge them.
+//! `hookgate doctor`: finds problems around a gateway, each with what to do. This file gathers facts; the files below judge them.
 mod bypass;
 mod certificates;
 mod files;
@@ -23,7 +23,7 @@ use crate::config::source::read_regular;
 use crate::mount::{self, Mount};
 use finding::Finding;
 
-/// The largest file that is looked into for certificates and keys, in bytes.
+/// The largest file that is searched for certificates and keys, in bytes.
 const MAX_PEM: usize = 1024 * 1024;
 
 /// Arguments of `doctor`.
@@ -31,15 +31,15 @@ const MAX_PEM: usize = 1024 * 1024;
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     gate: GateArgs,
-    /// Prints one JSON object a finding, the good ones too.
+    /// Prints one JSON object for each finding, including those that are good.
     #[arg(long)]
     json: bool,
 }
 
-/// Runs `doctor`; with `verbose` it tells what is in order, too.
+/// Runs `doctor`. With `verbose`, good findings are shown as well.
 pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
     let Some(path) = &args.gate.config else {
-        return Err(Error::usage("say which config the gate runs on")
+        return Err(Error::usage("the config of the gateway is missing")
             .hint("hookgate doctor --config config.yaml"));
     };
     let now = SystemClock.now().wall;
@@ -50,7 +50,7 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
             let help = format!("hookgate check {}", quoted(&path.display().to_string()));
             findings.push(Finding::bad(
                 "config",
-                format!("it cannot be used: {}", rejected.report.counts()),
+                format!("the config cannot be used: {}", rejected.report.counts()),
                 help,
             ));
             None
@@ -64,7 +64,7 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
             Finding::good("config", loaded.summary(), "config")
         } else {
             let help = format!("hookgate check {}", quoted(&path.display().to_string()));
-            Finding::look(
+            Finding::warning(
                 "config",
                 term::counted(u64::try_from(warnings).unwrap_or(u64::MAX), "warning"),
                 help,
@@ -83,26 +83,26 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
     } else {
         term::print(&finding::render(&findings, verbose, &Look::of_stdout()))?;
     }
-    Ok(if findings.iter().any(Finding::needs_somebody) {
+    Ok(if findings.iter().any(Finding::needs_attention) {
         Exit::NO
     } else {
         Exit::DONE
     })
 }
 
-/// Whether there is a way past the gate.
+/// Looks for ways past the gateway.
 fn upstreams(loaded: &Loaded) -> Result<Vec<Finding>, Error> {
     let Some(own) = bypass::own_addresses() else {
         return Ok(vec![Finding::skipped(
             "bypass",
-            "not judged: the system does not tell its addresses",
+            "not checked: the system does not list its addresses",
         )]);
     };
     let reaches = context::block_on(bypass::look(&loaded.snapshot, &own))?;
     Ok(reaches.iter().map(bypass::judge).collect())
 }
 
-/// The files that the config was read from: secrets, keys, certificates, and how they are mounted.
+/// Checks the files that the config was read from: secrets, keys, certificates, and how they are mounted.
 fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> Vec<Finding> {
     let mut facts = Vec::new();
     let mut certificates = Vec::new();
@@ -139,7 +139,7 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> 
     findings
 }
 
-/// The disk of the store.
+/// Checks the disk of the store.
 fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
     let Some(path) = &loaded.snapshot.store.path else {
         let remembers = loaded
@@ -147,9 +147,9 @@ fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
             .hooks
             .iter()
             .any(|hook| hook.dedupe.is_some());
-        let said = "in memory: a restart forgets which IDs were handed on";
+        let message = "in memory: a restart forgets which IDs were delivered";
         return remembers
-            .then(|| Finding::look("store", said, "`store: { path: /var/lib/hookgate }`"))
+            .then(|| Finding::warning("store", message, "`store: { path: /var/lib/hookgate }`"))
             .into_iter()
             .collect();
     };
@@ -158,7 +158,7 @@ fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
     mounts::store(path, &real, mounts, free)
 }
 
-/// What a running gate says of its clock and its limits; without one, what can be said of this process.
+/// Checks the clock and the limits of the running gateway, or without one the limits of this process.
 fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
     let status = args
         .gate
@@ -172,13 +172,17 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
                 .as_deref()
                 .map(|place| format!(" at {place}"))
                 .unwrap_or_default();
-            Finding::skipped("clock", format!("not judged: {}{place}", error.message))
+            Finding::skipped("clock", format!("not checked: {}{place}", error.message))
         }
     }];
     if let Ok(status) = &status
         && !status.ready
     {
-        findings.push(Finding::look("gate", "it is not ready", "hookgate status"));
+        findings.push(Finding::warning(
+            "gateway",
+            "it is not ready",
+            "hookgate status",
+        ));
     }
     let of_gate = status
         .ok()

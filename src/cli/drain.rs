@@ -1,38 +1,39 @@
-//! `hookgate drain`: before a gate is stopped, has it take nothing more and deliver what is queued.
+//! `hookgate drain`: stops accepting deliveries and delivers those in the queue, before the gateway is stopped.
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::actions::{Drain, DrainRequest};
 use crate::api::deliveries::DeliveryState;
-use crate::cli::ask::{Door, GateArgs};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::GateArgs;
 use crate::cli::context;
 use crate::cli::deliveries::export::{self, deliveries};
-use crate::cli::deliveries::filter_args::Which;
+use crate::cli::deliveries::filter_args::FilterArgs;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term::{self, Look, Sign};
 use crate::clock::{Clock as _, SystemClock};
 use crate::units;
 
-/// How often the gate is asked.
-const EVERY: Duration = Duration::from_millis(200);
-/// How often it is told that there is something left.
-const TELL: Duration = Duration::from_secs(5);
+/// The pause between two requests to the gateway.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// The pause between two progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Arguments of `drain`.
 #[derive(Debug, clap::Args)]
 pub(super) struct DrainArgs {
-    /// How long to wait for what is queued.
+    /// The longest time to wait for the queue to empty.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
     timeout: Duration,
-    /// Also attempts at once what waits for a later time, such as a retry in an hour.
+    /// Also attempts deliveries at once whose next attempt is due later, such as a retry in an hour.
     #[arg(long)]
     now: bool,
-    /// Writes what is left then to this file as JSON lines, for its owner alone.
+    /// Writes the deliveries that are left to this file as JSON lines, readable by its owner only.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
     #[command(flatten)]
     gate: GateArgs,
-    /// Prints what is left as JSON.
+    /// Prints the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -43,22 +44,22 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Runs `drain`.
 pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
-    let door = args.gate.door()?;
+    let client = args.gate.client()?;
     let waited = context::block_on(async {
         tokio::select! {
-            left = wait(&door, args.timeout, args.now) => left.map(Some),
+            left = wait(&client, args.timeout, args.now) => left.map(Some),
             signal = context::interrupted() => signal.map(|()| None),
         }
     })??;
     let Some(left) = waited else {
-        term::say("the gate takes nothing more until it is started anew");
+        term::say("the gateway accepts nothing more until it is restarted");
         return Ok(Exit::INTERRUPTED);
     };
     let is_done = is_done(&left);
     let exported = match &args.export {
         Some(path) if left.waiting > 0 => Some((
             path,
-            export::waiting(&door, &Which::in_states(&WAITING), path)?,
+            export::to_lines(&client, &FilterArgs::in_states(&WAITING), path)?,
         )),
         Some(_) | None => None,
     };
@@ -75,14 +76,14 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
         });
         term::print_line(&format!(
             "{}{}",
-            said(&left, &Look::of_stdout()),
+            render(&left, &Look::of_stdout()),
             written.unwrap_or_default()
         ))?;
         if !is_done {
-            term::say("then: hookgate deliveries list --state pending,retrying,parked");
+            term::say("next: hookgate deliveries list --state pending,retrying,parked");
             if left.waiting > 0 && !args.now {
                 term::say(
-                    "  or: hookgate drain --now, which also attempts what waits for a later time",
+                    "  or: hookgate drain --now, which also attempts deliveries that are due later",
                 );
             }
         }
@@ -94,66 +95,68 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
     })
 }
 
-/// What still waits.
+/// The states in which a delivery is still to be made.
 const WAITING: [DeliveryState; 3] = [
     DeliveryState::Pending,
     DeliveryState::Retrying,
     DeliveryState::Parked,
 ];
 
-/// Until nothing is left, or the time is over; what is left.
-async fn wait(door: &Door, most: Duration, now: bool) -> Result<Drain, Error> {
+/// Waits until nothing is left, or for `most`. Returns what is left.
+async fn wait(client: &AdminClient, most: Duration, now: bool) -> Result<Drain, Error> {
     let began = SystemClock.mono();
-    let mut left: Drain = door
+    let mut left: Drain = client
         .post("/-/drain", &DrainRequest { accept: false, now })
         .await?;
-    let mut told = began;
+    let mut reported = began;
     loop {
         let now = SystemClock.mono();
         if is_done(&left) || now.saturating_duration_since(began) >= most {
             return Ok(left);
         }
-        if now.saturating_duration_since(told) >= TELL {
-            told = now;
+        if now.saturating_duration_since(reported) >= PROGRESS_INTERVAL {
+            reported = now;
             term::say(&format!(
-                "{} left, {} under way",
+                "{} left, {} in flight",
                 deliveries(left.waiting),
                 term::count(left.in_flight)
             ));
         }
-        tokio::time::sleep(EVERY.min(most.saturating_sub(now.saturating_duration_since(began))))
-            .await;
-        left = door.get("/-/drain").await?;
+        tokio::time::sleep(
+            POLL_INTERVAL.min(most.saturating_sub(now.saturating_duration_since(began))),
+        )
+        .await;
+        left = client.get("/-/drain").await?;
     }
 }
 
-/// Whether nothing is left that would go out by itself. Requests under way may still become deliveries.
+/// Returns whether nothing is left to deliver. Requests in flight may still become deliveries.
 fn is_done(left: &Drain) -> bool {
     !left.accepting && left.waiting == 0 && left.in_flight == 0
 }
 
-fn said(left: &Drain, look: &Look) -> String {
-    let kept: Vec<String> = [(left.dead, "dead"), (left.cancelled, "cancelled")]
+fn render(left: &Drain, look: &Look) -> String {
+    let ended: Vec<String> = [(left.dead, "dead"), (left.cancelled, "cancelled")]
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, state)| format!("{} {state}", term::count(count)))
         .collect();
-    let dead = match kept.as_slice() {
+    let dead = match ended.as_slice() {
         [] => String::new(),
-        kept => format!("; {} stay in the store", kept.join(" and ")),
+        ended => format!("; {} stay stored", ended.join(" and ")),
     };
     if is_done(left) {
         return format!("{} nothing is left{dead}", look.sign(Sign::Good));
     }
     let mut parts = Vec::new();
     if left.waiting > 0 {
-        parts.push(format!("{} left on the disk", deliveries(left.waiting)));
+        parts.push(format!("{} left in the store", deliveries(left.waiting)));
     }
     if left.in_flight > 0 {
-        parts.push(format!("{} under way", term::count(left.in_flight)));
+        parts.push(format!("{} in flight", term::count(left.in_flight)));
     }
     if left.accepting {
-        parts.push("the gate still takes deliveries".to_owned());
+        parts.push("the gateway still accepts deliveries".to_owned());
     }
     format!("{} {}{dead}", look.sign(Sign::Bad), parts.join(", "))
 }
@@ -165,7 +168,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::deliveries::fake::Fake;
+    use crate::cli::deliveries::tests::fake_gateway::Fake;
 
     #[test]
     fn now_is_passed_on() {
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_leaves_later_times_alone_unless_told() {
+    fn later_attempts_are_not_brought_forward() {
         let gate = Fake::start(|_, _| {
             (
                 200,
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_until_nothing_is_left() {
+    fn waits_until_nothing_is_left() {
         let left = AtomicU64::new(3);
         let gate = Fake::start(move |_, _| {
             let waiting = left.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_exit_3_and_told() {
+    fn deliveries_left_are_exit_3() {
         let gate = Fake::start(|_, _| {
             (
                 200,
@@ -235,12 +238,14 @@ mod tests {
             dead: 3,
             cancelled: 2,
         };
-        let plain =
-            anstream::adapter::strip_str(&said(&left, &crate::cli::deliveries::fake::look()))
-                .to_string();
+        let plain = anstream::adapter::strip_str(&render(
+            &left,
+            &crate::cli::deliveries::tests::fake_gateway::look(),
+        ))
+        .to_string();
         assert_eq!(
             plain,
-            "✕ 12 deliveries left on the disk, 1 under way; 3 dead and 2 cancelled stay in the store"
+            "✕ 12 deliveries left in the store, 1 in flight; 3 dead and 2 cancelled stay stored"
         );
         assert!(
             !is_done(&Drain {
@@ -254,7 +259,7 @@ mod tests {
                 in_flight: 1,
                 ..Drain::default()
             }),
-            "what is under way may still be queued"
+            "requests in flight may still be queued"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `hookgate echo`: stands for an app behind the gate. It answers every request with what it saw of it.
+//! `hookgate echo`: stands in for the app behind the gateway. Answers every request with what it received.
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,16 +17,16 @@ use crate::cli::error::{Error, Exit};
 use crate::cli::term;
 use crate::verify::SecretLocations;
 
-/// The largest body it takes, in bytes.
+/// The largest body that it accepts, in bytes.
 const MAX_BODY: usize = 64 << 20;
 
 /// Arguments of `echo`.
 #[derive(Debug, clap::Args)]
 pub struct EchoArgs {
-    /// Where it listens.
+    /// The address to listen on.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// Says nothing about requests.
+    /// Prints nothing about requests.
     #[arg(long)]
     quiet: bool,
 }
@@ -34,12 +34,12 @@ pub struct EchoArgs {
 /// Runs `echo` until it is interrupted.
 ///
 /// # Errors
-/// The address is taken.
+/// The address is in use.
 pub fn echo(args: &EchoArgs) -> Result<Exit, Error> {
     context::block_on(async {
         let listener = bind(args.listen).await?;
         term::say(&format!(
-            "http://{} answers with what it sees; /requests counts",
+            "http://{} answers every request with what it received; /requests counts them",
             args.listen
         ));
         let served = serve(listener, args.quiet);
@@ -50,30 +50,30 @@ pub fn echo(args: &EchoArgs) -> Result<Exit, Error> {
     })?
 }
 
-/// Takes the address.
+/// Binds the address.
 ///
 /// # Errors
-/// It is taken.
+/// The address is in use, or cannot be bound.
 pub async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
     tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| {
             let taken = error.kind() == std::io::ErrorKind::AddrInUse;
             let what = if taken {
-                "another process listens there"
+                "another process listens on this address"
             } else {
-                "this user cannot listen there"
+                "this user cannot listen on this address"
             };
             Error::no(what).at(address.to_string()).cause(error)
         })
 }
 
-/// Answers on `listener` for ever.
+/// Answers requests on `listener` for ever.
 ///
 /// # Errors
-/// The listener broke.
+/// The listener failed.
 pub async fn serve(listener: tokio::net::TcpListener, quiet: bool) -> Result<(), Error> {
-    let seen = Arc::new(Seen {
+    let echo = Arc::new(Echo {
         quiet,
         requests: AtomicU64::new(0),
     });
@@ -81,31 +81,31 @@ pub async fn serve(listener: tokio::net::TcpListener, quiet: bool) -> Result<(),
         .route("/requests", get(requests))
         .fallback(answer)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(seen);
+        .with_state(echo);
     axum::serve(listener, router)
         .await
-        .map_err(|error| Error::no("the listener broke").cause(error))
+        .map_err(|error| Error::no("the listener failed").cause(error))
 }
 
 #[derive(Debug)]
-struct Seen {
+struct Echo {
     quiet: bool,
     requests: AtomicU64,
 }
 
-async fn requests(State(seen): State<Arc<Seen>>) -> Json<Value> {
-    Json(json!({ "requests": seen.requests.load(Ordering::Relaxed) }))
+async fn requests(State(echo): State<Arc<Echo>>) -> Json<Value> {
+    Json(json!({ "requests": echo.requests.load(Ordering::Relaxed) }))
 }
 
 async fn answer(
-    State(seen): State<Arc<Seen>>,
+    State(echo): State<Arc<Echo>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Json<Value> {
-    let number = seen.requests.fetch_add(1, Ordering::Relaxed) + 1;
-    if !seen.quiet {
+    let number = echo.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    if !echo.quiet {
         let id = headers
             .get("hookgate-delivery-id")
             .and_then(|id| id.to_str().ok())
@@ -156,7 +156,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         assert_eq!(
             bind(address).await.unwrap_err().message,
-            "another process listens there"
+            "another process listens on this address"
         );
         let server = tokio::spawn(serve(listener, true));
         let ask = async |target: &str, method: Method| {

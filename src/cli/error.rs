@@ -1,26 +1,27 @@
-//! How a command ends: an exit code that means the same everywhere, and an error that says what, where, why, what to do.
+//! The end of a command: an exit code that means the same everywhere, or an error with its place, reason and remedy.
 use std::fmt::Write as _;
 
-use crate::cli::term::{self, BOLD, DIM, RED};
+use crate::cli::clean::clean;
+use crate::cli::style::{BOLD, DIM, RED};
 
 /// The exit code of a command. The same number means the same in every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit(pub u8);
 
 impl Exit {
-    /// Yes, or done.
+    /// The answer is yes, or the work is done.
     pub const DONE: Self = Self(0);
-    /// No: the config is wrong, the request is refused, something needs attention.
+    /// The answer is no: the config is wrong, the request is refused, something needs attention.
     pub const NO: Self = Self(1);
-    /// Called wrongly.
+    /// The command was called wrongly.
     pub const USAGE: Self = Self(2);
-    /// Begun and not finished.
+    /// The work was started but not finished.
     pub const UNFINISHED: Self = Self(3);
     /// The admin listener is not reachable.
     pub const UNREACHED: Self = Self(69);
     /// The store is held by another process.
     pub const STORE_HELD: Self = Self(75);
-    /// Interrupted.
+    /// The command was interrupted.
     pub const INTERRUPTED: Self = Self(130);
 
     /// Every exit code, as docs/operate.md lists them.
@@ -41,25 +42,25 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked. Holds no secret.
+/// An error of a command. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The exit code.
     pub exit: Exit,
-    /// What is wrong; empty if whoever read the output went away, and there is nobody to tell.
+    /// The message; empty if the reader of the output went away.
     pub message: String,
-    /// Where: a file, an address.
+    /// The place of the error: a file, an address.
     pub place: Option<Box<str>>,
-    /// Why it matters.
+    /// The reason, or why it matters.
     pub why: Option<Box<str>>,
-    /// A command to paste, or the exact text to write.
+    /// The remedy: a command to paste, or the exact text to write.
     pub hint: Option<Box<str>>,
-    /// What the system said; shown with `-v`.
+    /// The message of the system; shown with `-v`.
     pub cause: Option<Box<str>>,
 }
 
 impl Error {
-    /// An error with this exit code.
+    /// Returns an error with this exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -71,45 +72,45 @@ impl Error {
         }
     }
 
-    /// The command was called wrongly.
+    /// Returns the error of a command that was called wrongly.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::USAGE, message)
     }
 
-    /// The command cannot say yes.
+    /// Returns the error of a command whose answer is no.
     pub fn no(message: impl Into<String>) -> Self {
         Self::new(Exit::NO, message)
     }
 
-    /// Adds where.
+    /// Adds the place.
     #[must_use]
     pub fn at(mut self, place: impl Into<Box<str>>) -> Self {
         self.place = Some(place.into());
         self
     }
 
-    /// Adds why it matters.
+    /// Adds the reason, or why it matters.
     #[must_use]
     pub fn why(mut self, why: impl Into<Box<str>>) -> Self {
         self.why = Some(why.into());
         self
     }
 
-    /// Adds what to do: a command, or the exact text to write.
+    /// Adds the remedy: a command, or the exact text to write.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds what the system said.
+    /// Adds the message of the system.
     #[must_use]
     pub fn cause(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string().into());
         self
     }
 
-    /// The text for stderr.
+    /// Renders the text for stderr.
     pub fn render(&self, verbose: bool) -> String {
         let mut text = String::new();
         if self.message.is_empty() {
@@ -117,7 +118,7 @@ impl Error {
         }
         let mut line = |begin: &str, part: &str| {
             // Writing to a String cannot fail.
-            writeln!(text, "{begin}{}", term::clean(part)).ok();
+            writeln!(text, "{begin}{}", clean(part)).ok();
         };
         line(&format!("{RED}{BOLD}error{BOLD:#}{RED:#}: "), &self.message);
         if let Some(place) = &self.place {
@@ -137,7 +138,7 @@ impl Error {
 }
 
 impl From<std::io::Error> for Error {
-    /// For what is written to stdout: a closed pipe ends the command quietly.
+    /// Converts an error of stdout. A closed pipe ends the command quietly.
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::new(Exit::DONE, "");
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_says_what_where_why_what_to_do() {
+    fn error_has_place_reason_and_remedy() {
         let error = Error::usage("the secret file is empty")
             .at("/run/x")
             .why("An empty secret signs nothing.")

@@ -1,4 +1,4 @@
-//! `hookgate forget`: a delivery ID that the gate shall not know any more.
+//! `hookgate forget`: makes the gateway forget a delivery ID.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -17,18 +17,18 @@ pub(super) struct ForgetArgs {
     /// The route.
     #[arg(long, value_name = "ROUTE")]
     route: String,
-    /// The provider's ID of the delivery, or its ID in `deliveries list`.
+    /// The provider's ID of the delivery, or the gateway's.
     id: String,
-    /// A path parameter that it came with, where the route has any.
+    /// A path parameter of its request, if the path of the route has any.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
-    /// The account it came from, where the route finds its secrets by a key.
+    /// Its account, if the route finds its secrets by a key.
     #[arg(long, value_name = "KEY")]
     account: Option<String>,
-    /// A file with the body exactly as it came, where the key is made of it too and the gateway did not store the delivery.
+    /// A file with the exact body, if duplicates are found by it too and the gateway did not store the delivery.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// Why, for the audit.
+    /// The reason, for the audit log.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
     #[command(flatten)]
@@ -69,20 +69,20 @@ pub(super) fn forget(args: &ForgetArgs) -> Result<Exit, Error> {
         body_base64,
         reason: args.reason.clone(),
     };
-    let door = args.gate.door()?;
-    let forgotten: Forgotten = context::block_on(door.post("/-/forget", &order))??;
+    let client = args.gate.client()?;
+    let forgotten: Forgotten = context::block_on(client.post("/-/forget", &order))??;
     let (id, look) = (term::clean(&args.id), Look::of_stdout());
     if args.json {
         term::print_line(&serde_json::json!({ "forgotten": forgotten.forgotten }).to_string())?;
     } else if forgotten.forgotten {
         term::print_line(&format!(
-            "{} {id} is forgotten: the next delivery with this ID is handed on",
+            "{} {id} is forgotten: the next delivery with this ID is not a duplicate",
             look.sign(Sign::Good)
         ))?;
     } else {
         term::print_line(&format!(
             "{} route {} does not know {id}",
-            look.sign(Sign::Look),
+            look.sign(Sign::Warning),
             term::clean(&args.route)
         ))?;
     }
@@ -98,7 +98,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::deliveries::fake::Fake;
+    use crate::cli::deliveries::tests::fake_gateway::Fake;
 
     #[test]
     fn an_id_is_forgotten_or_was_not_known() {

@@ -1,24 +1,24 @@
-//! `hookgate health`: whether a gateway runs here and answers, as an exit code.
+//! `hookgate health`: reports whether a gateway runs here and answers, by its exit code.
 use std::path::PathBuf;
 
 use http::StatusCode;
 
-use crate::cli::ask;
+use crate::cli::admin_client;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::running::Running;
 use crate::cli::term::{self, Look, Sign};
 
-/// The health listener's address where nothing else says it.
-const ADDRESS: &str = "127.0.0.1:9091";
+/// The health listener's address where neither a running gateway nor a config names one.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:9091";
 
 /// Arguments of `health`.
 #[derive(Debug, clap::Args)]
 pub(super) struct HealthArgs {
-    /// The health listener, HOST:PORT (default: where the running gateway listens, else `health.address` of the config, else 127.0.0.1:9091).
+    /// The health listener, HOST:PORT (default: the address of the running gateway, else `health.address` of the config, else 127.0.0.1:9091).
     #[arg(long)]
     address: Option<String>,
-    /// Exits with 1 also while the gateway is not ready, as it starts or drains.
+    /// Also exits with 1 while the gateway is not ready because it starts or drains.
     #[arg(long)]
     ready: bool,
     /// The config of the gateway.
@@ -31,7 +31,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Error> {
     let look = Look::of_stdout();
     let mut unanswered = None;
     for address in addresses(args) {
-        match ask::get(&address, "/readyz", None) {
+        match admin_client::get(&address, "/readyz", None) {
             Ok((StatusCode::OK, _)) => {
                 term::print_line(&format!("{} ready", look.sign(Sign::Good)))?;
                 return Ok(Exit::DONE);
@@ -40,7 +40,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Error> {
                 let (sign, exit) = if args.ready {
                     (Sign::Bad, Exit::NO)
                 } else {
-                    (Sign::Look, Exit::DONE)
+                    (Sign::Warning, Exit::DONE)
                 };
                 term::print_line(&format!("{} running, not ready", look.sign(sign)))?;
                 return Ok(exit);
@@ -48,7 +48,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Error> {
             Ok((status, _)) => {
                 unanswered = Some(
                     Error::no(format!(
-                        "this listener is not a gateway's: it answers {}",
+                        "the listener is not that of a gateway: it answers with status {}",
                         status.as_u16()
                     ))
                     .at(address),
@@ -65,7 +65,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Error> {
     Err(unanswered.unwrap_or_else(|| Error::no("the gateway has no health listener")))
 }
 
-/// Returns the addresses to ask, the surest first.
+/// Returns the addresses to ask, the most certain first.
 fn addresses(args: &HealthArgs) -> Vec<String> {
     if let Some(address) = &args.address {
         return vec![address.clone()];
@@ -81,7 +81,7 @@ fn addresses(args: &HealthArgs) -> Vec<String> {
     let written = written.health.and_then(|health| health.address);
     let mut addresses: Vec<String> = running.into_iter().chain(written).collect();
     if addresses.is_empty() {
-        addresses.push(ADDRESS.to_owned());
+        addresses.push(DEFAULT_ADDRESS.to_owned());
     }
     addresses.dedup();
     addresses

@@ -1,4 +1,4 @@
-//! A recorded HTTP/1 request: head and body bytes, read as strictly as the gate reads them.
+//! A recorded HTTP/1 request: head and body bytes, parsed as strictly as the gateway parses them.
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -6,33 +6,33 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::clock::Now;
 use crate::request::{Client, RequestHead, RequestId, only_value};
 
-/// More headers than any sender has.
+/// The largest number of headers.
 const MAX_HEADERS: usize = 512;
 
 /// A request as it was recorded.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) method: Method,
-    /// As it stands in the request line.
+    /// The target as in the request line.
     pub(super) target: Bytes,
-    /// As `Host` says; empty without one.
+    /// The value of `Host`; empty without one.
     pub(super) authority: String,
     pub(super) headers: HeaderMap,
-    /// Decoded if it was chunked.
+    /// The body, without chunked coding.
     pub(super) body: Bytes,
 }
 
-/// Why there is no [`Message`].
+/// The reason why there is no [`Message`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is no whole HTTP/1 request.
+    /// It is not a complete HTTP/1 request.
     Unreadable(&'static str),
-    /// It is one, and two readers could read it differently, so the gate refuses it.
+    /// Two servers could read it differently, so the gateway refuses it.
     Malformed(&'static str),
 }
 
 impl Message {
-    /// Reads a recorded request. Lines may end in LF alone.
+    /// Parses a recorded request. Lines may end in LF alone.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut slots);
@@ -50,13 +50,11 @@ impl Message {
         let mut headers = HeaderMap::new();
         for header in request.headers.iter() {
             let name = HeaderName::from_bytes(header.name.as_bytes());
-            let name = name.map_err(|_| {
-                Fault::Unreadable("the name of a header has a character that it cannot have")
-            })?;
+            let name = name
+                .map_err(|_| Fault::Unreadable("the name of a header has an invalid character"))?;
             let value = HeaderValue::from_bytes(header.value);
-            let value = value.map_err(|_| {
-                Fault::Unreadable("the value of a header has a character that it cannot have")
-            })?;
+            let value = value
+                .map_err(|_| Fault::Unreadable("the value of a header has an invalid character"))?;
             headers.append(name, value);
         }
         let target = Bytes::copy_from_slice(request.path.unwrap_or_default().as_bytes());
@@ -72,14 +70,14 @@ impl Message {
         })
     }
 
-    /// The head as the gate would have made it. What `url` says counts instead of target and `Host`.
+    /// Returns the head as the gateway would have parsed it. `url` replaces target and `Host`.
     pub(super) fn head(&self, url: Option<&SentTo>, now: Now) -> Result<RequestHead, Fault> {
         let target = url
             .and_then(|url| url.target.clone())
             .unwrap_or_else(|| self.target.clone());
         if target.first() != Some(&b'/') {
             return Err(Fault::Unreadable(
-                "the target must begin with `/`: write the URL behind `--url`",
+                "the target must begin with `/`: write the URL after `--url`",
             ));
         }
         let mut head = head(self.method.clone(), target, now);
@@ -90,13 +88,13 @@ impl Message {
         Ok(head)
     }
 
-    /// Whether it has no `Host`.
+    /// Returns whether it has no `Host`.
     pub(super) fn lacks_host(&self) -> bool {
         self.authority.is_empty()
     }
 }
 
-/// A head without headers, from this machine, over TLS.
+/// Returns a head without headers, from this machine, over TLS.
 pub(super) fn head(method: Method, target: Bytes, now: Now) -> RequestHead {
     RequestHead {
         certificate: None,
@@ -128,7 +126,7 @@ pub(super) struct SentTo {
 }
 
 impl SentTo {
-    /// Reads `https://HOST[:PORT][/PATH[?QUERY]]`, byte for byte.
+    /// Parses `https://HOST[:PORT][/PATH[?QUERY]]`, byte for byte.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "write the whole URL: https://hooks.example.com/webhooks/x".to_owned();
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
@@ -162,8 +160,8 @@ impl SentTo {
 
 fn in_words(error: httparse::Error) -> &'static str {
     match error {
-        httparse::Error::HeaderName => "the name of a header has a character that it cannot have",
-        httparse::Error::HeaderValue => "the value of a header has a character that it cannot have",
+        httparse::Error::HeaderName => "the name of a header has an invalid character",
+        httparse::Error::HeaderValue => "the value of a header has an invalid character",
         httparse::Error::NewLine => "a line of the head does not end in CR LF or LF",
         httparse::Error::TooManyHeaders => "there are too many headers",
         httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => {
@@ -173,7 +171,7 @@ fn in_words(error: httparse::Error) -> &'static str {
 }
 
 fn authority(headers: &HeaderMap) -> Result<String, Fault> {
-    let Some(host) = at_most_one(headers, &HOST, "`Host` is there twice")? else {
+    let Some(host) = at_most_one(headers, &HOST, "`Host` occurs twice")? else {
         return Ok(String::new());
     };
     let plain = !host.is_empty()
@@ -183,25 +181,25 @@ fn authority(headers: &HeaderMap) -> Result<String, Fault> {
     if plain {
         Ok(String::from_utf8_lossy(host).into_owned())
     } else {
-        Err(Fault::Malformed("`Host` is no host name"))
+        Err(Fault::Malformed("`Host` is not a host name"))
     }
 }
 
-/// The body, whose framing must say the same to every reader.
+/// Returns the body, whose framing must be the same for every server.
 fn body(headers: &HeaderMap, rest: &[u8]) -> Result<Bytes, Fault> {
-    let length = at_most_one(headers, &CONTENT_LENGTH, "`Content-Length` is there twice")?;
+    let length = at_most_one(headers, &CONTENT_LENGTH, "`Content-Length` occurs twice")?;
     let coding = at_most_one(
         headers,
         &TRANSFER_ENCODING,
-        "`Transfer-Encoding` is there twice",
+        "`Transfer-Encoding` occurs twice",
     )?;
     match (length, coding) {
         (Some(_), Some(_)) => Err(Fault::Malformed(
-            "`Content-Length` and `Transfer-Encoding` are both there",
+            "`Content-Length` and `Transfer-Encoding` occur together",
         )),
         (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
             dechunk(rest).ok_or(Fault::Unreadable(
-                "the body is not in chunks; if it was saved decoded, take `Transfer-Encoding` off",
+                "the body is not chunked; if it was saved decoded, remove `Transfer-Encoding`",
             ))
         }
         (None, Some(_)) => Err(Fault::Malformed(
@@ -217,7 +215,7 @@ fn body(headers: &HeaderMap, rest: &[u8]) -> Result<Bytes, Fault> {
             match u64::try_from(rest.len()).unwrap_or(u64::MAX).cmp(&length) {
                 std::cmp::Ordering::Equal => Ok(Bytes::copy_from_slice(rest)),
                 std::cmp::Ordering::Less => Err(Fault::Unreadable(
-                    "the body is shorter than `Content-Length` says: it was not saved whole",
+                    "the body is shorter than `Content-Length` says: it was not saved completely",
                 )),
                 std::cmp::Ordering::Greater => Err(Fault::Unreadable(
                     "the body is longer than `Content-Length` says: did an editor add a line feed at its end?",
@@ -237,7 +235,7 @@ fn at_most_one<'a>(
     Ok(value.map(HeaderValue::as_bytes))
 }
 
-/// The body in chunks; `None` if they do not end, or something follows them. Trailers are skipped.
+/// Decodes a chunked body. Returns `None` if it does not end, or something follows it. Skips trailers.
 fn dechunk(mut rest: &[u8]) -> Option<Bytes> {
     let mut body = Vec::new();
     loop {

@@ -1,6 +1,8 @@
-//! The commands, one file each. Answers go to stdout, talk about the run to stderr.
+//! The commands, one file each. Answers go to stdout, messages about the run to stderr.
+mod admin_client;
 mod ask;
 mod check;
+mod clean;
 mod completions;
 mod context;
 mod deliveries;
@@ -22,6 +24,7 @@ mod schema;
 mod set_aside;
 mod sign;
 mod status;
+mod style;
 mod table;
 pub mod term;
 mod verify;
@@ -44,7 +47,7 @@ pub use error::{Error, Exit};
     after_help = "Examples:\n  hookgate run --config config.yaml\n  hookgate providers show github"
 )]
 pub struct Cli {
-    /// When to colour: `auto` (on a terminal, unless NO_COLOR is set), `always`, `never`.
+    /// When to use colours: `auto` (on a terminal, unless NO_COLOR is set), `always`, `never`.
     #[arg(
         long,
         global = true,
@@ -53,7 +56,7 @@ pub struct Cli {
         hide_possible_values = true
     )]
     color: clap::ColorChoice,
-    /// Says more: what the system said about an error, what `doctor` finds in order.
+    /// Prints more: the system's error messages, and the checks of `doctor` that passed.
     #[arg(short, long, global = true)]
     verbose: bool,
     #[command(subcommand)]
@@ -62,12 +65,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the gate.
+    /// Runs the gateway.
     #[command(
         after_help = "Examples:\n  hookgate run --config config.yaml\n  HOOKGATE_CONFIG=/etc/hookgate/config.yaml hookgate run"
     )]
     Run(run::RunArgs),
-    /// Says what is wrong with a config, all at once.
+    /// Checks a config and lists all of its mistakes at once.
     #[command(
         after_help = "Examples:\n  hookgate check config.yaml\n  hookgate check --strict --format json config.yaml"
     )]
@@ -77,7 +80,7 @@ enum Command {
         after_help = "Examples:\n  hookgate schema > config.schema.json\n  hookgate schema | jq '.properties | keys'"
     )]
     Schema,
-    /// Lists the providers that are built in, or shows one.
+    /// Lists the built-in providers, or shows one.
     #[command(
         after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers show stripe"
     )]
@@ -87,62 +90,62 @@ enum Command {
         after_help = "Examples:\n  hookgate sign --provider github --secret-env GITHUB_SECRET --body body.json --url http://127.0.0.1:8080/webhooks/github\n  hookgate sign --config config.yaml --route stripe --body body.json --send"
     )]
     Sign(sign::SignArgs),
-    /// Says whether a recorded request is authentic.
+    /// Checks whether a recorded request is authentic.
     #[command(
         after_help = "Examples:\n  hookgate verify --provider github --secret-file secret.txt request.http\n  hookgate verify --provider stripe --secret-env STRIPE_SECRET --now 2026-11-24T12:00:00Z --json - < request.http"
     )]
     Verify(verify::VerifyArgs),
-    /// Says what a running gate refuses and why, and what needs somebody.
+    /// Shows what the gateway is refusing and why, and what needs attention.
     #[command(
         after_help = "Examples:\n  hookgate status\n  hookgate status --admin 127.0.0.1:9090 --json | jq .routes"
     )]
     Status(status::StatusArgs),
-    /// Says what routes that observe would have refused, and whether it is safe to enforce.
+    /// Shows what routes in observe mode would have refused, and whether it is safe to enforce.
     #[command(
         after_help = "Examples:\n  hookgate report\n  hookgate report --route shopify --settled 7d"
     )]
     Report(report::ReportArgs),
-    /// Lists, shows, follows, replays, cancels, purges and exports the deliveries that a gate keeps.
+    /// Lists, shows, follows, replays, cancels, purges and exports stored deliveries.
     #[command(
         after_help = "Examples:\n  hookgate deliveries list --route stripe --state retrying,dead\n  hookgate deliveries replay --route stripe --state dead --since 22h"
     )]
     Deliveries(deliveries::DeliveriesArgs),
-    /// Has the gate forget a delivery ID, so that the next delivery with it is handed on.
+    /// Makes the gateway forget a delivery ID, so that the next delivery with it is not a duplicate.
     #[command(
         after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --account a1 d-17 --reason \"lost by the app\""
     )]
     Forget(forget::ForgetArgs),
-    /// Before a gate is stopped: it takes nothing more, and delivers what is queued.
+    /// Stops accepting deliveries and delivers those in the queue, before the gateway is stopped.
     #[command(
         after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl"
     )]
     Drain(drain::DrainArgs),
-    /// Keeps a damaged store under another name, so that the gateway starts with a new one.
+    /// Renames a damaged store, so that the gateway starts with a new one.
     #[command(
         after_help = "Examples:\n  hookgate set-aside /var/lib/hookgate\n  hookgate set-aside ./store && hookgate run --config config.yaml"
     )]
     SetAside(set_aside::SetAsideArgs),
-    /// Says what is wrong around a gate: ways past it, files, certificates, disks, limits; each with what to do.
+    /// Finds problems around the gateway: ways past it, files, certificates, disks, limits; and says what to do.
     #[command(
         after_help = "Examples:\n  hookgate doctor --config config.yaml\n  hookgate doctor -v --config /etc/hookgate/config.yaml"
     )]
     Doctor(doctor::DoctorArgs),
-    /// Reloads the config of a running gateway now. A config with mistakes is refused, and the last good one goes on serving.
+    /// Reloads the config of the running gateway. A config with mistakes is refused, and the last good one stays in use.
     #[command(
         after_help = "Examples:\n  hookgate reload\n  hookgate reload --config /etc/hookgate/config.yaml"
     )]
     Reload(reload::ReloadArgs),
-    /// Tells whether a gateway runs here and answers: for a container's health check.
+    /// Reports whether a gateway runs here and answers, for a container's health check.
     #[command(
         after_help = "Examples:\n  hookgate health\n  hookgate health --ready --address 127.0.0.1:9091"
     )]
     Health(health::HealthArgs),
-    /// Stands for an app: answers every request with what it saw.
+    /// Stands in for your app: answers every request with what it received.
     #[command(
         after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet"
     )]
     Echo(echo::EchoArgs),
-    /// Starts a gate and an app, sends real requests and forged ones, and shows each verdict.
+    /// Starts a gateway and an app, sends authentic and forged requests, and shows each verdict.
     #[command(
         after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit"
     )]
@@ -154,12 +157,12 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
-/// Runs the command that `arguments` name, the program's name first; tells what went wrong, and says how it ended.
+/// Runs the command that `arguments` name, the program's name first. Prints its error, and returns its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers; a closed pipe hears neither.
+            // help and version are answers; a closed pipe is no error
             error.print().ok();
             return if error.use_stderr() {
                 Exit::USAGE
@@ -215,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_hold_together_and_each_command_has_two_examples() {
+    fn each_command_has_two_examples() {
         let command = Cli::command();
         command.clone().debug_assert();
         let below = command
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_command_gets_did_you_mean() {
+    fn mistyped_command_gets_did_you_mean() {
         let error = Cli::try_parse_from(["hookgate", "chek"])
             .unwrap_err()
             .to_string();

@@ -1,4 +1,4 @@
-//! Which `verify` block a command works with: a provider's preset with secrets of the command line, or a route's own.
+//! The `verify` block that a command uses: a provider's preset with secrets of the command line, or that of a route.
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use crate::verify::{SecretSet, SecretText, Verifier};
 /// The largest secret, in bytes.
 const MAX_SECRET: u64 = 64 << 10;
 
-/// Which `verify` block.
+/// The options that name a `verify` block.
 #[derive(Debug, clap::Args)]
 pub(super) struct PolicyArgs {
-    /// The provider: `hookgate providers list`.
+    /// The provider; `hookgate providers list` lists them.
     #[arg(long, value_name = "NAME", required_unless_present = "config", conflicts_with_all = ["config", "route"])]
     provider: Option<String>,
-    /// The header of the token, where the preset leaves it to the route.
+    /// The header of the token, if the preset leaves it to the route.
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     header: Option<String>,
-    /// The environment variable that holds a secret; may be given again.
+    /// The environment variable with a secret; may be repeated.
     #[arg(long, value_name = "VARIABLE", conflicts_with = "config")]
     secret_env: Vec<String>,
-    /// The file that holds a secret; may be given again.
+    /// The file with a secret; may be repeated.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     secret_file: Vec<PathBuf>,
-    /// A config, to take a route's block and secrets from.
+    /// A config, for the block and the secrets of a route.
     #[arg(long, value_name = "FILE", requires = "route")]
     config: Option<PathBuf>,
     /// The route in that config.
@@ -49,7 +49,7 @@ pub(super) enum Policy {
         /// The preset's name.
         name: Arc<str>,
         verifier: Box<Verifier>,
-        /// Where the first secret comes from, for a shell.
+        /// The first secret as a shell expands it.
         shell: String,
     },
     /// A route of a config.
@@ -63,7 +63,7 @@ impl PolicyArgs {
             (_, Some(config), Some(route)) => route_of(&Arc::new(context::load(config)?), route),
             (Some(provider), ..) => self.preset(provider),
             _ => Err(Error::usage(
-                "say `--provider NAME`, or `--config FILE --route ROUTE`",
+                "write `--provider NAME`, or `--config FILE --route ROUTE`",
             )),
         }
     }
@@ -112,20 +112,20 @@ impl PolicyArgs {
 }
 
 impl Policy {
-    /// The block.
+    /// Returns the verifier of the block.
     pub(super) fn verifier(&self) -> Result<&Verifier, Error> {
         match self {
             Self::Preset { verifier, .. } => Ok(verifier),
             Self::Route(_, hook) => hook.verifier.as_ref().ok_or_else(|| {
                 Error::usage(format!(
-                    "route {} says `verify: none`: there is nothing to prove",
+                    "route {} has `verify: none`: there is nothing to verify",
                     hook.name
                 ))
             }),
         }
     }
 
-    /// The path parameters of a request, for secrets that are found by one.
+    /// Returns the path parameters of a request, for secrets that are found by one.
     pub(super) fn params(&self, head: &RequestHead) -> Params {
         let Self::Route(loaded, hook) = self else {
             return Params::default();
@@ -142,7 +142,7 @@ impl Policy {
             Some((index, params)) if is_ours(index) => params,
             _ => {
                 term::warn(&format!(
-                    "the gate would not find route {} by the host and path of this request",
+                    "the host and path of this request do not match route {}",
                     hook.name
                 ));
                 Params::default()
@@ -214,27 +214,27 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     if text.pop_if(|last| *last == b'\n').is_some() {
         text.pop_if(|last| *last == b'\r');
         term::say(&format!(
-            "the line feed at the end of {} was dropped",
+            "ignored the trailing newline in {}",
             term::clean(&place)
         ));
     }
     if text.is_empty() {
         return Err(Error::usage("the secret file is empty")
             .at(place)
-            .why("An empty secret proves nothing."));
+            .why("Signatures with an empty secret prove nothing."));
     }
     warn_of_faults(&text, &format!("the secret in {place}"));
     Ok(text)
 }
 
-/// Warns of a secret that a config would refuse.
+/// Warns of a secret that the gateway would refuse in a config.
 fn warn_of_faults(text: &[u8], what: &str) {
     if let Err((fault, help)) = wholesome(text, false) {
         term::warn(&format!("{what} {fault}; a config would refuse it: {help}"));
     }
 }
 
-/// A word for a POSIX shell.
+/// Quotes a word for a POSIX shell.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {

@@ -1,4 +1,4 @@
-//! `hookgate providers`: what is built in, and what each preset does.
+//! `hookgate providers`: lists the built-in presets, and shows what each does.
 mod show;
 
 use clap::{Subcommand, ValueEnum};
@@ -15,8 +15,8 @@ use crate::config::file::OneOrMany;
 use crate::config::presets::{Catalogue, Preset};
 use crate::verify::Covers;
 
-/// How much of a handshake a list shows on a terminal.
-const HANDSHAKE: usize = 24;
+/// The width of a handshake in the list on a terminal, in characters.
+const HANDSHAKE_WIDTH: usize = 24;
 
 /// Arguments of `providers`.
 #[derive(Debug, clap::Args)]
@@ -32,10 +32,10 @@ enum ProvidersCommand {
         after_help = "Examples:\n  hookgate providers list --proof sdk\n  hookgate providers list --json | jq -r .name"
     )]
     List {
-        /// Only those proven so.
+        /// Lists only presets with this proof.
         #[arg(long)]
         proof: Option<Proof>,
-        /// Prints one JSON object a line.
+        /// Prints one JSON object for each preset.
         #[arg(long, conflicts_with = "markdown")]
         json: bool,
         /// Prints the table of docs/providers.md.
@@ -47,7 +47,7 @@ enum ProvidersCommand {
         after_help = "Examples:\n  hookgate providers show stripe\n  hookgate providers show github --json | jq .facts"
     )]
     Show {
-        /// Its name.
+        /// The name of the preset.
         name: String,
         /// Prints a JSON object.
         #[arg(long)]
@@ -55,7 +55,7 @@ enum ProvidersCommand {
     },
 }
 
-/// Who judged the requests that a preset is tested with.
+/// The proof of a preset: the source of the requests that it is tested with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Proof {
     Sdk,
@@ -77,12 +77,12 @@ impl Proof {
     }
 }
 
-/// A preset as it is shown.
+/// A preset and its properties.
 struct Row<'a> {
     preset: &'a Preset,
-    /// Nothing, if the preset leaves a token's header to the route.
+    /// The covered parts; none if the preset leaves the token's header to the route.
     covers: Covers,
-    /// Whether a delivery that waited can be signed anew.
+    /// Whether a queued delivery can be signed again.
     resignable: bool,
 }
 
@@ -134,7 +134,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The kinds of its handshakes that the gate answers.
+    /// Returns the kinds of handshakes that the gateway answers.
     fn handshakes(&self) -> Vec<&'static str> {
         let written = self
             .preset
@@ -247,11 +247,11 @@ fn table(rows: &[Row<'_>], look: &Look) -> String {
             .handshake
             .as_deref()
             .unwrap_or_else(|| look.none());
-        // The last column would keep its whole sentence, and what is covered would give way to it.
+        // the last column would keep its whole sentence at the cost of the covered parts
         let handshake = cut(
             handshake,
             if look.width.is_some() {
-                HANDSHAKE
+                HANDSHAKE_WIDTH
             } else {
                 usize::MAX
             },
@@ -269,22 +269,22 @@ fn table(rows: &[Row<'_>], look: &Look) -> String {
     table.render(look)
 }
 
-/// How many are shown, and what to type for others.
+/// Renders the number of presets, and the command for one.
 fn footer(rows: &[Row<'_>], all: usize, proof: Option<Proof>) -> String {
     let unproven = rows.iter().filter(|row| row.proof() == "unproven").count();
     match proof {
         Some(_) => format!(
-            "{} of {all}; hookgate providers show NAME says what one does",
+            "{} of {all}; hookgate providers show NAME describes one",
             rows.len()
         ),
         None => format!(
-            "{all}, {} proven, {unproven} not; hookgate providers show NAME says what one does",
+            "{all}, {} proven, {unproven} not; hookgate providers show NAME describes one",
             all - unproven
         ),
     }
 }
 
-/// The table of `docs/providers.md`.
+/// Renders the table of `docs/providers.md`.
 fn markdown_table(rows: &[Row<'_>]) -> String {
     let head = "| name | scheme | proof | covers | resign | delivery ID | bodies repeat |\n|---|---|---|---|---|---|---|\n".to_owned();
     rows.iter().fold(head, |text, row| {

@@ -1,4 +1,4 @@
-//! `hookgate reload`: the running gateway reads its config again, now, and the exit code says whether it took it.
+//! `hookgate reload`: makes the running gateway reload its config. The exit code says whether it was accepted.
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +13,7 @@ use crate::clock::{Clock as _, SystemClock};
 
 /// The variable in which systemd gives `ExecReload` the ID of the gateway's process.
 const MAIN_PID: &str = "MAINPID";
-/// How long a reload by signal may take, and how often its outcome is looked for.
+/// The longest time of a reload by signal, and the pause between two looks for its outcome.
 const MAX_WAIT: Duration = Duration::from_secs(50);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -29,9 +29,9 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Error> {
     let generation = match args.gate.without_listener() {
         Some(running) => by_signal(&args.gate, &running)?,
         None => {
-            let door = args.gate.door()?;
+            let client = args.gate.client()?;
             let reloaded: Reloaded =
-                context::block_on(door.post("/-/reload", &serde_json::json!({})))??;
+                context::block_on(client.post("/-/reload", &serde_json::json!({})))??;
             reloaded.generation
         }
     };
@@ -42,7 +42,7 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Error> {
     Ok(Exit::DONE)
 }
 
-/// Sends SIGHUP to a gateway without an admin listener, and waits for the outcome in the file that it left. Only systemd is trusted to know the
+/// Sends SIGHUP to a gateway without an admin listener, and waits for the outcome in the file of the running gateway. Only systemd is trusted to know the
 /// process: an ID in a file may be that of another process by now.
 fn by_signal(gate: &GateArgs, before: &Running) -> Result<u64, Error> {
     let main = std::env::var(MAIN_PID)
@@ -66,7 +66,7 @@ fn by_signal(gate: &GateArgs, before: &Running) -> Result<u64, Error> {
     }
     Err(Error::new(
         Exit::UNREACHED,
-        "the gateway does not say whether it took the config",
+        "the gateway did not report whether it accepted the config",
     )
     .hint("read its log"))
 }

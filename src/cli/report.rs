@@ -1,4 +1,4 @@
-//! `hookgate report`: what routes that observe would have refused, and whether it is safe to enforce.
+//! `hookgate report`: shows what routes in observe mode would have refused, and whether it is safe to enforce.
 use std::time::{Duration, SystemTime};
 
 use anstyle::Style;
@@ -12,28 +12,28 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::diagnostic::instead_of;
 use crate::units;
 
-/// Rows that stand there even with nothing in them: what an operator looks for.
-const ALWAYS: [&str; 2] = [UNSIGNED, "signature_mismatch"];
-/// The one refusal that is not about a signed request.
+/// Rows that are shown even with zero requests.
+const ALWAYS_SHOWN: [&str; 2] = [UNSIGNED, "signature_mismatch"];
+/// The only refusal of requests without a signature.
 const UNSIGNED: &str = "signature_missing";
-/// Unsigned requests are somebody's test, or a scanner, up to one in so many of all.
-const FEW: u64 = 100;
+/// Unsigned requests count as tests or scans up to one in this many of all.
+const UNSIGNED_SHARE: u64 = 100;
 
-/// Columns of a table before its last one.
-const BEFORE_WHY: usize = 51;
+/// The width of the table without its last column.
+const WIDTH_BEFORE_WHY: usize = 51;
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReportArgs {
-    /// Only this route, whether it observes or not.
+    /// Shows only this route, whether it observes or not.
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
-    /// For how long no signed request may have been refused until it counts as safe to enforce.
+    /// The time without a refused signed request after which it is safe to enforce.
     #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = settled)]
     settled: Duration,
     #[command(flatten)]
     gate: GateArgs,
-    /// Prints one JSON object a route.
+    /// Prints one JSON object for each route.
     #[arg(long)]
     json: bool,
 }
@@ -59,7 +59,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<Exit, Error> {
         }
     } else if routes.is_empty() {
         term::print_line(&format!(
-            "{} no route observes: all enforce, or say `verify: none`",
+            "{} no route observes: all enforce, or have `verify: none`",
             Look::of_stdout().sign(Sign::Good)
         ))?;
     } else {
@@ -71,7 +71,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<Exit, Error> {
     Ok(if safe { Exit::DONE } else { Exit::NO })
 }
 
-/// One line of `--json`: the gate's own words, and the verdict.
+/// One line of `--json`: the report of the admin API, and the verdict.
 #[derive(serde::Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -79,7 +79,7 @@ struct Shown<'a> {
     safe: bool,
 }
 
-/// The routes asked about: those that observe, or the one that is named.
+/// Returns the routes to show: those that observe, or the named one.
 fn chosen<'a>(report: &'a Report, named: Option<&str>) -> Result<Vec<&'a RouteReport>, Error> {
     let Some(name) = named else {
         return Ok(report
@@ -91,7 +91,7 @@ fn chosen<'a>(report: &'a Report, named: Option<&str>) -> Result<Vec<&'a RouteRe
     let found = report.routes.iter().find(|route| route.route == name);
     let names = report.routes.iter().map(|route| route.route.as_str());
     found.map(|route| vec![route]).ok_or_else(|| {
-        let error = Error::usage(format!("the gate has no route `{name}`"));
+        let error = Error::usage(format!("the gateway has no route `{name}`"));
         match instead_of(name, names) {
             Some(instead) => error.why(instead),
             None => error,
@@ -99,15 +99,15 @@ fn chosen<'a>(report: &'a Report, named: Option<&str>) -> Result<Vec<&'a RouteRe
     })
 }
 
-/// Whether it is safe to enforce, in words: what was seen, and what to do; or why not yet.
+/// Describes whether it is safe to enforce: the reason and what to do, or as an error why it is not safe yet.
 fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<String, String> {
     let name = term::clean(&route.route);
     match (route.mode.as_str(), &route.until) {
-        ("none", _) => return Err("It verifies nothing: `verify: none`.".to_owned()),
+        ("none", _) => return Err("It verifies nothing: it has `verify: none`.".to_owned()),
         ("enforce", None) => return Ok("It enforces.".to_owned()),
         ("enforce", Some(_)) => {
             return Ok(format!(
-                "It enforces. Take `mode: observe` and `until` out of route {name}."
+                "It enforces. Remove `mode: observe` and `until` from route {name}."
             ));
         }
         _ => {}
@@ -133,7 +133,7 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
         .map(|refused| refused.count)
         .sum::<u64>();
     if route.authentic == 0 {
-        return Err("Not yet: nothing authentic has come.".to_owned());
+        return Err("Not yet: no authentic request was received.".to_owned());
     }
     if let Some(last) = last
         && calm < settled
@@ -146,12 +146,12 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
     }
     if calm < settled {
         return Err(format!(
-            "Not yet: it observes for {}, {} say more.",
+            "Not yet: it has observed for {}, and {} are needed.",
             term::age(calm),
             term::age(settled)
         ));
     }
-    if unsigned.saturating_mul(FEW)
+    if unsigned.saturating_mul(UNSIGNED_SHARE)
         > route
             .authentic
             .saturating_add(count)
@@ -159,7 +159,7 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
     {
         let many = term::counted(unsigned, "request");
         return Err(format!(
-            "Not yet: {many} without a signature would have been refused. See who sends them."
+            "Not yet: {many} without a signature would have been refused. Find out who sends them."
         ));
     }
     Ok(format!(
@@ -168,7 +168,7 @@ fn verdict(route: &RouteReport, now: SystemTime, settled: Duration) -> Result<St
     ))
 }
 
-/// The whole page.
+/// Renders the whole page.
 fn render(routes: &[&RouteReport], now: SystemTime, settled: Duration, look: &Look) -> String {
     let pages: Vec<String> = routes
         .iter()
@@ -184,7 +184,7 @@ fn page(route: &RouteReport, now: SystemTime, settled: Duration, look: &Look) ->
     }
     let (sign, words) = match verdict(route, now, settled) {
         Ok(words) => (Sign::Good, words),
-        Err(words) => (Sign::Look, words),
+        Err(words) => (Sign::Warning, words),
     };
     page.push_str(&format!("{} {words}\n", look.sign(sign)));
     page
@@ -219,17 +219,17 @@ fn head(route: &RouteReport, now: SystemTime, look: &Look) -> String {
 
 fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
     let columns = [
-        ("WOULD HAVE BEEN", Align::Left),
+        ("VERDICT", Align::Left),
         ("REQUESTS", Align::Right),
         ("", Align::Right),
         ("LAST", Align::Right),
         ("WHY", Align::Left),
     ];
     let mut table = Table::new(&columns, 2);
-    // what stands before the last column, at its widest
-    let room = look
-        .width
-        .map_or(usize::MAX, |width| width.saturating_sub(BEFORE_WHY).max(20));
+    // the room for the last column
+    let room = look.width.map_or(usize::MAX, |width| {
+        width.saturating_sub(WIDTH_BEFORE_WHY).max(20)
+    });
     let all = route
         .refused
         .iter()
@@ -250,14 +250,14 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
         ]);
     };
     row(
-        "let in",
+        "authentic",
         GREEN,
         route.authentic,
         route.last_authentic_at.as_ref(),
         "",
     );
     let known = |code: &str| route.refused.iter().find(|refused| refused.code == code);
-    for code in ALWAYS {
+    for code in ALWAYS_SHOWN {
         let style = if code == UNSIGNED { YELLOW } else { RED };
         row(
             code,
@@ -270,7 +270,7 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
     for refused in route
         .refused
         .iter()
-        .filter(|refused| !ALWAYS.contains(&refused.code.as_str()))
+        .filter(|refused| !ALWAYS_SHOWN.contains(&refused.code.as_str()))
     {
         row(
             &refused.code,
@@ -283,7 +283,7 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
     table.render(look)
 }
 
-/// `99.8 %`, never 0 or 100 of what is neither nothing nor all.
+/// Renders a share: `99.8 %`; 0 and 100 only for none and all.
 fn share(count: u64, all: u64) -> String {
     if count == 0 {
         return String::new();
@@ -297,7 +297,7 @@ fn share(count: u64, all: u64) -> String {
     }
 }
 
-/// An age while it is today's, then a day.
+/// Renders an age within a day, then a date.
 fn when(at: SystemTime, now: SystemTime, look: &Look) -> String {
     let age = now.duration_since(at).unwrap_or_default();
     if age < Duration::from_secs(86_400) {
@@ -307,7 +307,7 @@ fn when(at: SystemTime, now: SystemTime, look: &Look) -> String {
     }
 }
 
-/// `1 Dec`
+/// Renders a date: `1 Dec`.
 fn day(at: SystemTime, look: &Look) -> String {
     let at = jiff::Timestamp::try_from(at).map(|at| {
         at.to_zoned_datetime(look.zone.clone())

@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
         Ok(loaded) => loaded,
         Err(rejected) => {
             term::say(&format!(
-                "{}\n{} The gate does not start.",
+                "{}\n{} The gateway does not start.",
                 rejected.report.render(true),
                 rejected.report.counts()
             ));

@@ -1,4 +1,4 @@
-//! The addresses of a running gateway, left in a file so that commands find it when its config cannot be read, or has changed since it started.
+//! The file with the addresses of a running gateway, by which commands find it when its config cannot be read, or has changed since it started.
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ const MAX_BYTES: usize = 64 << 10;
 /// The longest error text in it, in characters.
 const MAX_TEXT: usize = 8 << 10;
 
-/// Where a running gateway listens, and where its admin token is.
+/// The addresses of a running gateway, and its admin token's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Running {
@@ -22,7 +22,7 @@ pub(super) struct Running {
     pub(super) health: Option<String>,
     /// The admin listener, `HOST:PORT` or `unix:PATH`.
     pub(super) admin: Option<String>,
-    /// The file with the admin token, where it is in a file.
+    /// The file with the admin token, if the gateway made one.
     pub(super) token_file: Option<PathBuf>,
     /// The number of reloads that a SIGHUP asked for.
     pub(super) signals: u64,
@@ -38,27 +38,27 @@ pub(super) struct RunningFile {
 }
 
 impl RunningFile {
-    /// Records the outcome of a reload that a SIGHUP asked for: a gateway without an admin listener tells it in no other way.
+    /// Records the outcome of a reload that a SIGHUP asked for: a gateway without an admin listener reports it in no other way.
     pub(super) fn note_reload(&mut self, outcome: Result<u64, String>) {
         self.running.signals += 1;
         self.running.reloaded = Some(outcome.map_err(|text| text.chars().take(MAX_TEXT).collect()));
         if let Err(error) = self.running.write(&self.path) {
-            tracing::warn!(%error, path = %self.path.display(), "cannot write the outcome of the reload: `hookgate reload` will not have it");
+            tracing::warn!(%error, path = %self.path.display(), "cannot write the outcome of the reload: `hookgate reload` will not report it");
         }
     }
 }
 
 impl Running {
-    /// Writes the file into the service's runtime directory, else beside the store. A gateway that has neither leaves none.
+    /// Writes the file into the service's runtime directory, else beside the store. Without either, there is no file.
     pub(super) fn leave(self, store: Option<&Path>) -> Option<RunningFile> {
-        let path = places(store).into_iter().next()?;
+        let path = paths(store).into_iter().next()?;
         match self.write(&path) {
             Ok(()) => Some(RunningFile {
                 path,
                 running: self,
             }),
             Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "cannot write the file with the addresses: commands will ask those of the config");
+                tracing::warn!(%error, path = %path.display(), "cannot write the file with the addresses: commands will use those of the config");
                 None
             }
         }
@@ -81,9 +81,9 @@ impl Running {
         std::fs::rename(new, path)
     }
 
-    /// Finds what the gateway of `config` left in the runtime directory or beside `store`.
+    /// Finds the file of the gateway of `config` in the runtime directory or beside `store`.
     pub(super) fn find(config: Option<&Path>, store: Option<&Path>) -> Option<Self> {
-        let found = places(store)
+        let found = paths(store)
             .into_iter()
             .filter_map(|path| Self::read(&path));
         let config = config.map(absolute);
@@ -108,13 +108,13 @@ impl Drop for RunningFile {
     }
 }
 
-/// Returns `path` from the root, without following links: a command is given the same path as the gateway was.
+/// Returns `path` from the root, without following links: a command is given the same path as the gateway.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Returns the places of the file in order: `$RUNTIME_DIRECTORY` (the first, if the service has several), then beside the store.
-fn places(store: Option<&Path>) -> Vec<PathBuf> {
+/// Returns the possible paths of the file in order: `$RUNTIME_DIRECTORY` (the first, if the service has several), then beside the store.
+fn paths(store: Option<&Path>) -> Vec<PathBuf> {
     let runtime =
         std::env::var_os("RUNTIME_DIRECTORY").filter(|directories| !directories.is_empty());
     let runtime = runtime.and_then(|directories| std::env::split_paths(&directories).next());
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_private_found_by_its_config_and_removed() {
+    fn file_is_private_and_found_by_its_config() {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.yaml");
         let running = Running {
@@ -141,7 +141,7 @@ mod tests {
             ..Running::default()
         };
         let path = dir.path().join(FILE);
-        // what a crash left, readable by all, neither blocks nor lends its mode
+        // a file of a crash that is readable by all neither blocks nor passes its mode on
         std::fs::write(path.with_extension("json.new"), "half").unwrap();
         running.write(&path).unwrap();
         let mut file = RunningFile {

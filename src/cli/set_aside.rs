@@ -1,4 +1,4 @@
-//! `hookgate set-aside`: puts a damaged store out of the way, with everything that is in it.
+//! `hookgate set-aside`: renames a damaged store, with everything in it.
 use std::path::PathBuf;
 
 use crate::cli::error::{Error, Exit};
@@ -29,13 +29,15 @@ pub(super) fn set_aside(args: &SetAsideArgs) -> Result<Exit, Error> {
         }
     })?;
     if !held.file().exists() {
-        return Err(Error::no("there is no store in it").at(args.directory.display().to_string()));
+        return Err(
+            Error::no("this directory has no store").at(args.directory.display().to_string())
+        );
     }
     let aside = held
         .set_aside(SystemClock.now().unix_ms() / 1000)
         .map_err(|error| Error::no(error.to_string()))?;
     term::print_line(&format!(
-        "the store is kept as {}; the gateway begins a new one when it starts",
+        "the store was renamed to {}; the gateway makes a new one when it starts",
         aside.display()
     ))?;
     Ok(Exit::DONE)

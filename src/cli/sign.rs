@@ -1,4 +1,4 @@
-//! `hookgate sign`: a signed request, as a curl command or sent.
+//! `hookgate sign`: signs a request, and prints it as a curl command or sends it.
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -16,8 +16,8 @@ use crate::clock::{Clock as _, FrozenClock, SystemClock};
 use crate::upstream::fetch::{Url, fetch};
 use crate::verify::{Locator, Scheme};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest time for a response.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 
 /// Arguments of `sign`.
@@ -28,19 +28,19 @@ pub(super) struct SignArgs {
     /// The file with the body; `-` is stdin.
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
-    /// Where the request goes (default: the gate on 127.0.0.1:8080, or where the config listens).
+    /// The URL of the request (default: the gateway on 127.0.0.1:8080, or the listener of the config).
     #[arg(long)]
     url: Option<String>,
     /// The time to sign: unix seconds or RFC 3339 (default: now).
     #[arg(long, value_name = "TIME", value_parser = context::moment, allow_negative_numbers = true)]
     now: Option<SystemTime>,
-    /// The delivery ID, where it stands in a header or the query (default: a fresh one).
+    /// The delivery ID, if the provider sends it in a header or in the query (default: a new one).
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// Sends the request and prints the answer.
     #[arg(long)]
     send: bool,
-    /// Prints a JSON object. A header that is the secret itself is null there.
+    /// Prints a JSON object. A header that is the secret itself is null.
     #[arg(long)]
     json: bool,
 }
@@ -48,7 +48,7 @@ pub(super) struct SignArgs {
 /// A request with its signature.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    /// Where it goes, with what the signature adds to the query.
+    /// The URL, with the query parameters of the signature.
     pub(super) url: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -64,15 +64,15 @@ pub(super) fn sign(args: &SignArgs) -> Result<Exit, Error> {
     if args.send {
         return context::block_on(send(&request, args.json))?;
     }
-    let told = told(&policy, &request)?;
+    let printable = printable(&policy, &request)?;
     let file = if args.body.as_os_str() == "-" {
         "@-".to_owned()
     } else {
         format!("@{}", args.body.display())
     };
-    let curl = curl(&told, &file);
+    let curl = curl(&printable, &file);
     if args.json {
-        term::print_line(&as_json(&told, &curl).to_string())?;
+        term::print_line(&as_json(&printable, &curl).to_string())?;
     } else {
         term::print_line(&curl)?;
     }
@@ -104,15 +104,18 @@ pub(super) fn signed(
     let own_id = head.request_id.to_string();
     match (locator, id) {
         (Some(Locator::Header(names)), id) => {
-            let id = HeaderValue::from_str(id.unwrap_or(&own_id))
-                .map_err(|_| Error::usage("the delivery ID cannot stand in a header"))?;
+            let id = HeaderValue::from_str(id.unwrap_or(&own_id)).map_err(|_| {
+                Error::usage("the delivery ID has characters that a header cannot have")
+            })?;
             if let Some(name) = names.names().first() {
                 head.headers.insert(name.clone(), id);
             }
         }
         (Some(Locator::Json(pointer)), Some(_)) => {
-            return Err(Error::usage("the delivery ID stands in the body")
-                .hint(format!("write it under {pointer} of the body")));
+            return Err(
+                Error::usage("this provider sends the delivery ID in the body")
+                    .hint(format!("write it at {pointer} in the body")),
+            );
         }
         (None, Some(_)) => return Err(Error::usage("this provider has no delivery ID")),
         (Some(Locator::Json(_) | Locator::Query(_)) | None, _) => {}
@@ -150,7 +153,7 @@ fn add_query(url: &mut String, name: &str, value: &str) {
     url.push_str(&pair);
 }
 
-/// Where a gate takes requests of this policy.
+/// Returns the URL at which a gateway receives requests of this policy.
 pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
     match policy {
         Policy::Preset { name, .. } => Ok(format!("http://127.0.0.1:8080/webhooks/{name}")),
@@ -162,8 +165,9 @@ pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
                     })
                 };
             let found = open().find(|(_, tls)| !tls).or_else(|| open().next());
-            let (mut address, tls) = found
-                .ok_or_else(|| Error::usage("the config listens on no port").hint("--url URL"))?;
+            let (mut address, tls) = found.ok_or_else(|| {
+                Error::usage("the config has no listener on a port").hint("--url URL")
+            })?;
             if hook.path.contains('{') {
                 return Err(Error::usage(format!(
                     "the path of route {} has parameters: {}",
@@ -187,35 +191,35 @@ pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
     }
 }
 
-/// A request as it may be printed: where a header is the secret itself, a shell fills it in.
-struct Told {
+/// A request that can be printed: a header that is the secret itself is left to a shell.
+struct Printable {
     url: String,
     headers: Vec<(String, Value)>,
 }
 
 enum Value {
     Text(String),
-    /// To stand between double quotes.
+    /// A text for double quotes, with a variable.
     Shell(String),
-    /// Likewise, user and password.
+    /// The same for user and password.
     User(String),
 }
 
 /// Returns the request as JSON. A header that is the secret itself has no value there: only a shell can fill it in.
-fn as_json(told: &Told, curl: &str) -> serde_json::Value {
+fn as_json(request: &Printable, curl: &str) -> serde_json::Value {
     let value = |value: &Value| match value {
         Value::Text(text) => json!(text),
         Value::Shell(_) | Value::User(_) => serde_json::Value::Null,
     };
-    let headers: Vec<_> = told
+    let headers: Vec<_> = request
         .headers
         .iter()
         .map(|(name, one)| json!([name, value(one)]))
         .collect();
-    json!({ "method": "POST", "url": told.url, "headers": headers, "curl": curl })
+    json!({ "method": "POST", "url": request.url, "headers": headers, "curl": curl })
 }
 
-fn told(policy: &Policy, request: &Request) -> Result<Told, Error> {
+fn printable(policy: &Policy, request: &Request) -> Result<Printable, Error> {
     let verifier = policy.verifier()?;
     let secret_places = verifier.shape().secret_locations();
     let shell = match policy {
@@ -223,7 +227,7 @@ fn told(policy: &Policy, request: &Request) -> Result<Told, Error> {
         Policy::Route(..) => None,
     };
     let hidden = || {
-        Error::usage("the request would hold the secret itself, and this would print it")
+        Error::usage("the request contains the secret itself, which would be printed")
             .hint("--send")
     };
     if !secret_places.query.is_empty() {
@@ -243,13 +247,13 @@ fn told(policy: &Policy, request: &Request) -> Result<Told, Error> {
         };
         headers.push((header_name(name), value));
     }
-    Ok(Told {
+    Ok(Printable {
         url: request.url.clone(),
         headers,
     })
 }
 
-/// A header's name as people write it.
+/// Returns a header's name in its usual spelling.
 fn header_name(name: &HeaderName) -> String {
     let words = name.as_str().split('-').map(|word| {
         let mut letters = word.chars();
@@ -263,15 +267,15 @@ fn header_name(name: &HeaderName) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-fn curl(told: &Told, file: &str) -> String {
+fn curl(request: &Printable, file: &str) -> String {
     // curl takes brackets and braces in a URL for patterns
-    let glob = if told.url.contains(['[', ']', '{', '}']) {
+    let glob = if request.url.contains(['[', ']', '{', '}']) {
         " -g"
     } else {
         ""
     };
-    let mut command = format!("curl -sS -i{glob} {}", quoted(&told.url));
-    for (name, value) in &told.headers {
+    let mut command = format!("curl -sS -i{glob} {}", quoted(&request.url));
+    for (name, value) in &request.headers {
         let option = match value {
             Value::Text(value) => format!("-H {}", quoted(&format!("{name}: {value}"))),
             Value::Shell(value) => format!("-H \"{name}: {value}\""),
@@ -283,16 +287,16 @@ fn curl(told: &Told, file: &str) -> String {
     command
 }
 
-/// What a request was answered with.
+/// The response to a request.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct Response {
     pub(super) status: http::StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
 /// Sends a signed request.
-pub(super) async fn deliver(request: &Request) -> Result<Answered, Error> {
+pub(super) async fn deliver(request: &Request) -> Result<Response, Error> {
     let url = Url::parse(&request.url)
         .map_err(|error| Error::usage(error.to_string()).at(request.url.clone()))?;
     let answer = fetch(
@@ -300,16 +304,16 @@ pub(super) async fn deliver(request: &Request) -> Result<Answered, Error> {
         Method::POST,
         request.headers.clone(),
         request.body.clone(),
-        PATIENCE,
+        ANSWER_TIMEOUT,
     )
     .await;
     let place = request.url.split('?').next().unwrap_or_default();
     let (status, headers, body) = answer.map_err(|error| {
-        Error::no("there is no answer")
+        Error::no("there was no response")
             .at(place)
             .why(error.to_string())
     })?;
-    Ok(Answered {
+    Ok(Response {
         status,
         headers,
         body,

@@ -3,7 +3,7 @@ use anstyle::Style;
 
 use crate::cli::term::{DIM, Look, PLAIN};
 
-/// How a column stands.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
@@ -18,7 +18,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// A text in a colour.
+    /// Returns a cell with a style.
     pub(super) fn styled(text: impl Into<String>, style: Style) -> Self {
         Self {
             text: text.into(),
@@ -33,7 +33,7 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// Rows under a header.
+/// A table: rows under a header.
 #[derive(Debug)]
 pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -41,11 +41,11 @@ pub(super) struct Table {
     indent: usize,
 }
 
-/// What a column that gives way keeps.
-const LEAST: usize = 6;
+/// The least width of a column that is cut.
+const MIN_COLUMN_WIDTH: usize = 6;
 
 impl Table {
-    /// A table with these columns.
+    /// Returns a table with these columns.
     pub(super) fn new(columns: &[(&'static str, Align)], indent: usize) -> Self {
         Self {
             columns: columns.to_vec(),
@@ -54,12 +54,12 @@ impl Table {
         }
     }
 
-    /// Adds a row, a cell a column.
+    /// Adds a row with a cell for each column.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The lines of the table. On a terminal they fit its width: first and last column keep their text, the widest between gives way.
+    /// Renders the table. On a terminal it fits the width: the first and the last column keep their text, the widest between them is cut.
     pub(super) fn render(&self, look: &Look) -> String {
         let mut widths: Vec<usize> = self
             .columns
@@ -92,7 +92,7 @@ impl Table {
             let middle = widths
                 .iter_mut()
                 .enumerate()
-                .filter(|(place, width)| *place > 0 && *place < last && **width > LEAST);
+                .filter(|(place, width)| *place > 0 && *place < last && **width > MIN_COLUMN_WIDTH);
             let Some((_, widest)) = middle.max_by_key(|(_, width)| **width) else {
                 break;
             };
@@ -115,7 +115,7 @@ impl Table {
                 (0, free)
             };
             let gap = if place > 0 { 2 } else { 0 };
-            // Blanks are written once something follows, so that no line ends in any.
+            // spaces are written only before text, so that no line ends in spaces
             owed += gap + before;
             if !text.is_empty() {
                 line.push_str(&" ".repeat(owed));
@@ -130,7 +130,7 @@ impl Table {
     }
 }
 
-/// A text that is not longer than `width`.
+/// Cuts a text to `width` characters.
 pub(super) fn cut(text: &str, width: usize, look: &Look) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_gives_way() {
+    fn middle_columns_are_cut() {
         let mut table = Table::new(
             &[
                 ("ID", Align::Left),

@@ -1,63 +1,52 @@
-//! What a terminal gets: five colours with a sign and a word each, ages, times, numbers, and nothing that could drive it.
+//! Output on a terminal: signs, ages, times and numbers.
 //!
-//! Texts are made with colours; `anstream` takes them off where they do not belong.
-use std::fmt::Write as _;
+//! Texts are made with colours; `anstream` removes them where they cannot be shown.
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use jiff::tz::TimeZone;
 
 use crate::cli::error::Error;
 
-/// Good.
-pub const GREEN: Style = AnsiColor::Green.on_default();
-/// Bad.
-pub const RED: Style = AnsiColor::Red.on_default();
-/// Look here.
-pub const YELLOW: Style = AnsiColor::Yellow.on_default();
-/// The thing asked about.
-pub const BOLD: Style = Style::new().bold();
-/// What can be skipped.
-pub const DIM: Style = Style::new().dimmed();
-/// No colour.
-pub const PLAIN: Style = Style::new();
+pub use crate::cli::clean::{clean, clean_body};
+pub use crate::cli::style::{BOLD, DIM, GREEN, PLAIN, RED, YELLOW};
 
-/// How good a state is.
+/// The sign of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// As it should be.
+    /// The state is good.
     Good,
-    /// Not as it should be.
+    /// The state is bad.
     Bad,
-    /// Somebody should look.
-    Look,
+    /// The state needs attention.
+    Warning,
 }
 
 impl Sign {
-    /// Its colour.
+    /// Returns the colour of the sign.
     pub const fn style(self) -> Style {
         match self {
             Self::Good => GREEN,
             Self::Bad => RED,
-            Self::Look => YELLOW,
+            Self::Warning => YELLOW,
         }
     }
 }
 
-/// What stdout can show.
+/// The abilities of stdout.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// Columns of the terminal; `None`: not a terminal, nothing is cut.
+    /// The width of the terminal in columns. `None` if it is not a terminal: nothing is cut.
     pub width: Option<usize>,
     /// Whether signs beyond ASCII can be shown.
     pub utf8: bool,
-    /// The zone of times; UTC where no person looks.
+    /// The time zone; UTC if stdout is not a terminal.
     pub zone: TimeZone,
 }
 
 impl Look {
-    /// What stdout is now; `utc`: with times in UTC even so.
+    /// Returns the abilities of stdout, with times in UTC if `utc`.
     pub fn of_stdout_in(utc: bool) -> Self {
         let look = Self::of_stdout();
         if utc {
@@ -70,7 +59,7 @@ impl Look {
         }
     }
 
-    /// What stdout is now.
+    /// Returns the abilities of stdout.
     pub fn of_stdout() -> Self {
         let stdout = std::io::stdout();
         let zone = if stdout.is_terminal() {
@@ -95,29 +84,29 @@ impl Look {
         }
     }
 
-    /// A sign in its colour.
+    /// Returns a sign in its colour.
     pub fn sign(&self, sign: Sign) -> String {
         let style = sign.style();
         format!("{style}{}{style:#}", self.bare_sign(sign))
     }
 
-    /// A sign without colour.
+    /// Returns a sign without colour.
     pub fn bare_sign(&self, sign: Sign) -> &'static str {
         match (sign, self.utf8) {
             (Sign::Good, true) => "✓",
             (Sign::Good, false) => "ok",
             (Sign::Bad, true) => "✕",
             (Sign::Bad, false) => "x",
-            (Sign::Look, _) => "!",
+            (Sign::Warning, _) => "!",
         }
     }
 
-    /// "Not applicable".
+    /// Returns the sign for "not applicable".
     pub fn none(&self) -> &'static str {
         if self.utf8 { "–" } else { "-" }
     }
 
-    /// Today as `13:04:33`, older as `21 Nov 13:04`.
+    /// Renders a time: of today as `13:04:33`, older as `21 Nov 13:04`.
     pub fn time(&self, at: SystemTime, now: SystemTime) -> String {
         let zoned = |time| {
             jiff::Timestamp::try_from(time)
@@ -136,7 +125,7 @@ impl Look {
     }
 }
 
-/// Whether the locale speaks UTF-8, by the first of the three variables that is set.
+/// Returns whether the locale uses UTF-8, by the first of the three variables that is set.
 fn utf8(env: &dyn Fn(&str) -> Option<String>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
@@ -166,12 +155,12 @@ pub fn print_line(line: &str) -> Result<(), Error> {
     print(&format!("{line}\n"))
 }
 
-/// Says something about the run. If nobody can hear it, the run goes on.
+/// Prints a message about the run to stderr. An error of stderr is ignored.
 pub fn say(line: &str) {
     writeln!(anstream::stderr().lock(), "{line}").ok();
 }
 
-/// Warns about the run.
+/// Prints a warning about the run to stderr.
 pub fn warn(text: &str) {
     say(&format!(
         "{YELLOW}{BOLD}warning{BOLD:#}{YELLOW:#}: {}",
@@ -179,36 +168,7 @@ pub fn warn(text: &str) {
     ));
 }
 
-/// A text from outside as it may be shown: what could drive a terminal or turn the reading order is written out, `\x1b`.
-pub fn clean(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
-                write!(shown, "\\x{:02x}", u32::from(char)).unwrap_or_default()
-            }
-            '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{feff}' => {
-                write!(shown, "\\u{{{:x}}}", u32::from(char)).unwrap_or_default();
-            }
-            _ => shown.push(char),
-        }
-    }
-    shown
-}
-
-/// Bytes from outside as they may be shown; line feeds and tabs stay, for bodies.
-pub fn clean_body(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.split('\n')
-        .map(|line| line.split('\t').map(clean).collect::<Vec<_>>().join("\t"))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// `1,204`
+/// Renders a number: `1,204`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -221,7 +181,7 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// `1 warning`, `3 errors`
+/// Renders a number of things: `1 warning`, `3 errors`.
 pub fn counted(number: u64, word: &str) -> String {
     format!(
         "{} {word}{}",
@@ -230,7 +190,7 @@ pub fn counted(number: u64, word: &str) -> String {
     )
 }
 
-/// `12 s`, `3 m`, `2 h 10 m`, `4 d`
+/// Renders an age: `12 s`, `3 m`, `2 h 10 m`, `4 d`.
 pub fn age(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
@@ -243,7 +203,7 @@ pub fn age(duration: Duration) -> String {
     }
 }
 
-/// A wait, to the second within the hour: `12 s`, `1 m 48 s`; then as [`age`].
+/// Renders a wait, to the second within the hour: `12 s`, `1 m 48 s`; then as [`age`].
 pub fn wait(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -254,7 +214,7 @@ pub fn wait(duration: Duration) -> String {
     }
 }
 
-/// How long a try took: `84 ms`, `1.2 s`, `12 s`
+/// Renders the duration of an attempt: `84 ms`, `1.2 s`, `12 s`.
 pub fn took(seconds: f64) -> String {
     let milliseconds = (seconds * 1000.0).round();
     if milliseconds < 1000.0 {
@@ -268,7 +228,7 @@ pub fn took(seconds: f64) -> String {
     }
 }
 
-/// As [`age`], with the hours of the last day: `3 d 4 h`.
+/// Renders an age as [`age`] does, with the hours of the last day: `3 d 4 h`.
 pub fn long_age(duration: Duration) -> String {
     let hours = duration.as_secs() / 3_600 % 24;
     if duration.as_secs() >= 86_400 && hours > 0 {
@@ -278,7 +238,7 @@ pub fn long_age(duration: Duration) -> String {
     }
 }
 
-/// `423 bytes`, `412 MiB`
+/// Renders a size: `423 bytes`, `412 MiB`.
 pub fn size(bytes: u64) -> String {
     if bytes < 1024 {
         return counted(bytes, "byte");
@@ -302,14 +262,14 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A time that somebody else wrote, RFC 3339.
+/// Parses an RFC 3339 time.
 pub fn moment(text: &str) -> Option<SystemTime> {
     text.parse::<jiff::Timestamp>()
         .ok()
         .and_then(|at| SystemTime::try_from(at).ok())
 }
 
-/// RFC 3339 in UTC.
+/// Renders a time in RFC 3339, in UTC.
 pub fn rfc3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at)
         .map(|at| at.to_string())
@@ -321,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_ages_read_as_people_write_them() {
+    fn numbers_and_ages_are_readable() {
         assert_eq!(
             [0, 999, 1_000, 1_234_567].map(count),
             ["0", "999", "1,000", "1,234,567"]
@@ -367,16 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_drives_the_terminal() {
-        assert_eq!(
-            clean("a\x1b[31mb\r\n\u{9b}\u{202e}é"),
-            "a\\x1b[31mb\\x0d\\x0a\\x9b\\u{202e}é"
-        );
-        assert_eq!(clean_body(b"a\tb\n\x1b\xff"), "a\tb\n\\x1b\u{fffd}");
-    }
-
-    #[test]
-    fn the_first_locale_variable_that_is_set_decides() {
+    fn first_locale_variable_that_is_set_counts() {
         let with = |pairs: &'static [(&str, &str)]| {
             utf8(&move |name| {
                 pairs

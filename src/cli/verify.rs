@@ -1,4 +1,4 @@
-//! `hookgate verify`: the gate's verdict on a recorded request, offline.
+//! `hookgate verify`: checks a recorded request as the gateway does, offline.
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -19,7 +19,7 @@ use crate::verify::Covers;
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     policy: PolicyArgs,
-    /// The URL that the sender used; where the signature covers it, or the request lacks it.
+    /// The URL that the sender used, if the signature covers it or the request does not contain it.
     #[arg(long, value_parser = SentTo::parse)]
     url: Option<SentTo>,
     /// The time to judge by: unix seconds or RFC 3339 (default: now).
@@ -32,7 +32,7 @@ pub(super) struct VerifyArgs {
     request: PathBuf,
 }
 
-/// What came of a request.
+/// The verdict on a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Authentic {
@@ -91,7 +91,7 @@ fn judge(
         }
     };
     if message.lacks_host() && url.is_none() {
-        term::warn("the request has no `Host`; over HTTP/1.1 the gate refuses it as malformed");
+        term::warn("the request has no `Host`; over HTTP/1.1 the gateway refuses it as malformed");
     }
     let params = policy.params(&head);
     let received = Received {
@@ -136,7 +136,7 @@ impl Verdict {
         }
     }
 
-    /// `✓ authentic, secret secret-1; covers body; delivery ID …`
+    /// Renders the verdict: `✓ authentic, secret-1; covers body; delivery ID …`.
     fn text(&self, look: &Look) -> String {
         match self {
             Self::Authentic {
@@ -147,7 +147,7 @@ impl Verdict {
                 signed_at,
             } => {
                 let sign = look.sign(Sign::Good);
-                // an unnamed one is called `secret-1` already
+                // an unnamed secret is already called `secret-1`
                 let word = if secret.starts_with("secret-") {
                     ""
                 } else {
@@ -175,7 +175,7 @@ impl Verdict {
     }
 }
 
-/// The names of what is covered.
+/// Returns the names of the covered parts.
 pub(super) fn covered(covers: Covers) -> Vec<String> {
     if covers.nothing() {
         Vec::new()

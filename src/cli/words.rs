@@ -1,6 +1,6 @@
-//! The admin API's words, as the command line has them. A message of a command names flags and commands, not fields and endpoints.
+//! Translates messages of the admin API: a message of a command names flags and commands, not fields and endpoints.
 
-/// A word of the API, and what stands for it on the command line.
+/// Words of the API, each with its counterpart on the command line.
 const WORDS: &[(&str, &str)] = &[
     ("`include_delivered`", "`--include-delivered`"),
     ("`bypass_dedupe`", "`--bypass-dedupe`"),
@@ -29,7 +29,7 @@ const WORDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Returns a message of the API in the words of the command line. What somebody wrote stands at the end of a message, in backticks: it stays.
+/// Returns a message of the API in the words of the command line. Text of the user stands at the end of a message in backticks, and is not translated.
 pub(super) fn of_the_command_line(message: &str) -> String {
     let own = if message.ends_with('`') {
         message

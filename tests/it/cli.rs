@@ -369,7 +369,9 @@ fn the_demo_shows_every_verdict() {
         String::from_utf8_lossy(&shown.stderr)
     );
     assert!(
-        said.contains("4 let in, 2 refused, 1 duplicate; the app saw 4 requests. As it should be."),
+        said.contains(
+            "4 authentic, 2 refused, 1 duplicate; the app received 4 requests. This is as expected."
+        ),
         "{said}"
     );
     let said = format!("{said}{}", String::from_utf8_lossy(&shown.stderr));

@@ -30,7 +30,7 @@ fn findings(config: &Path, more: &[&str]) -> Vec<serde_json::Value> {
         .collect();
     let needs = all
         .iter()
-        .any(|finding| finding["level"] == "bad" || finding["level"] == "look");
+        .any(|finding| finding["level"] == "bad" || finding["level"] == "warning");
     assert_eq!(
         output.status.code(),
         Some(i32::from(needs)),
@@ -43,7 +43,7 @@ fn findings(config: &Path, more: &[&str]) -> Vec<serde_json::Value> {
 #[track_caller]
 fn find<'a>(all: &'a [serde_json::Value], check: &str, words: &str) -> &'a serde_json::Value {
     let found = all.iter().find(|finding| {
-        finding["check"] == check && finding["said"].as_str().unwrap().contains(words)
+        finding["check"] == check && finding["message"].as_str().unwrap().contains(words)
     });
     found.unwrap_or_else(|| panic!("no {check} says {words}: {all:#?}"))
 }
@@ -231,7 +231,7 @@ fn a_running_gate_tells_its_clock_and_its_limits() {
     find(&all, "open files", "the gate may have");
     assert_eq!(
         find(&all, "secrets", "in the config itself")["level"],
-        "look"
+        "warning"
     );
     assert_eq!(
         gate.post("/webhooks/github", &sign::github("x", "y", b"{}"), b"{}")
@@ -250,7 +250,7 @@ fn a_running_gate_tells_its_clock_and_its_limits() {
         find(
             &findings(&path, &["--admin", &admin]),
             "clock",
-            "not judged: the gate does not answer"
+            "not checked: the gateway does not answer"
         )["level"],
         "skipped"
     );

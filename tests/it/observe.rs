@@ -153,7 +153,7 @@ fn the_report_says_when_it_is_safe() {
     let none = report(&gate, &[]);
     assert_eq!(none.status.code(), Some(1));
     assert!(
-        stdout(&none).contains("Not yet: nothing authentic has come."),
+        stdout(&none).contains("Not yet: no authentic request was received."),
         "{}",
         stdout(&none)
     );
@@ -165,7 +165,7 @@ fn the_report_says_when_it_is_safe() {
     let early = report(&gate, &[]);
     assert_eq!(early.status.code(), Some(1));
     assert!(
-        stdout(&early).contains("Not yet: it observes for"),
+        stdout(&early).contains("Not yet: it has observed for"),
         "{}",
         stdout(&early)
     );
@@ -255,7 +255,7 @@ fn it_enforces_by_itself_when_its_time_is_over() {
     assert_eq!(over.status.code(), Some(0));
     assert!(
         stdout(&over)
-            .contains("It enforces. Take `mode: observe` and `until` out of route github."),
+            .contains("It enforces. Remove `mode: observe` and `until` from route github."),
         "{}",
         stdout(&over)
     );

@@ -300,7 +300,7 @@ fn a_gate_is_drained_and_says_what_is_left() {
         3,
     );
     assert!(
-        left.contains("2 deliveries left on the disk") && left.contains("2 written to"),
+        left.contains("2 deliveries left in the store") && left.contains("2 written to"),
         "{left}"
     );
     let lines = std::fs::read_to_string(&file).unwrap();

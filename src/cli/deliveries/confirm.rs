@@ -1,24 +1,24 @@
-//! Asks before much is changed: a number to type on a terminal, `--yes` and `--reason` elsewhere.
+//! Asks for confirmation before many deliveries are changed: a number to type on a terminal, `--yes` and `--reason` elsewhere.
 use std::io::{IsTerminal as _, Write as _};
 
 use crate::cli::error::{Error, Exit};
 
-/// That it is meant, and why.
+/// The options that confirm a change.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct Sure {
-    /// Why, for the audit.
+pub(super) struct ConfirmArgs {
+    /// The reason, for the audit log.
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
-    /// Asks nothing.
+    /// Does not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }
 
-impl Sure {
-    /// The reason, once it is certain that `count` deliveries shall be changed.
+impl ConfirmArgs {
+    /// Returns the reason, once the change of `count` deliveries is confirmed.
     ///
     /// # Errors
-    /// Exit 2 where nobody can be asked and not all is said, 1 if the number was not typed.
+    /// Exit 2 if there is no terminal and an option is missing, 1 if the number was not typed.
     pub(super) fn ask(&self, count: u64) -> Result<String, Error> {
         let (stdin, stderr) = (std::io::stdin(), std::io::stderr());
         if stdin.is_terminal() && stderr.is_terminal() {
@@ -33,7 +33,7 @@ impl Sure {
         match &self.reason {
             Some(reason) if self.yes => Ok(reason.clone()),
             Some(_) | None => Err(Error::usage(
-                "nothing was changed: there is no terminal to ask on",
+                "nothing was changed: without a terminal, the change must be confirmed by options",
             )
             .hint("--yes --reason \"…\"")),
         }
@@ -44,17 +44,19 @@ impl Sure {
         count: u64,
         ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
     ) -> Result<String, Error> {
-        let gone = || Error::new(Exit::NO, "nothing was changed");
+        let unconfirmed = || Error::new(Exit::NO, "nothing was changed");
         let reason = match &self.reason {
             Some(reason) => reason.clone(),
             None => ask("Reason: ")?
                 .filter(|reason| !reason.is_empty())
-                .ok_or_else(|| gone().why("A reason is kept with each change."))?,
+                .ok_or_else(|| {
+                    unconfirmed().why("The audit log needs a reason for each change.")
+                })?,
         };
         if !self.yes
-            && ask(&format!("Type {count} to go on: "))?.as_deref() != Some(&count.to_string())
+            && ask(&format!("Type {count} to continue: "))?.as_deref() != Some(&count.to_string())
         {
-            return Err(gone());
+            return Err(unconfirmed());
         }
         Ok(reason)
     }
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(sure: &Sure, typed: &[&str], expect: Option<&str>) {
+    fn check(sure: &ConfirmArgs, typed: &[&str], expect: Option<&str>) {
         let mut typed = typed.iter();
         let answer = sure.ask_by(1204, &mut |_| {
             Ok(typed.next().map(|text| (*text).to_owned()))
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_number_is_typed_and_a_reason_is_given() {
-        let said = |reason: Option<&str>, yes| Sure {
+        let said = |reason: Option<&str>, yes| ConfirmArgs {
             reason: reason.map(str::to_owned),
             yes,
         };

@@ -1,4 +1,4 @@
-//! `hookgate deliveries export`: deliveries with their bodies, to be kept elsewhere or sent from elsewhere.
+//! `hookgate deliveries export`: writes deliveries with their bodies, to be stored or sent elsewhere.
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::list::{Pages, json};
 use super::{escaped, raw};
 use crate::api::deliveries::{DeliveryDetails, Filter, Order};
-use crate::cli::ask::{Door, GateArgs};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::GateArgs;
 use crate::cli::context;
-use crate::cli::deliveries::filter_args::Which;
+use crate::cli::deliveries::filter_args::FilterArgs;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term;
 use crate::clock::{Clock as _, SystemClock};
@@ -22,27 +23,27 @@ use crate::clock::{Clock as _, SystemClock};
 #[derive(Debug, clap::Args)]
 pub(super) struct ExportArgs {
     #[command(flatten)]
-    which: Which,
-    /// As curl commands, one a delivery, instead of JSON lines.
+    filter: FilterArgs,
+    /// Writes a curl command for each delivery instead of JSON lines.
     #[arg(long, conflicts_with = "http")]
     curl: bool,
-    /// As raw HTTP requests, one after the other, each after a line feed.
+    /// Writes raw HTTP requests, each followed by a newline.
     #[arg(long)]
     http: bool,
-    /// Writes to this file, for its owner alone, instead of stdout.
+    /// Writes to this file, readable by its owner only, instead of stdout.
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// So many at most (default: all).
+    /// The largest number of deliveries (default: all).
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
-    /// Newest first; otherwise in the order in which they came.
+    /// Writes the newest first (default: the oldest first).
     #[arg(long)]
     newest: bool,
 }
 
 /// Runs `deliveries export`.
 pub(super) fn export(gate: &GateArgs, args: &ExportArgs) -> Result<Exit, Error> {
-    let (door, filter) = (gate.door()?, args.which.filter(super::now()));
+    let (client, filter) = (gate.client()?, args.filter.to_filter(super::now()));
     let form = if args.curl {
         Form::Curl
     } else {
@@ -56,10 +57,10 @@ pub(super) fn export(gate: &GateArgs, args: &ExportArgs) -> Result<Exit, Error> 
     let most = args.limit.unwrap_or(u64::MAX);
     let count = match &args.to {
         Some(path) => to_file(path, |file| {
-            context::block_on(write(&door, filter, form, order, most, file))?
+            context::block_on(write(&client, filter, form, order, most, file))?
         })?,
         None => context::block_on(write(
-            &door,
+            &client,
             filter,
             form,
             order,
@@ -76,7 +77,7 @@ pub(super) fn export(gate: &GateArgs, args: &ExportArgs) -> Result<Exit, Error> 
     Ok(Exit::DONE)
 }
 
-/// `1 delivery`, `1,204 deliveries`
+/// Renders a number of deliveries: `1 delivery`, `1,204 deliveries`.
 pub(in crate::cli) fn deliveries(count: u64) -> String {
     if count == 1 {
         "1 delivery".to_owned()
@@ -85,12 +86,16 @@ pub(in crate::cli) fn deliveries(count: u64) -> String {
     }
 }
 
-/// Writes what waits to a file as JSON lines; how many.
-pub(in crate::cli) fn waiting(door: &Door, which: &Which, path: &Path) -> Result<u64, Error> {
-    let filter = which.filter(SystemClock.now().wall);
+/// Writes the deliveries of a filter to a file as JSON lines. Returns how many.
+pub(in crate::cli) fn to_lines(
+    client: &AdminClient,
+    filter: &FilterArgs,
+    path: &Path,
+) -> Result<u64, Error> {
+    let filter = filter.to_filter(SystemClock.now().wall);
     to_file(path, |file| {
         context::block_on(write(
-            door,
+            client,
             filter,
             Form::Lines,
             Order::Oldest,
@@ -100,7 +105,7 @@ pub(in crate::cli) fn waiting(door: &Door, which: &Which, path: &Path) -> Result
     })
 }
 
-/// Runs `work` with a file that only its owner reads, and sees to it that what was written is on the disk.
+/// Runs `work` with a file that only its owner can read, and syncs the file to the disk.
 fn to_file(
     path: &Path,
     work: impl FnOnce(&mut BufWriter<std::fs::File>) -> Result<u64, Error>,
@@ -125,7 +130,7 @@ fn to_file(
     Ok(count)
 }
 
-/// How a delivery is written.
+/// The format of an exported delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Lines,
@@ -139,7 +144,7 @@ impl Form {
     }
 }
 
-/// One JSON line: what `show --json` prints, and the request as it came, as text if it is any.
+/// One JSON line: the fields of `show --json`, and the raw request, as text if it is UTF-8.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
@@ -151,28 +156,28 @@ struct Line<'a> {
 }
 
 async fn write(
-    door: &Door,
+    client: &AdminClient,
     filter: Filter,
     form: Form,
     order: Order,
     most: u64,
     to: &mut dyn Write,
 ) -> Result<u64, Error> {
-    let mut pages = Pages::new(door, filter, order);
+    let mut pages = Pages::new(client, filter, order);
     let mut count = 0;
     while count < most
         && let Some(page) = pages.next(most - count).await?
     {
         for delivery in page {
             let id = escaped(&delivery.id);
-            // what was purged meanwhile is not there any more
-            let Some(shown) = door
+            // skips a delivery that was purged meanwhile
+            let Some(shown) = client
                 .find::<DeliveryDetails>(&format!("/-/deliveries/{id}"))
                 .await?
             else {
                 continue;
             };
-            let raw = door.bytes(&format!("/-/deliveries/{id}/http")).await?;
+            let raw = client.bytes(&format!("/-/deliveries/{id}/http")).await?;
             to.write_all(&written(form, &shown, &raw)?)?;
             count += 1;
         }

@@ -1,4 +1,4 @@
-//! Which deliveries: the flags that list, export, replay, cancel and purge share.
+//! The filter of deliveries that list, export, replay, cancel and purge share.
 use std::time::SystemTime;
 
 use crate::api::deliveries::{DeliveryState, Filter};
@@ -6,28 +6,28 @@ use crate::cli::term;
 use crate::config::diagnostic::did_you_mean;
 use crate::units;
 
-/// Which deliveries. All that is said must hold.
+/// A filter of deliveries. All its conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
-pub(in crate::cli) struct Which {
-    /// Those of this route.
+pub(in crate::cli) struct FilterArgs {
+    /// Only deliveries of this route.
     #[arg(long, value_name = "ROUTE")]
     pub(super) route: Option<String>,
-    /// Those in one of these states: pending, retrying, dead, cancelled, delivered, parked.
+    /// Only deliveries in one of these states: pending, retrying, dead, cancelled, delivered, parked.
     #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub(super) state: Vec<DeliveryState>,
-    /// Those accepted then or later: an age such as 22h, or a time such as 2026-11-23T09:00:00Z.
+    /// Only deliveries accepted at or after this time: an age such as 22h, or a time such as 2026-11-23T09:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = when)]
     since: Option<When>,
-    /// Those accepted before: an age, or a time.
+    /// Only deliveries accepted before this time: an age, or a time.
     #[arg(long, value_name = "TIME", value_parser = when)]
     until: Option<When>,
-    /// Those with this ID of the provider's.
+    /// Only deliveries with this ID of the provider.
     #[arg(long = "id", value_name = "ID")]
     delivery_id: Option<String>,
-    /// Those of this kind of event.
+    /// Only deliveries of this event type.
     #[arg(long = "type", value_name = "EVENT")]
     event_type: Option<String>,
-    /// Those whose body contains this text.
+    /// Only deliveries whose body contains this text.
     #[arg(long, value_name = "TEXT")]
     text: Option<String>,
 }
@@ -68,8 +68,8 @@ impl When {
     }
 }
 
-impl Which {
-    /// Those in these states.
+impl FilterArgs {
+    /// Returns a filter for deliveries in these states.
     pub(in crate::cli) fn in_states(states: &[DeliveryState]) -> Self {
         Self {
             state: states.to_vec(),
@@ -77,13 +77,13 @@ impl Which {
         }
     }
 
-    /// Whether nothing was said.
+    /// Returns whether there is no condition.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// As the API takes it. Ages are counted from `now`, so that a plan and what is done are about the same deliveries.
-    pub(super) fn filter(&self, now: SystemTime) -> Filter {
+    /// Returns the filter of the admin API. Ages are counted from `now`, so that a plan and the change are about the same deliveries.
+    pub(super) fn to_filter(&self, now: SystemTime) -> Filter {
         Filter {
             route: self.route.clone(),
             state: self.state.clone(),
@@ -96,7 +96,7 @@ impl Which {
     }
 }
 
-/// A page of those that `filter` finds, as a target.
+/// Returns the target of a page of the deliveries that `filter` finds.
 pub(super) fn target(filter: &Filter, order: &str, limit: u64, after: Option<&str>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     let state: Vec<&str> = filter.state.iter().map(|state| state.word()).collect();
@@ -129,21 +129,21 @@ mod tests {
     #[test]
     fn what_is_said_becomes_a_query_and_ages_become_times() {
         let now = term::moment("2026-11-24T13:00:00Z").unwrap();
-        let which = Which {
+        let which = FilterArgs {
             route: Some("a b".to_owned()),
             state: vec![DeliveryState::Dead, DeliveryState::Retrying],
             since: Some(when("22h").unwrap()),
             until: Some(when("2026-11-24T12:00:00+01:00").unwrap()),
             text: Some("a&b=c".to_owned()),
-            ..Which::default()
+            ..FilterArgs::default()
         };
-        let filter = which.filter(now);
+        let filter = which.to_filter(now);
         let query = "route=a+b&state=dead%2Cretrying&since=2026-11-23T15%3A00%3A00Z&until=2026-11-24T11%3A00%3A00Z&text=a%26b%3Dc";
         assert_eq!(
             target(&filter, "newest", 50, Some("x")),
             format!("/-/deliveries?{query}&order=newest&limit=50&after=x")
         );
-        assert!(Which::default().is_empty() && !which.is_empty());
+        assert!(FilterArgs::default().is_empty() && !which.is_empty());
     }
 
     #[test]

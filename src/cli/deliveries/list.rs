@@ -1,47 +1,48 @@
-//! `hookgate deliveries list`: a line a delivery.
+//! `hookgate deliveries list`: one line for each delivery.
 use std::time::SystemTime;
 
 use anstyle::Style;
 
 use crate::api::deliveries::{Deliveries, Delivery, DeliveryState, Filter, Order, Target};
-use crate::cli::ask::{Door, GateArgs};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::GateArgs;
 use crate::cli::context;
-use crate::cli::deliveries::filter_args::{self, Which};
+use crate::cli::deliveries::filter_args::{self, FilterArgs};
 use crate::cli::error::{Error, Exit};
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, YELLOW};
 
-/// Deliveries asked for at a time.
+/// The largest number of deliveries in one request.
 const PAGE: u64 = 100;
 
 /// Arguments of `deliveries list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    which: Which,
-    /// So many at most.
+    filter: FilterArgs,
+    /// The largest number of deliveries.
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
     limit: u64,
-    /// Oldest first.
+    /// Lists the oldest first.
     #[arg(long)]
     oldest: bool,
-    /// Prints one JSON object a line.
+    /// Prints one JSON object for each delivery.
     #[arg(long)]
     json: bool,
-    /// Times in UTC, on a terminal, too.
+    /// Prints times in UTC also on a terminal.
     #[arg(long)]
     utc: bool,
 }
 
 /// Runs `deliveries list`.
 pub(super) fn list(gate: &GateArgs, args: &ListArgs) -> Result<Exit, Error> {
-    let (door, now) = (gate.door()?, super::now());
+    let (client, now) = (gate.client()?, super::now());
     let order = if args.oldest {
         Order::Oldest
     } else {
         Order::Newest
     };
-    let mut pages = Pages::new(&door, args.which.filter(now), order);
+    let mut pages = Pages::new(&client, args.filter.to_filter(now), order);
     let mut found = Vec::new();
     context::block_on(async {
         while count(&found) < args.limit
@@ -59,7 +60,7 @@ pub(super) fn list(gate: &GateArgs, args: &ListArgs) -> Result<Exit, Error> {
     }
     let look = Look::of_stdout_in(args.utc);
     if !found.is_empty() {
-        term::print(&render(&found, args.which.route.is_none(), now, &look))?;
+        term::print(&render(&found, args.filter.route.is_none(), now, &look))?;
     }
     term::say(&foot(count(&found), pages.is_over(), order, &look, now));
     Ok(Exit::DONE)
@@ -73,7 +74,7 @@ fn print(delivery: &Delivery) -> Result<(), Error> {
     term::print_line(&json(delivery)?)
 }
 
-/// As one line of JSON, as the gate has it.
+/// Renders a value as one line of JSON.
 pub(super) fn json(what: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(what)
         .map_err(|error| Error::no("the answer cannot be written").cause(error))
@@ -81,27 +82,27 @@ pub(super) fn json(what: &impl serde::Serialize) -> Result<String, Error> {
 
 /// The deliveries that a filter finds, page by page.
 pub(super) struct Pages<'a> {
-    door: &'a Door,
+    client: &'a AdminClient,
     filter: Filter,
     order: Order,
     after: Option<String>,
-    over: bool,
+    is_over: bool,
 }
 
 impl<'a> Pages<'a> {
-    pub(super) fn new(door: &'a Door, filter: Filter, order: Order) -> Self {
+    pub(super) fn new(client: &'a AdminClient, filter: Filter, order: Order) -> Self {
         Self {
-            door,
+            client,
             filter,
             order,
             after: None,
-            over: false,
+            is_over: false,
         }
     }
 
-    /// The next page of at most so many; it can be empty, for a search looks at so many at a time. `None` at the end.
+    /// Returns the next page of at most `most`, or `None` at the end. A page can be empty, since a search examines a limited number of deliveries.
     pub(super) async fn next(&mut self, most: u64) -> Result<Option<Vec<Delivery>>, Error> {
-        if self.over {
+        if self.is_over {
             return Ok(None);
         }
         let order = if self.order == Order::Oldest {
@@ -110,7 +111,7 @@ impl<'a> Pages<'a> {
             "newest"
         };
         let page: Deliveries = self
-            .door
+            .client
             .get(&filter_args::target(
                 &self.filter,
                 order,
@@ -118,18 +119,18 @@ impl<'a> Pages<'a> {
                 self.after.as_deref(),
             ))
             .await?;
-        self.over = page.next.is_none();
+        self.is_over = page.next.is_none();
         self.after = page.next;
         Ok(Some(page.deliveries))
     }
 
-    /// Whether all were seen.
+    /// Returns whether the last page was read.
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.is_over
     }
 }
 
-/// The colour of a state.
+/// Returns the colour of a state.
 pub(super) fn style(state: DeliveryState) -> Style {
     match state {
         DeliveryState::Pending => PLAIN,
@@ -140,7 +141,7 @@ pub(super) fn style(state: DeliveryState) -> Style {
     }
 }
 
-/// When the next try is.
+/// Returns the time until the next attempt.
 pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<String> {
     if target.leased {
         return Some("now".to_owned());
@@ -160,7 +161,7 @@ pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<Stri
     }
 }
 
-/// `4/12`
+/// Renders the number of attempts: `4/12`.
 pub(super) fn attempts(target: &Target) -> String {
     match target.max_attempts {
         Some(most) => format!("{}/{most}", target.attempt_count),
@@ -174,7 +175,7 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
         ("EVENT", Align::Left),
         ("RECEIVED", Align::Left),
         ("STATE", Align::Left),
-        ("TRIES", Align::Right),
+        ("ATTEMPTS", Align::Right),
         ("LAST", Align::Left),
         ("NEXT", Align::Right),
     ];
@@ -215,10 +216,10 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
     table.render(look)
 }
 
-/// `3 of 3, newest first`, and what to type for the rest.
+/// Renders the last line: `3 of 3, newest first`, and the option for the rest.
 fn foot(shown: u64, all: bool, order: Order, look: &Look, now: SystemTime) -> String {
     if shown == 0 {
-        return "no delivery is like that".to_owned();
+        return "no delivery matches".to_owned();
     }
     let order = if order == Order::Oldest {
         "oldest first"
@@ -241,7 +242,7 @@ fn foot(shown: u64, all: bool, order: Order, look: &Look, now: SystemTime) -> St
         )
     } else {
         format!(
-            "{} shown, {order}{zone}; there are more: --limit {}",
+            "{} shown, {order}{zone}; for more: --limit {}",
             term::count(shown),
             shown.saturating_mul(10)
         )
@@ -251,7 +252,7 @@ fn foot(shown: u64, all: bool, order: Order, look: &Look, now: SystemTime) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::deliveries::fake;
+    use crate::cli::deliveries::tests::fake_gateway as fake;
 
     #[test]
     fn a_list_at_100_columns() {
@@ -277,7 +278,7 @@ mod tests {
         );
         assert_eq!(
             foot(50, false, Order::Oldest, &look, now),
-            "50 shown, oldest first; there are more: --limit 500"
+            "50 shown, oldest first; for more: --limit 500"
         );
         let berlin = Look {
             zone: jiff::tz::TimeZone::fixed(jiff::tz::offset(1)),

@@ -1,4 +1,4 @@
-//! What would be changed, before it is.
+//! The plan of a change: the deliveries that it would affect.
 use std::time::SystemTime;
 
 use super::export::deliveries;
@@ -6,10 +6,10 @@ use crate::api::deliveries::{Filter, Plan};
 use crate::cli::table::cut;
 use crate::cli::term::{self, BOLD, Look};
 
-/// Kinds of event that are told.
-const KINDS: usize = 6;
+/// The number of event types that are named.
+const MAX_TYPES: usize = 6;
 
-/// The plan: how many of what, `more` about how, which kinds.
+/// Renders the plan: the number of deliveries, the lines `more`, the event types.
 pub(super) fn render(
     plan: &Plan,
     filter: &Filter,
@@ -45,7 +45,7 @@ pub(super) fn render(
     for line in more {
         text.push_str(&format!("      {line}\n"));
     }
-    let line = kinds(plan).unwrap_or_else(|| sample(plan));
+    let line = event_types(plan).unwrap_or_else(|| sample(plan));
     let room = look
         .width
         .map_or(usize::MAX, |width| width.saturating_sub(6));
@@ -55,38 +55,38 @@ pub(super) fn render(
     text
 }
 
-/// `invoice.paid 811, charge.refunded 290`; nothing if no kind has a name.
-fn kinds(plan: &Plan) -> Option<String> {
-    let mut kinds: Vec<(&str, u64)> = plan
+/// Renders the event types: `invoice.paid 811, charge.refunded 290`. Returns `None` if no delivery has one.
+fn event_types(plan: &Plan) -> Option<String> {
+    let mut types: Vec<(&str, u64)> = plan
         .types
         .iter()
         .map(|(kind, count)| (kind.as_str(), *count))
         .collect();
-    kinds.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(other.0)));
-    kinds
+    types.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(other.0)));
+    types
         .iter()
         .any(|(kind, _)| !kind.is_empty())
         .then_some(())?;
-    let rest: u64 = kinds.iter().skip(KINDS).map(|(_, count)| count).sum();
+    let rest: u64 = types.iter().skip(MAX_TYPES).map(|(_, count)| count).sum();
     let named = |kind: &str| {
         if kind.is_empty() {
-            "without a kind".to_owned()
+            "without a type".to_owned()
         } else {
             term::clean(kind)
         }
     };
-    let mut said: Vec<String> = kinds
+    let mut parts: Vec<String> = types
         .iter()
-        .take(KINDS)
+        .take(MAX_TYPES)
         .map(|(kind, count)| format!("{} {}", named(kind), term::count(*count)))
         .collect();
     if rest > 0 {
-        said.push(format!("others {}", term::count(rest)));
+        parts.push(format!("others {}", term::count(rest)));
     }
-    Some(said.join(", "))
+    Some(parts.join(", "))
 }
 
-/// The first few IDs.
+/// Renders the first few IDs.
 fn sample(plan: &Plan) -> String {
     let ids: Vec<String> = plan
         .sample

@@ -1,4 +1,4 @@
-//! A delivery as bytes: its request as raw HTTP, and as a curl command.
+//! A delivery's request as a curl command.
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 
@@ -6,14 +6,14 @@ use crate::cli::error::Error;
 use crate::cli::message::{Fault, Message};
 use crate::cli::policy::quoted;
 
-/// A body that stands in a command as it is; a longer one, or one that is no text, goes through base64.
-const PLAIN: usize = 8 << 10;
+/// The longest body that a command contains as text. A longer one, or one that is not text, is encoded in base64.
+const MAX_TEXT_BODY: usize = 8 << 10;
 
-/// The curl command that sends `raw`, a request as raw HTTP, to where it was sent first.
+/// Returns the curl command that sends `raw`, a raw HTTP request, to its original URL.
 pub(super) fn curl(raw: &[u8], tls: bool) -> Result<String, Error> {
     let message = Message::parse(raw).map_err(|fault| {
         let (Fault::Unreadable(why) | Fault::Malformed(why)) = fault;
-        Error::no("the request cannot be written as a command")
+        Error::no("the request cannot be written as a curl command")
             .why(why)
             .hint("--http")
     })?;
@@ -38,7 +38,7 @@ pub(super) fn curl(raw: &[u8], tls: bool) -> Result<String, Error> {
         if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name) {
             continue;
         }
-        // curl takes `Name:` for "send none", and `Name;` for an empty one
+        // for curl `Name:` removes a header, and `Name;` sends an empty one
         let value = String::from_utf8_lossy(value.as_bytes());
         let line = if value.is_empty() {
             format!("{name};")
@@ -51,11 +51,11 @@ pub(super) fn curl(raw: &[u8], tls: bool) -> Result<String, Error> {
     Ok(command)
 }
 
-/// What comes before the command, and its last option.
+/// Returns the text before the command, and its last option.
 fn body(body: &Bytes) -> (String, String) {
     let text = std::str::from_utf8(body)
         .ok()
-        .filter(|text| text.len() <= PLAIN);
+        .filter(|text| text.len() <= MAX_TEXT_BODY);
     match text.filter(|text| {
         !text.starts_with('@')
             && !text
@@ -78,7 +78,7 @@ fn body(body: &Bytes) -> (String, String) {
     }
 }
 
-/// A word for a shell; what would drive a terminal is written out.
+/// Quotes a word for a shell, with control characters escaped.
 fn word(text: &str) -> String {
     if !text
         .chars()

@@ -1,4 +1,4 @@
-//! `hookgate deliveries replay`: one at once, many after a plan, by a job in the gate that is watched from here.
+//! `hookgate deliveries replay`: one delivery at once, many after a plan, by a job in the gateway that this command watches.
 use std::time::Duration;
 
 use super::list::json;
@@ -6,57 +6,58 @@ use super::watch::{self, watch};
 use super::{escaped, plan};
 use crate::api::actions::{Replay, ReplayBegun, ReplayState, Resume};
 use crate::api::deliveries::{Order, Plan, ReplayMany, ReplayOne, Replayed};
-use crate::cli::ask::{Door, GateArgs};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::GateArgs;
 use crate::cli::context;
-use crate::cli::deliveries::confirm::Sure;
-use crate::cli::deliveries::filter_args::Which;
+use crate::cli::deliveries::confirm::ConfirmArgs;
+use crate::cli::deliveries::filter_args::FilterArgs;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term::{self, Look, Sign};
 use crate::units;
 
-/// How long a replay that is told to stop is waited for.
-const STOPS: Duration = Duration::from_secs(5);
+/// The longest time to wait for a replay to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Arguments of `deliveries replay`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplayArgs {
-    /// One delivery: the provider's ID of it, or its ID here. It goes at once.
+    /// One delivery: the provider's ID of it, or the gateway's. It is replayed at once.
     #[arg(value_name = "ID", conflicts_with_all = ["route", "state", "since", "until", "delivery_id", "event_type", "text"])]
     one: Option<String>,
     #[command(flatten)]
-    which: Which,
-    /// So many deliveries in so long, of those that a filter finds (default: 20/s).
+    filter: FilterArgs,
+    /// The rate of deliveries, if a filter finds several (default: 20/s).
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate: Option<f64>,
-    /// Stops after so many failures in a row; 0: never.
+    /// Stops after this many failures in a row; 0: never.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     stop_after: u32,
-    /// Also replays deliveries that were delivered: your app receives them again.
+    /// Also replays deliveries that were delivered: the app receives them twice.
     #[arg(long)]
     include_delivered: bool,
-    /// Also those whose ID another delivery has that was handed on, or waits.
+    /// Also replays a delivery if another one with its ID was delivered, or is pending.
     #[arg(long)]
     bypass_dedupe: bool,
-    /// Newest first.
+    /// Replays the newest first.
     #[arg(long)]
     newest: bool,
     #[command(flatten)]
-    sure: Sure,
+    confirm: ConfirmArgs,
     /// Prints the plan and stops.
     #[arg(long)]
     dry_run: bool,
-    /// Goes on with a replay that stopped or was stopped.
+    /// Resumes a replay that stopped or was stopped.
     #[arg(long, value_name = "REPLAY", conflicts_with_all = ["one", "stop"])]
     resume: Option<String>,
-    /// Stops a replay that runs.
+    /// Stops a running replay.
     #[arg(long, value_name = "REPLAY", conflicts_with = "one")]
     stop: Option<String>,
-    /// Prints what it came to as JSON.
+    /// Prints the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Deliveries a second.
+/// Parses a rate, in deliveries a second.
 fn rate(text: &str) -> Result<f64, String> {
     let rate = units::rate(text).map_err(|why| why.to_string())?;
     Ok(f64::from(rate.count.get()) / rate.per.as_secs_f64())
@@ -64,32 +65,32 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// Runs `deliveries replay`.
 pub(super) fn replay(gate: &GateArgs, args: &ReplayArgs) -> Result<Exit, Error> {
-    let door = gate.door()?;
+    let client = gate.client()?;
     if let Some(id) = &args.stop {
-        return context::block_on(stop(&door, id))?
+        return context::block_on(stop(&client, id))?
             .and_then(|stopped| finish(&stopped, args.json))
             .map(|_| Exit::DONE);
     }
     if let Some(id) = &args.resume {
-        let begun: Replay = context::block_on(door.post(
+        let begun: Replay = context::block_on(client.post(
             &format!("/-/replays/{}/resume", escaped(id)),
             &Resume { rate: args.rate },
         ))??;
-        return go_on(&door, &begun.id, args.json);
+        return follow(&client, &begun.id, args.json);
     }
     if let Some(id) = &args.one {
-        return one(&door, id, args);
+        return one(&client, id, args);
     }
-    if args.which.is_empty() {
-        return Err(Error::usage("nothing says which deliveries")
-            .hint("an ID, or --route ROUTE, --state dead, …"));
+    if args.filter.is_empty() {
+        return Err(Error::usage("no deliveries are selected")
+            .hint("give an ID, or a filter such as --route ROUTE or --state dead"));
     }
-    many(&door, args)
+    many(&client, args)
 }
 
-/// Stops a replay, and waits for the delivery that it is at.
-async fn stop(door: &Door, id: &str) -> Result<Replay, Error> {
-    let asked = door
+/// Stops a replay, and waits for its current delivery.
+async fn stop(client: &AdminClient, id: &str) -> Result<Replay, Error> {
+    let asked = client
         .post::<Replay>(
             &format!("/-/replays/{}/stop", escaped(id)),
             &serde_json::json!({}),
@@ -98,45 +99,44 @@ async fn stop(door: &Door, id: &str) -> Result<Replay, Error> {
     if asked.state != ReplayState::Running {
         return Ok(asked);
     }
-    // if that one takes long, what is known then is told
-    tokio::time::timeout(STOPS, watch(door, id))
+    // if that one takes long, the result is the state of the replay before
+    tokio::time::timeout(STOP_TIMEOUT, watch(client, id))
         .await
         .unwrap_or(Ok(asked))
 }
 
-fn one(door: &Door, id: &str, args: &ReplayArgs) -> Result<Exit, Error> {
+fn one(client: &AdminClient, id: &str, args: &ReplayArgs) -> Result<Exit, Error> {
     let order = ReplayOne {
-        reason: args.sure.reason.clone().unwrap_or_default(),
+        reason: args.confirm.reason.clone().unwrap_or_default(),
         include_delivered: args.include_delivered,
         bypass_dedupe: args.bypass_dedupe,
     };
     if args.dry_run {
-        return Err(
-            Error::usage("one delivery goes without a plan").hint("hookgate deliveries show ID")
-        );
+        return Err(Error::usage("the replay of one delivery has no plan")
+            .hint("hookgate deliveries show ID"));
     }
     let replayed: Replayed =
-        context::block_on(door.post(&format!("/-/deliveries/{}/replay", escaped(id)), &order))??;
+        context::block_on(client.post(&format!("/-/deliveries/{}/replay", escaped(id)), &order))??;
     if args.json {
         term::print_line(&json(&replayed)?)?;
     } else if replayed.done > 0 {
         term::print_line(&format!(
-            "{} {} goes again",
+            "{} {} is replayed",
             Look::of_stdout().sign(Sign::Good),
             term::clean(id)
         ))?;
         term::say(&format!(
-            "then: hookgate deliveries show {}",
+            "next: hookgate deliveries show {}",
             term::clean(&replayed.id)
         ));
     } else {
-        let why = "it waits already, or it was handed on, or another of its ID was";
+        let why = "it is pending already, or it was delivered, or another one with its ID was";
         term::print_line(&format!(
-            "{} {} stays as it is: {why}",
-            Look::of_stdout().sign(Sign::Look),
+            "{} {} is not replayed: {why}",
+            Look::of_stdout().sign(Sign::Warning),
             term::clean(id)
         ))?;
-        term::say("--include-delivered and --bypass-dedupe send it even so");
+        term::say("--include-delivered and --bypass-dedupe replay it anyway");
     }
     Ok(if replayed.done > 0 {
         Exit::DONE
@@ -145,10 +145,10 @@ fn one(door: &Door, id: &str, args: &ReplayArgs) -> Result<Exit, Error> {
     })
 }
 
-fn many(door: &Door, args: &ReplayArgs) -> Result<Exit, Error> {
+fn many(client: &AdminClient, args: &ReplayArgs) -> Result<Exit, Error> {
     let now = super::now();
     let mut order = ReplayMany {
-        filter: args.which.filter(now),
+        filter: args.filter.to_filter(now),
         dry_run: true,
         rate: args.rate.unwrap_or(ReplayMany::default().rate),
         stop_after: args.stop_after,
@@ -161,7 +161,7 @@ fn many(door: &Door, args: &ReplayArgs) -> Result<Exit, Error> {
             Order::Oldest
         },
     };
-    let planned: Plan = context::block_on(door.post("/-/deliveries/replay", &order))??;
+    let planned: Plan = context::block_on(client.post("/-/deliveries/replay", &order))??;
     if args.json && args.dry_run {
         term::print_line(&json(&planned)?)?;
     } else {
@@ -175,7 +175,7 @@ fn many(door: &Door, args: &ReplayArgs) -> Result<Exit, Error> {
                 &planned,
                 &order.filter,
                 first,
-                &[manner(&order, planned.count)],
+                &[description(&order, planned.count)],
                 now,
                 &Look::of_stdout(),
             )
@@ -185,41 +185,41 @@ fn many(door: &Door, args: &ReplayArgs) -> Result<Exit, Error> {
     if args.dry_run || planned.count == 0 {
         return Ok(Exit::DONE);
     }
-    order.reason = args.sure.ask(planned.count)?;
+    order.reason = args.confirm.ask(planned.count)?;
     order.dry_run = false;
-    let begun: ReplayBegun = context::block_on(door.post("/-/deliveries/replay", &order))??;
-    go_on(door, &begun.id, args.json)
+    let begun: ReplayBegun = context::block_on(client.post("/-/deliveries/replay", &order))??;
+    follow(client, &begun.id, args.json)
 }
 
-/// `20/s, about 1 m; fresh retry budget; stops after 5 failures in a row; dedupe kept`
-fn manner(order: &ReplayMany, count: u64) -> String {
+/// Describes a replay: `20/s, about 1 m; new retry budget; stops after 5 failures in a row; skips duplicates`.
+fn description(order: &ReplayMany, count: u64) -> String {
     let stops = match order.stop_after {
-        0 => "stops for no failure".to_owned(),
+        0 => "does not stop on failures".to_owned(),
         1 => "stops after the first failure".to_owned(),
         many => format!("stops after {many} failures in a row"),
     };
     let dedupe = if order.bypass_dedupe {
-        "dedupe bypassed"
+        "does not skip duplicates"
     } else {
-        "dedupe kept"
+        "skips duplicates"
     };
     let delivered = if order.include_delivered {
-        "; what was handed on goes again"
+        "; includes delivered ones"
     } else {
         ""
     };
     format!(
-        "{}, about {}; fresh retry budget; {stops}; {dedupe}{delivered}",
+        "{}, about {}; new retry budget; {stops}; {dedupe}{delivered}",
         watch::rate(order.rate),
         watch::left(count, order.rate)
     )
 }
 
-/// Watches a replay to its end; Ctrl-C ends the watching alone.
-fn go_on(door: &Door, id: &str, as_json: bool) -> Result<Exit, Error> {
+/// Watches a replay to its end. Ctrl-C ends only the watching.
+fn follow(client: &AdminClient, id: &str, as_json: bool) -> Result<Exit, Error> {
     let watched = context::block_on(async {
         tokio::select! {
-            replay = watch(door, id) => replay.map(Some),
+            replay = watch(client, id) => replay.map(Some),
             signal = context::interrupted() => signal.map(|()| None),
         }
     })??;
@@ -227,7 +227,7 @@ fn go_on(door: &Door, id: &str, as_json: bool) -> Result<Exit, Error> {
         Some(replay) => finish(&replay, as_json),
         None => {
             term::say(&format!(
-                "\nit goes on in the gate; to stop it: hookgate deliveries replay --stop {}",
+                "\nthe replay continues in the gateway; to stop it: hookgate deliveries replay --stop {}",
                 term::clean(id)
             ));
             Ok(Exit::INTERRUPTED)
@@ -250,7 +250,7 @@ fn finish(replay: &Replay, as_json: bool) -> Result<Exit, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::deliveries::fake;
+    use crate::cli::deliveries::tests::fake_gateway as fake;
 
     #[test]
     fn a_plan_at_100_columns() {
@@ -264,7 +264,7 @@ mod tests {
             &planned,
             &order.filter,
             "oldest first",
-            &[manner(&order, planned.count)],
+            &[description(&order, planned.count)],
             fake::now(),
             &fake::look(),
         );

@@ -1,8 +1,10 @@
 //! The commands against a gate in this process: what they ask, and how they end.
+pub(in crate::cli) mod fake_gateway;
+
 use serde_json::{Value, json};
 
-use super::fake::{Fake, delivery};
 use crate::cli::Exit;
+use fake_gateway::{Fake, delivery};
 
 const ID: &str = "01936000-0000-7000-8000-000000000001";
 

@@ -1,42 +1,42 @@
-//! Watches a replay that runs in the gate: a bar on a terminal, a line every 10 s elsewhere.
+//! Watches a replay that runs in the gateway: a bar on a terminal, a line every 10 s elsewhere.
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::escaped;
 use crate::api::actions::{Replay, ReplayState};
-use crate::cli::ask::Door;
+use crate::cli::admin_client::AdminClient;
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::quoted;
 use crate::cli::term::{self, DIM, GREEN, Look, RED, Sign};
 use crate::clock::{Clock as _, SystemClock};
 
-/// How often the gate is asked, and the bar drawn: not more than ten times a second.
-const EVERY: Duration = Duration::from_millis(200);
-/// How often a line is written where there is no terminal.
-const LINE: Duration = Duration::from_secs(10);
-/// Characters of the bar.
-const BAR: u64 = 41;
+/// The pause between two requests to the gateway, and between two drawings of the bar.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// The pause between two lines without a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// The width of the bar, in characters.
+const BAR_WIDTH: u64 = 41;
 
-/// Follows a replay until it runs no more.
-pub(super) async fn watch(door: &Door, id: &str) -> Result<Replay, Error> {
+/// Watches a replay until it ends.
+pub(super) async fn watch(client: &AdminClient, id: &str) -> Result<Replay, Error> {
     let mut shown = Progress::new();
     let target = format!("/-/replays/{}", escaped(id));
     loop {
-        let replay: Replay = door.get(&target).await?;
+        let replay: Replay = client.get(&target).await?;
         shown.show(&replay);
         if replay.state != ReplayState::Running {
             shown.end();
             return Ok(replay);
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What is shown of a replay while it runs, on stderr.
+/// The progress of a running replay on stderr.
 struct Progress {
     on_terminal: bool,
     look: Look,
-    said_at: Option<Instant>,
+    printed_at: Option<Instant>,
     began: Option<(Instant, u64)>,
 }
 
@@ -45,17 +45,17 @@ impl Progress {
         Self {
             on_terminal: std::io::stderr().is_terminal(),
             look: Look::of_stdout(),
-            said_at: None,
+            printed_at: None,
             began: None,
         }
     }
 
     fn show(&mut self, replay: &Replay) {
         let now = SystemClock.mono();
-        let tried = replay.planned.saturating_sub(replay.not_attempted);
-        let (began, at_first) = *self.began.get_or_insert((now, tried));
+        let attempted = replay.planned.saturating_sub(replay.not_attempted);
+        let (began, at_first) = *self.began.get_or_insert((now, attempted));
         let seconds = now.saturating_duration_since(began).as_secs_f64();
-        let fresh = u32::try_from(tried.saturating_sub(at_first)).unwrap_or(u32::MAX);
+        let fresh = u32::try_from(attempted.saturating_sub(at_first)).unwrap_or(u32::MAX);
         let speed = if seconds >= 1.0 && fresh > 0 {
             f64::from(fresh) / seconds
         } else {
@@ -63,14 +63,14 @@ impl Progress {
         };
         if self.on_terminal {
             let mut stderr = anstream::stderr().lock();
-            // nobody to see it is no reason to stop
+            // an error of stderr does not stop the watching
             write!(stderr, "\r\x1b[K{}", bar(replay, speed, &self.look)).ok();
             stderr.flush().ok();
         } else if self
-            .said_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= LINE)
+            .printed_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= LINE_INTERVAL)
         {
-            self.said_at = Some(now);
+            self.printed_at = Some(now);
             term::say(bar(replay, speed, &self.look).trim_start());
         }
     }
@@ -84,10 +84,10 @@ impl Progress {
     }
 }
 
-/// `  ━━━━╸━━━   684/1,204   20/s   ✓ 681   ✕ 3   26 s left`
+/// Renders the progress: `  ━━━━╸━━━   684/1,204   20/s   ✓ 681   ✕ 3   26 s left`.
 fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
-    let tried = replay.planned.saturating_sub(replay.not_attempted);
-    let full = (tried.min(replay.planned) * BAR)
+    let attempted = replay.planned.saturating_sub(replay.not_attempted);
+    let full = (attempted.min(replay.planned) * BAR_WIDTH)
         .checked_div(replay.planned)
         .unwrap_or(0);
     let [done, at, rest] = if look.utf8 {
@@ -96,25 +96,25 @@ fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
         ["=", ">", "-"]
     };
     let repeat = |sign: &str, count: u64| sign.repeat(usize::try_from(count).unwrap_or(0));
-    let drawn = if full == BAR {
-        format!("{GREEN}{}{GREEN:#}", repeat(done, BAR))
+    let drawn = if full == BAR_WIDTH {
+        format!("{GREEN}{}{GREEN:#}", repeat(done, BAR_WIDTH))
     } else {
         format!(
             "{GREEN}{}{at}{GREEN:#}{DIM}{}{DIM:#}",
             repeat(done, full),
-            repeat(rest, BAR - full - 1)
+            repeat(rest, BAR_WIDTH - full - 1)
         )
     };
     let bad = if replay.failed > 0 { RED } else { DIM };
     let skipped = if replay.skipped > 0 {
-        format!("   {} left out", term::count(replay.skipped))
+        format!("   {} skipped", term::count(replay.skipped))
     } else {
         String::new()
     };
     let counting = if replay.counting { "+" } else { "" };
     format!(
         "  {drawn}   {}/{}{counting}   {}   {GREEN}{} {}{GREEN:#}   {bad}{} {}{bad:#}{skipped}   {} left",
-        term::count(tried),
+        term::count(attempted),
         term::count(replay.planned),
         rate(speed),
         look.bare_sign(Sign::Good),
@@ -125,7 +125,7 @@ fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
     )
 }
 
-/// `20/s`, `30/m`
+/// Renders a rate: `20/s`, `30/m`.
 pub(super) fn rate(a_second: f64) -> String {
     match a_second {
         9.95.. => format!("{a_second:.0}/s"),
@@ -134,7 +134,7 @@ pub(super) fn rate(a_second: f64) -> String {
     }
 }
 
-/// How long so many take.
+/// Renders the time that `count` deliveries take.
 pub(super) fn left(count: u64, a_second: f64) -> String {
     let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     Duration::try_from_secs_f64((count / a_second.max(0.001)).ceil())
@@ -142,10 +142,10 @@ pub(super) fn left(count: u64, a_second: f64) -> String {
         .unwrap_or_default()
 }
 
-/// What it came to.
+/// Renders the result of a replay.
 pub(super) fn end(replay: &Replay, look: &Look) -> String {
     let skipped = if replay.skipped > 0 {
-        format!(", {} left out", term::count(replay.skipped))
+        format!(", {} skipped", term::count(replay.skipped))
     } else {
         String::new()
     };
@@ -167,13 +167,13 @@ pub(super) fn end(replay: &Replay, look: &Look) -> String {
         .map(|why| format!(": {}", term::clean(why)))
         .unwrap_or_default();
     match replay.state {
-        ReplayState::Running => format!("{} it runs. {}", look.sign(Sign::Look), counts(true)),
+        ReplayState::Running => format!("{} running. {}", look.sign(Sign::Warning), counts(true)),
         ReplayState::Done if replay.failed == 0 => {
             format!("{} done. {}", look.sign(Sign::Good), counts(false))
         }
         ReplayState::Done => format!(
-            "{} done. {} Their retries go on.",
-            look.sign(Sign::Look),
+            "{} done. {} The failed ones are retried.",
+            look.sign(Sign::Warning),
             counts(false)
         ),
         ReplayState::Stopped => format!(
@@ -183,26 +183,26 @@ pub(super) fn end(replay: &Replay, look: &Look) -> String {
         ),
         ReplayState::Cancelled => format!(
             "{} stopped by hand{why}. {}",
-            look.sign(Sign::Look),
+            look.sign(Sign::Warning),
             counts(true)
         ),
     }
 }
 
-/// What to do next; slower than before if it stopped by itself.
+/// Returns the command to run next, at a lower rate if the replay stopped by itself.
 pub(super) fn next(replay: &Replay) -> Option<String> {
     let id = term::clean(&quoted(&replay.id));
     match replay.state {
         ReplayState::Running | ReplayState::Done => None,
         ReplayState::Stopped => Some(format!(
-            "then: hookgate deliveries replay --resume {id} --rate {}",
+            "next: hookgate deliveries replay --resume {id} --rate {}",
             slower(replay.rate)
         )),
-        ReplayState::Cancelled => Some(format!("then: hookgate deliveries replay --resume {id}")),
+        ReplayState::Cancelled => Some(format!("next: hookgate deliveries replay --resume {id}")),
     }
 }
 
-/// A quarter, as `--rate` takes it.
+/// Returns a quarter of a rate, in the form of `--rate`.
 fn slower(a_second: f64) -> String {
     let quarter = a_second / 4.0;
     if quarter >= 1.0 {
@@ -212,7 +212,7 @@ fn slower(a_second: f64) -> String {
     }
 }
 
-/// 0 if all were delivered, 3 else.
+/// Returns the exit code: 0 if all were delivered, else 3.
 pub(super) fn exit(replay: &Replay) -> Exit {
     let all = replay.state == ReplayState::Done && replay.failed == 0 && replay.not_attempted == 0;
     if all { Exit::DONE } else { Exit::UNFINISHED }
@@ -221,7 +221,7 @@ pub(super) fn exit(replay: &Replay) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::deliveries::fake;
+    use crate::cli::deliveries::tests::fake_gateway as fake;
 
     #[test]
     fn a_bar_and_an_end_at_100_columns() {

@@ -1,4 +1,4 @@
-//! The gate of the demo: this program once more, as a process of its own.
+//! The gateway of the demo, a process of its own.
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::cli::ask;
+use crate::cli::admin_client;
 use crate::cli::error::Error;
 use crate::cli::term;
 use crate::config::snapshot::Snapshot;
 
-/// How long the gate may take to be ready.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(50);
-/// By then the lines of what was sent are written.
-const SETTLED: Duration = Duration::from_millis(500);
-/// Lines of its log that are kept for the case that it fails.
-const KEPT: usize = 20;
+/// The longest time until the gateway is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The delay after which the log lines of the requests are written.
+const LOG_DELAY: Duration = Duration::from_millis(500);
+/// The number of log lines that are shown if it fails.
+const MAX_LOG_LINES: usize = 20;
 
-/// A running gate. It is killed when this is dropped.
+/// A running gateway. Killed on drop.
 #[derive(Debug)]
 pub(super) struct Gate {
     child: Child,
@@ -33,7 +33,7 @@ pub(super) struct Gate {
 
 #[derive(Debug, Default)]
 struct Log {
-    /// Whether lines are shown as they come.
+    /// Whether lines are printed as they come.
     shown: AtomicBool,
     last: Mutex<VecDeque<String>>,
 }
@@ -48,7 +48,7 @@ impl Log {
                     continue;
                 }
                 let mut last = self.last.lock();
-                if last.len() >= KEPT {
+                if last.len() >= MAX_LOG_LINES {
                     last.pop_front();
                 }
                 last.push_back(line);
@@ -62,17 +62,17 @@ impl Log {
 }
 
 impl Gate {
-    /// Starts the gate and waits until it is ready.
+    /// Starts the gateway and waits until it is ready.
     pub(super) async fn start(config: &Path, snapshot: &Snapshot) -> Result<Self, Error> {
         let health = snapshot.health.ok_or_else(|| {
-            Error::usage("the demo asks the health listener")
+            Error::usage("the demo needs the health listener")
                 .hint("health: { address: 127.0.0.1:9091 }")
         })?;
         are_free(snapshot)?;
         let program = std::env::current_exe()
-            .map_err(|error| Error::no("this program cannot find itself").cause(error))?;
+            .map_err(|error| Error::no("the path of this program is unknown").cause(error))?;
         let mut command = Command::new(program);
-        // In a group of its own: Ctrl-C is for the demo, which ends it.
+        // in a group of its own: Ctrl-C reaches the demo, which ends it
         command.process_group(0);
         command
             .arg("run")
@@ -83,35 +83,35 @@ impl Gate {
             .stderr(Stdio::piped());
         let mut child = command
             .spawn()
-            .map_err(|error| Error::no("the gate cannot be started").cause(error))?;
+            .map_err(|error| Error::no("the gateway cannot be started").cause(error))?;
         let log = Arc::new(Log::default());
         Arc::clone(&log).follow(child.stdout.take());
         Arc::clone(&log).follow(child.stderr.take());
         let mut gate = Self { child, log };
-        match tokio::time::timeout(PATIENCE, gate.ready(health)).await {
+        match tokio::time::timeout(READY_TIMEOUT, gate.ready(health)).await {
             Ok(ready) => ready.map(|()| gate),
-            Err(_) => Err(gate.failed("the gate is not ready after 20 s")),
+            Err(_) => Err(gate.failed("the gateway is not ready after 20 s")),
         }
     }
 
     async fn ready(&mut self, health: SocketAddr) -> Result<(), Error> {
         loop {
             self.is_alive()?;
-            if ask::get_now(&health.to_string(), "/readyz", None)
+            if admin_client::get_async(&health.to_string(), "/readyz", None)
                 .await
                 .is_ok_and(|(status, _)| status.is_success())
             {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     fn is_alive(&mut self) -> Result<(), Error> {
         if self.child.try_wait()?.is_some() {
-            // The threads that read its output may need a moment more than it.
-            std::thread::sleep(PAUSE);
-            return Err(self.failed("the gate ended"));
+            // the threads that read its output may need a moment longer
+            std::thread::sleep(POLL_INTERVAL);
+            return Err(self.failed("the gateway ended"));
         }
         Ok(())
     }
@@ -123,26 +123,26 @@ impl Gate {
         Error::no(what)
     }
 
-    /// Shows its log until it ends, but not of what came before.
-    pub(super) async fn stay(&mut self) -> Result<(), Error> {
-        tokio::time::sleep(SETTLED).await;
+    /// Prints its new log lines until it ends.
+    pub(super) async fn show_log(&mut self) -> Result<(), Error> {
+        tokio::time::sleep(LOG_DELAY).await;
         self.log.shown.store(true, Ordering::Relaxed);
         loop {
             self.is_alive()?;
-            tokio::time::sleep(10 * PAUSE).await;
+            tokio::time::sleep(10 * POLL_INTERVAL).await;
         }
     }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // it may have ended by itself
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// Another process on one of the gate's addresses would be taken for it.
+/// Checks that the gateway's addresses are free: another process there would be mistaken for it.
 fn are_free(snapshot: &Snapshot) -> Result<(), Error> {
     let senders = snapshot
         .listeners
@@ -161,7 +161,7 @@ fn are_free(snapshot: &Snapshot) -> Result<(), Error> {
                 .at(address.to_string())
                 .cause(error);
             error.hint(format!(
-                "end it, or give `{key}` another address in the config"
+                "end that process, or give `{key}` another address in the config"
             ))
         })?;
     }

@@ -1,54 +1,54 @@
-//! What the demo shows.
+//! The output of the demo.
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, Sign};
 use crate::config::load::Loaded;
 
-/// What the gate said of a request.
+/// The gateway's verdict on a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// It was let in; the secret that matched.
+pub(super) enum Verdict {
+    /// Authentic, with the secret that matched.
     Authentic(String),
-    /// It was acknowledged, and delivered afterwards.
+    /// Accepted, and delivered afterwards.
     Queued,
-    /// It was refused; the code.
+    /// Refused, with the code.
     Refused(String),
-    /// It was answered without the app.
+    /// Answered as a duplicate, without the app.
     Duplicate,
-    /// Something else; the status in words.
+    /// Another response, with its status in words.
     Other(String),
 }
 
-/// A request and what became of it.
+/// A request and its verdict.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) provider: &'static str,
     pub(super) sent: &'static str,
-    pub(super) said: Said,
-    /// What it should say; any secret may match.
-    pub(super) expect: Said,
+    pub(super) verdict: Verdict,
+    /// The expected verdict; any secret may match.
+    pub(super) expect: Verdict,
     pub(super) status: u16,
-    pub(super) app_saw_it: bool,
+    pub(super) reached_app: bool,
 }
 
 impl Row {
     fn is_right(&self) -> bool {
-        let (said, status, seen) = match (&self.said, &self.expect) {
-            (Said::Authentic(_), Said::Authentic(_)) | (Said::Queued, Said::Queued) => {
+        let (said, status, seen) = match (&self.verdict, &self.expect) {
+            (Verdict::Authentic(_), Verdict::Authentic(_)) | (Verdict::Queued, Verdict::Queued) => {
                 (true, 200, true)
             }
-            (said, expect @ Said::Refused(_)) => (said == expect, 401, false),
+            (said, expect @ Verdict::Refused(_)) => (said == expect, 401, false),
             (said, expect) => (said == expect, 200, false),
         };
-        said && self.status == status && self.app_saw_it == seen
+        said && self.status == status && self.reached_app == seen
     }
 
-    fn verdict(&self, look: &Look) -> Cell {
-        let (sign, words) = match &self.said {
-            Said::Authentic(secret) => (Sign::Good, format!("authentic, {secret}")),
-            Said::Queued => (Sign::Good, "authentic, queued".to_owned()),
-            Said::Refused(code) => (Sign::Bad, code.clone()),
-            Said::Duplicate => (Sign::Look, "duplicate of 1".to_owned()),
-            Said::Other(words) => (Sign::Bad, words.clone()),
+    fn cell(&self, look: &Look) -> Cell {
+        let (sign, words) = match &self.verdict {
+            Verdict::Authentic(secret) => (Sign::Good, format!("authentic, {secret}")),
+            Verdict::Queued => (Sign::Good, "authentic, queued".to_owned()),
+            Verdict::Refused(code) => (Sign::Bad, code.clone()),
+            Verdict::Duplicate => (Sign::Warning, "duplicate of 1".to_owned()),
+            Verdict::Other(words) => (Sign::Bad, words.clone()),
         };
         Cell::styled(
             format!("{} {}", look.bare_sign(sign), term::clean(&words)),
@@ -57,7 +57,7 @@ impl Row {
     }
 }
 
-/// The lines about the gate and the app.
+/// Renders the lines about the gateway and the app.
 pub(super) fn head(config: &str, loaded: &Loaded, app_url: &str, look: &Look) -> String {
     let gate = loaded
         .snapshot
@@ -71,30 +71,30 @@ pub(super) fn head(config: &str, loaded: &Loaded, app_url: &str, look: &Look) ->
     );
     let sign = look.sign(Sign::Good);
     format!(
-        "  {sign} gate       {gate:<23} {}, generation {}, {routes}\n  {sign} app        {app_url:<23} hookgate echo, stands for your app\n\n",
+        "  {sign} gateway    {gate:<23} {}, generation {}, {routes}\n  {sign} app        {app_url:<23} hookgate echo, in place of your app\n\n",
         term::clean(config),
         loaded.snapshot.generation,
     )
 }
 
-/// The table, which fits 80 columns, and the sentence under it.
+/// Renders the table, which fits 80 columns, and the sentence under it.
 pub(super) fn page(rows: &[Row], seen: u64, look: &Look) -> String {
     let columns = [
         ("#", Align::Left),
         ("PROVIDER", Align::Left),
         ("WHAT WAS SENT", Align::Left),
-        ("THE GATE SAID", Align::Left),
+        ("VERDICT", Align::Left),
         ("STATUS", Align::Right),
         ("TO APP", Align::Left),
     ];
     let mut table = Table::new(&columns, 2);
     for (number, row) in (1_u64..).zip(rows) {
-        let seen = if row.app_saw_it { "yes" } else { "no" };
+        let seen = if row.reached_app { "yes" } else { "no" };
         table.row([
             Cell::styled(number.to_string(), PLAIN),
             row.provider.into(),
             row.sent.into(),
-            row.verdict(look),
+            row.cell(look),
             row.status.to_string().into(),
             seen.into(),
         ]);
@@ -103,25 +103,25 @@ pub(super) fn page(rows: &[Row], seen: u64, look: &Look) -> String {
 }
 
 fn sentence(rows: &[Row], seen: u64) -> String {
-    let count = |is: fn(&Said) -> bool| {
-        u64::try_from(rows.iter().filter(|row| is(&row.said)).count()).unwrap_or(u64::MAX)
+    let count = |is: fn(&Verdict) -> bool| {
+        u64::try_from(rows.iter().filter(|row| is(&row.verdict)).count()).unwrap_or(u64::MAX)
     };
-    let (let_in, refused) = (
-        count(|said| matches!(said, Said::Authentic(_) | Said::Queued)),
-        count(|said| matches!(said, Said::Refused(_))),
+    let (authentic, refused) = (
+        count(|said| matches!(said, Verdict::Authentic(_) | Verdict::Queued)),
+        count(|said| matches!(said, Verdict::Refused(_))),
     );
-    let duplicates = term::counted(count(|said| *said == Said::Duplicate), "duplicate");
+    let duplicates = term::counted(count(|said| *said == Verdict::Duplicate), "duplicate");
     let counts = format!(
-        "{let_in} let in, {refused} refused, {duplicates}; the app saw {}.",
+        "{authentic} authentic, {refused} refused, {duplicates}; the app received {}.",
         term::counted(seen, "request")
     );
     match wrong(rows, seen) {
-        None => format!("  {GREEN}{counts} As it should be.{GREEN:#}\n"),
+        None => format!("  {GREEN}{counts} This is as expected.{GREEN:#}\n"),
         Some(why) => format!("  {RED}{counts} {why}{RED:#}\n"),
     }
 }
 
-/// What is not as it should be.
+/// Returns what is not as expected.
 pub(super) fn wrong(rows: &[Row], seen: u64) -> Option<String> {
     let numbers: Vec<String> = (1_u64..)
         .zip(rows)
@@ -130,23 +130,20 @@ pub(super) fn wrong(rows: &[Row], seen: u64) -> Option<String> {
         .collect();
     match numbers.as_slice() {
         [] if seen == 4 && rows.len() == 7 => None,
-        [] => Some("That is not as it should be.".to_owned()),
-        [one] => Some(format!("Number {one} is not as it should be.")),
-        many => Some(format!(
-            "Numbers {} are not as they should be.",
-            many.join(", ")
-        )),
+        [] => Some("This is not as expected.".to_owned()),
+        [one] => Some(format!("Number {one} is not as expected.")),
+        many => Some(format!("Numbers {} are not as expected.", many.join(", "))),
     }
 }
 
-/// What can be done now.
+/// Renders the commands to run next.
 pub(super) fn tail() -> String {
     let program = std::env::args_os().next().map_or_else(
         || "hookgate".into(),
         |program| program.to_string_lossy().into_owned(),
     );
     format!(
-        "  {DIM}The gate runs until Ctrl-C. In another terminal:{DIM:#}\n    {BOLD}{} status{BOLD:#}     {DIM}what is refused and why, which secrets match{DIM:#}\n",
+        "  {DIM}The gateway runs until Ctrl-C. In another terminal:{DIM:#}\n    {BOLD}{} status{BOLD:#}     {DIM}what is refused and why, which secrets match{DIM:#}\n",
         term::clean(&program)
     )
 }
@@ -156,19 +153,19 @@ mod tests {
     use super::*;
 
     fn all_rows() -> Vec<Row> {
-        let row = |provider, sent, said: Said, status, app_saw_it| Row {
+        let row = |provider, sent, verdict: Verdict, status, reached_app| Row {
             provider,
             sent,
-            expect: said.clone(),
-            said,
+            expect: verdict.clone(),
+            verdict,
             status,
-            app_saw_it,
+            reached_app,
         };
-        let refused = |code: &str| Said::Refused(code.to_owned());
-        let secret = |name: &str| Said::Authentic(name.to_owned());
+        let refused = |code: &str| Verdict::Refused(code.to_owned());
+        let secret = |name: &str| Verdict::Authentic(name.to_owned());
         vec![
             row("github", "signed", secret("2026-11"), 200, true),
-            row("stripe", "signed", Said::Queued, 200, true),
+            row("stripe", "signed", Verdict::Queued, 200, true),
             row("slack", "signed", secret("secret-1"), 200, true),
             row("standard-webhooks", "signed", secret("secret-1"), 200, true),
             row(
@@ -185,7 +182,7 @@ mod tests {
                 401,
                 false,
             ),
-            row("github", "number 1 again", Said::Duplicate, 200, false),
+            row("github", "number 1 again", Verdict::Duplicate, 200, false),
         ]
     }
 
@@ -209,12 +206,12 @@ mod tests {
     #[test]
     fn a_wrong_verdict_is_named() {
         let mut rows = all_rows();
-        rows[4].said = Said::Authentic("2026-11".to_owned());
+        rows[4].verdict = Verdict::Authentic("2026-11".to_owned());
         assert_eq!(
             wrong(&rows, 4).as_deref(),
-            Some("Number 5 is not as it should be.")
+            Some("Number 5 is not as expected.")
         );
-        rows[6].app_saw_it = true;
+        rows[6].reached_app = true;
         assert!(sentence(&rows, 5).contains("Numbers 5, 7 are not"));
         assert!(wrong(&all_rows(), 5).is_some() && wrong(&all_rows(), 4).is_none());
     }

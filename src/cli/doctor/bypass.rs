@@ -1,4 +1,4 @@
-//! Whether an app can be reached past the gate: its port is dialled on the machine's other addresses.
+//! Checks whether an app can be reached past the gateway, by dialling its port on the machine's other addresses.
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -12,39 +12,39 @@ use tokio::time::timeout;
 use super::finding::Finding;
 use crate::config::snapshot::{Snapshot, Upstream, UpstreamAddress};
 
-/// How long an address may take to answer.
-const PATIENCE: Duration = Duration::from_millis(700);
-/// How long a name may take to resolve.
-const RESOLVING: Duration = Duration::from_secs(3);
-/// Addresses that are dialled, at most.
-const MOST: usize = 256;
+/// The longest time that an address may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
+/// The longest time that a name may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest number of addresses that are dialled.
+const MAX_DIALLED: usize = 256;
 
-/// Where an upstream is, and where else it answers.
+/// An upstream, and the addresses at which it can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reach {
     pub(super) upstream: String,
     pub(super) at: At,
 }
 
-/// Where an upstream is, as seen from here.
+/// The location of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum At {
     /// Behind a unix socket.
     Socket,
-    /// On loopback; `others` of the machine's addresses were dialled, these answered.
+    /// On loopback; `others` of the machine's addresses were dialled, and `answered` are those that answered.
     Loopback {
         others: usize,
         answered: Vec<SocketAddr>,
     },
-    /// On an address of this machine that others reach.
+    /// On an address of this machine that other machines reach.
     Own(SocketAddr),
-    /// Beyond this machine.
+    /// On another machine.
     Elsewhere(String),
     /// The name does not resolve.
     Unknown(String),
 }
 
-/// What is to be said of one upstream.
+/// Judges one upstream.
 pub(super) fn judge(reach: &Reach) -> Finding {
     let name = &reach.upstream;
     match &reach.at {
@@ -65,43 +65,43 @@ pub(super) fn judge(reach: &Reach) -> Finding {
             };
             Finding::bad(
                 "bypass",
-                format!("{name} answers on {first}{more}, past the gate"),
+                format!("{name} can be reached at {first}{more}, past the gateway"),
                 "bind it to 127.0.0.1",
             )
         }
         At::Loopback { others: 0, .. } => Finding::good(
             "bypass",
             format!("{name} is on loopback, and the machine has no other address"),
-            format!("no way past to {name}"),
+            format!("{name} only on loopback"),
         ),
         At::Loopback { others, .. } => Finding::good(
             "bypass",
             format!(
                 "{name} is on loopback, and answers on none of the machine's {others} other addresses"
             ),
-            format!("no way past to {name}"),
+            format!("{name} only on loopback"),
         ),
         At::Own(address) => Finding::bad(
             "bypass",
-            format!("{name} is on {address}, which others reach past the gate"),
-            "bind it to 127.0.0.1, and say so in `url`",
+            format!("{name} is on {address}, which other machines reach past the gateway"),
+            "bind it to 127.0.0.1, and write that in `url`",
         ),
-        At::Elsewhere(place) => Finding::look(
+        At::Elsewhere(place) => Finding::warning(
             "bypass",
             format!(
-                "{name} is on another machine ({place}): who reaches it there goes past the gate"
+                "{name} is on another machine ({place}), where requests can reach it past the gateway"
             ),
-            "let the network admit the gate alone",
+            "allow only the gateway to reach it, by a network rule",
         ),
-        At::Unknown(host) => Finding::look(
+        At::Unknown(host) => Finding::warning(
             "bypass",
             format!("{name}: {host} does not resolve"),
-            "look at its `url`",
+            "correct its `url`",
         ),
     }
 }
 
-/// The machine's addresses; `None` if the system does not tell.
+/// Returns the machine's addresses, or `None` if the system does not list them.
 pub(super) fn own_addresses() -> Option<Vec<SocketAddr>> {
     let mut found = BTreeSet::new();
     for interface in getifaddrs()
@@ -114,7 +114,7 @@ pub(super) fn own_addresses() -> Option<Vec<SocketAddr>> {
         if let Some(v4) = address.as_sockaddr_in() {
             found.insert(SocketAddr::from((v4.ip(), 0)));
         } else if let Some(v6) = address.as_sockaddr_in6() {
-            // a link-local address is one of its link alone
+            // a link-local address is only valid on its link
             found.insert(SocketAddr::V6(SocketAddrV6::new(
                 v6.ip(),
                 0,
@@ -142,7 +142,11 @@ async fn at(upstream: &Upstream, snapshot: &Snapshot, own: &[SocketAddr]) -> At 
     let UpstreamAddress::Tcp { host, port, .. } = &upstream.address else {
         return At::Socket;
     };
-    let resolved = timeout(RESOLVING, tokio::net::lookup_host((host.as_str(), *port))).await;
+    let resolved = timeout(
+        RESOLVE_TIMEOUT,
+        tokio::net::lookup_host((host.as_str(), *port)),
+    )
+    .await;
     let addresses: Vec<SocketAddr> = resolved
         .ok()
         .and_then(Result::ok)
@@ -168,7 +172,7 @@ async fn at(upstream: &Upstream, snapshot: &Snapshot, own: &[SocketAddr]) -> At 
     }
 }
 
-/// Where the gate itself answers.
+/// Returns the addresses of the gateway itself.
 fn listening(snapshot: &Snapshot) -> Vec<SocketAddr> {
     snapshot
         .listeners
@@ -178,7 +182,7 @@ fn listening(snapshot: &Snapshot) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The addresses of this machine at which an app behind `port` should not answer: not loopback, and not where the gate listens.
+/// Returns the addresses of this machine at which an app on `port` should not answer: not loopback, and none of the gateway's.
 fn others(own: &[SocketAddr], port: u16, gate: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_gate = |address: &SocketAddr| {
         gate.iter().any(|gate| {
@@ -192,7 +196,7 @@ fn others(own: &[SocketAddr], port: u16, gate: &[SocketAddr]) -> Vec<SocketAddr>
     });
     with_port
         .filter(|address| !address.ip().to_canonical().is_loopback() && !is_gate(address))
-        .take(MOST)
+        .take(MAX_DIALLED)
         .collect()
 }
 
@@ -200,13 +204,13 @@ fn is_any(bound: IpAddr, address: IpAddr) -> bool {
     bound.is_unspecified() && (bound.is_ipv6() || address.is_ipv4())
 }
 
-/// Those that take a connection.
+/// Returns the addresses that accept a connection.
 async fn answering(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut dialling = JoinSet::new();
     for address in addresses {
         dialling.spawn(async move {
             matches!(
-                timeout(PATIENCE, TcpStream::connect(address)).await,
+                timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await,
                 Ok(Ok(_))
             )
             .then_some(address)
@@ -234,10 +238,10 @@ mod tests {
                 at,
             });
             assert_eq!(
-                (found.level, found.said.contains(words)),
+                (found.level, found.message.contains(words)),
                 (level, true),
                 "{}",
-                found.said
+                found.message
             );
         };
         check(At::Socket, Level::Good, "unix socket");
@@ -264,7 +268,7 @@ mod tests {
                 answered: answered.clone(),
             },
             Level::Bad,
-            "app answers on 10.0.4.17:3000, past the gate",
+            "app can be reached at 10.0.4.17:3000, past the gateway",
         );
         let two = addresses(&["10.0.4.17:3000", "[fd00::2]:3000"]);
         check(
@@ -278,12 +282,12 @@ mod tests {
         check(At::Own(answered[0]), Level::Bad, "10.0.4.17:3000");
         check(
             At::Elsewhere("app.internal:80".to_owned()),
-            Level::Look,
+            Level::Warning,
             "app.internal:80",
         );
         check(
             At::Unknown("ap.internal".to_owned()),
-            Level::Look,
+            Level::Warning,
             "does not resolve",
         );
     }

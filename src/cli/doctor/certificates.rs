@@ -1,4 +1,4 @@
-//! When certificates expire: those of listeners and upstreams, and of authorities that the config names.
+//! Checks when certificates expire: those of listeners and upstreams, and of authorities that the config names.
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -9,12 +9,12 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::finding::Finding;
 use crate::cli::term;
 
-/// Time enough to renew one.
-const SOON: Duration = Duration::from_secs(30 * 86_400);
-/// No time left.
-const NOW: Duration = Duration::from_secs(7 * 86_400);
+/// The time before its end from which a certificate should be renewed.
+const RENEW_SOON: Duration = Duration::from_secs(30 * 86_400);
+/// The time before its end from which a certificate must be renewed.
+const RENEW_NOW: Duration = Duration::from_secs(7 * 86_400);
 
-/// When a certificate counts.
+/// A certificate and its validity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fact {
     pub(super) path: PathBuf,
@@ -24,12 +24,12 @@ pub(super) struct Fact {
     pub(super) to: SystemTime,
 }
 
-/// Whether a file has certificates in it.
+/// Returns whether a file has certificates in it.
 pub(super) fn is_certificate(bytes: &[u8]) -> bool {
     holds(bytes, b"-----BEGIN CERTIFICATE-----")
 }
 
-/// Whether a file has a private key in it.
+/// Returns whether a file has a private key in it.
 pub(super) fn is_key(bytes: &[u8]) -> bool {
     holds(bytes, b"PRIVATE KEY-----")
 }
@@ -38,8 +38,7 @@ fn holds(bytes: &[u8], mark: &[u8]) -> bool {
     bytes.windows(mark.len()).any(|window| window == mark)
 }
 
-/// The first certificate of a file and those that lead on from it; of others, such as a bundle of authorities, nobody knows whether they
-/// are used.
+/// Reads the first certificate of a file and its chain. Whether others are used, such as those of a bundle of authorities, is unknown.
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Vec<Fact> {
     let mut facts: Vec<Fact> = Vec::new();
     let mut issuer: Option<Vec<u8>> = None;
@@ -67,7 +66,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Vec<Fact> {
     facts
 }
 
-/// What is to be said of the certificates.
+/// Judges the certificates.
 pub(super) fn judge(facts: &[Fact], now: SystemTime) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.iter().filter_map(|fact| trouble(fact, now)).collect();
     if let Some(first) = facts
@@ -98,24 +97,24 @@ fn trouble(fact: &Fact, now: SystemTime) -> Option<Finding> {
         return Some(Finding::bad(
             "certificates",
             format!("{which} is not valid yet, for {until}"),
-            "look at the clock, or wait",
+            "check the clock, or wait",
         ));
     }
     match fact.to.duration_since(now) {
         Err(past) => Some(Finding::bad(
             "certificates",
             format!("{which} expired {} ago", term::age(past.duration())),
-            "renew it; it is read again",
+            "renew it; the gateway reloads it",
         )),
-        Ok(left) if left < NOW => Some(Finding::bad(
+        Ok(left) if left < RENEW_NOW => Some(Finding::bad(
             "certificates",
             format!("{which} expires in {}", term::age(left)),
-            "renew it; it is read again",
+            "renew it; the gateway reloads it",
         )),
-        Ok(left) if left < SOON => Some(Finding::look(
+        Ok(left) if left < RENEW_SOON => Some(Finding::warning(
             "certificates",
             format!("{which} expires in {}", term::age(left)),
-            "renew it; it is read again",
+            "renew it; the gateway reloads it",
         )),
         Ok(_) => None,
     }
@@ -150,7 +149,7 @@ mod tests {
                 now(),
             );
             assert_eq!((found.len(), found[0].level), (1, level), "{found:?}");
-            assert!(found[0].said.contains(words), "{found:?}");
+            assert!(found[0].message.contains(words), "{found:?}");
         }
         check(
             now() - days(1),
@@ -161,7 +160,7 @@ mod tests {
         check(
             now() - days(1),
             now() + days(29),
-            Level::Look,
+            Level::Warning,
             "/etc/tls.crt expires in 29 d",
         );
         check(

@@ -1,4 +1,4 @@
-//! Who may read the files of secrets and keys, and how old they are.
+//! Checks who may read the files of secrets and keys, and how old they are.
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use super::finding::Finding;
 use crate::cli::policy::quoted;
 use crate::cli::term;
 
-/// A secret that is older should be another one.
-const OLD: Duration = Duration::from_secs(365 * 86_400);
-/// Files that are told one by one.
-const TOLD: usize = 5;
+/// The age from which a secret should be rotated.
+const MAX_SECRET_AGE: Duration = Duration::from_secs(365 * 86_400);
+/// The number of findings that are shown one by one.
+const MAX_SHOWN: usize = 5;
 
-/// What holds a file's text.
+/// The content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A secret: it should be rotated.
@@ -30,12 +30,12 @@ pub(super) struct Fact {
     pub(super) mode: u32,
     pub(super) owner: u32,
     pub(super) modified: SystemTime,
-    /// It is in a volume of Kubernetes, whose modes are set there.
+    /// Whether it is in a volume of Kubernetes, which sets the modes.
     pub(super) in_volume: bool,
 }
 
 impl Fact {
-    /// The facts of a file that was looked at.
+    /// Returns the facts of a file.
     pub(super) fn new(path: &Path, kind: Kind, metadata: &Metadata) -> Self {
         let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let is_version = |part: std::path::Component<'_>| {
@@ -53,14 +53,14 @@ impl Fact {
     }
 }
 
-/// What is to be said of the files, for a process of the user `own`.
+/// Judges the files, for a process of the user `own`.
 pub(super) fn judge(files: &[Fact], own: u32, now: SystemTime) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     let mut more = 0_u64;
     for file in files {
         let found = [readers(file, own), age(file, now)];
         for finding in found.into_iter().flatten() {
-            if findings.len() < TOLD {
+            if findings.len() < MAX_SHOWN {
                 findings.push(finding)
             } else {
                 more += 1
@@ -68,10 +68,10 @@ pub(super) fn judge(files: &[Fact], own: u32, now: SystemTime) -> Vec<Finding> {
         }
     }
     if more > 0 {
-        findings.push(Finding::look(
+        findings.push(Finding::warning(
             "files",
-            format!("{} like these", term::counted(more, "more finding")),
-            "--json lists what is told",
+            format!("{} of this kind", term::counted(more, "more finding")),
+            "fix these first",
         ));
     }
     if findings.is_empty() && !files.is_empty() {
@@ -79,10 +79,10 @@ pub(super) fn judge(files: &[Fact], own: u32, now: SystemTime) -> Vec<Finding> {
         findings.push(Finding::good(
             "files",
             format!(
-                "{} readable by the gate alone, and none old",
+                "{} readable only by the gateway, and none old",
                 term::counted(count, "secret and key file")
             ),
-            "modes of files",
+            "file modes",
         ));
     }
     findings
@@ -90,22 +90,30 @@ pub(super) fn judge(files: &[Fact], own: u32, now: SystemTime) -> Vec<Finding> {
 
 fn readers(file: &Fact, own: u32) -> Option<Finding> {
     let Fact { mode, owner, .. } = *file;
-    let said = |what: &str| format!("{} is {what} ({mode:04o})", file.path.display());
+    let message = |what: &str| format!("{} is {what} ({mode:04o})", file.path.display());
     let help = if file.in_volume {
         "`defaultMode: 0400` in the volume, or 0440 with `fsGroup`".to_owned()
     } else {
         format!("chmod 600 {}", quoted(&file.path.display().to_string()))
     };
-    // who reads it as a member of its group needs the group's bit
+    // a reader that is not the owner needs the group's bit
     let by_group = owner == own;
     if mode & 0o002 != 0 {
-        Some(Finding::bad("files", said("writable by all"), help))
+        Some(Finding::bad("files", message("writable by all"), help))
     } else if mode & 0o004 != 0 {
-        Some(Finding::look("files", said("readable by all"), help))
+        Some(Finding::warning("files", message("readable by all"), help))
     } else if mode & 0o020 != 0 {
-        Some(Finding::look("files", said("writable by its group"), help))
+        Some(Finding::warning(
+            "files",
+            message("writable by its group"),
+            help,
+        ))
     } else if mode & 0o040 != 0 && by_group && !file.in_volume {
-        Some(Finding::look("files", said("readable by its group"), help))
+        Some(Finding::warning(
+            "files",
+            message("readable by its group"),
+            help,
+        ))
     } else {
         None
     }
@@ -113,12 +121,12 @@ fn readers(file: &Fact, own: u32) -> Option<Finding> {
 
 fn age(file: &Fact, now: SystemTime) -> Option<Finding> {
     let age = now.duration_since(file.modified).unwrap_or_default();
-    let is_old = file.kind == Kind::Secret && age > OLD;
+    let is_old = file.kind == Kind::Secret && age > MAX_SECRET_AGE;
     is_old.then(|| {
-        Finding::look(
+        Finding::warning(
             "files",
             format!("{} is {} old", file.path.display(), term::age(age)),
-            "rotate it: add a new one beside it",
+            "rotate it: add a new secret beside it",
         )
     })
 }
@@ -149,7 +157,7 @@ mod tests {
         let found = judge(std::slice::from_ref(file), 1000, now());
         assert_eq!((found.len(), found[0].level), (1, level), "{found:?}");
         assert!(
-            found[0].said.contains(words) && found[0].help.contains(help),
+            found[0].message.contains(words) && found[0].help.contains(help),
             "{found:?}"
         );
     }
@@ -159,27 +167,32 @@ mod tests {
         check(
             &file(0o600, 1000, 1),
             Level::Good,
-            "1 secret and key file readable by the gate alone",
+            "1 secret and key file readable only by the gateway",
             "",
         );
         check(&file(0o400, 0, 1), Level::Good, "", "");
         check(
             &file(0o644, 1000, 1),
-            Level::Look,
+            Level::Warning,
             "/run/secrets/stripe is readable by all (0644)",
             "chmod 600 /run/secrets/stripe",
         );
-        check(&file(0o604, 0, 1), Level::Look, "readable by all", "chmod");
+        check(
+            &file(0o604, 0, 1),
+            Level::Warning,
+            "readable by all",
+            "chmod",
+        );
         check(
             &file(0o640, 1000, 1),
-            Level::Look,
+            Level::Warning,
             "readable by its group (0640)",
             "chmod",
         );
         check(&file(0o440, 0, 1), Level::Good, "", "");
         check(
             &file(0o460, 0, 1),
-            Level::Look,
+            Level::Warning,
             "writable by its group",
             "chmod",
         );
@@ -194,7 +207,7 @@ mod tests {
                 in_volume: true,
                 ..file(0o644, 0, 1)
             },
-            Level::Look,
+            Level::Warning,
             "readable by all",
             "defaultMode",
         );
@@ -214,7 +227,7 @@ mod tests {
         check(&file(0o600, 1000, 364), Level::Good, "", "");
         check(
             &file(0o600, 1000, 400),
-            Level::Look,
+            Level::Warning,
             "is 400 d old",
             "rotate",
         );
@@ -233,8 +246,8 @@ mod tests {
     fn thousands_of_files_are_a_few_lines() {
         let many: Vec<Fact> = (0..10_000).map(|_| file(0o644, 1000, 1)).collect();
         let found = judge(&many, 1000, now());
-        assert_eq!(found.len(), TOLD + 1);
-        assert!(found[TOLD].said.contains("9,995 more"), "{found:?}");
+        assert_eq!(found.len(), MAX_SHOWN + 1);
+        assert!(found[MAX_SHOWN].message.contains("9,995 more"), "{found:?}");
         assert!(judge(&[], 1000, now()).is_empty());
     }
 

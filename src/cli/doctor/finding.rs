@@ -1,32 +1,32 @@
-//! What the doctor says: one line a finding, the bad ones first.
+//! The findings of the doctor: one line each, the bad ones first.
 use serde::Serialize;
 
 use crate::cli::table::cut;
 use crate::cli::term::{self, DIM, Look, Sign};
 
-/// How bad a finding is.
+/// The level of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
-    /// The gate does not protect, or will not go on.
+    /// The gateway does not protect the app, or will fail.
     Bad,
-    /// Somebody should look.
-    Look,
-    /// It could not be judged.
+    /// Something needs attention.
+    Warning,
+    /// It could not be checked.
     Skipped,
-    /// As it should be.
+    /// There is no problem.
     Good,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     pub(super) level: Level,
     pub(super) check: &'static str,
-    pub(super) said: String,
-    /// What to do: a command, or the exact text to write; empty if nothing is.
+    pub(super) message: String,
+    /// The remedy: a command, or the exact text to write; empty if none is needed.
     pub(super) help: String,
-    /// How a good one is called in the line that stands for all of them.
+    /// The name of a good finding in the line that summarizes them.
     #[serde(skip)]
     short: String,
 }
@@ -34,123 +34,86 @@ pub(super) struct Finding {
 impl Finding {
     pub(super) fn bad(
         check: &'static str,
-        said: impl Into<String>,
+        message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
         Self {
             level: Level::Bad,
             check,
-            said: said.into(),
+            message: message.into(),
             help: help.into(),
             short: String::new(),
         }
     }
 
-    pub(super) fn look(
+    pub(super) fn warning(
         check: &'static str,
-        said: impl Into<String>,
+        message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
         Self {
-            level: Level::Look,
-            ..Self::bad(check, said, help)
+            level: Level::Warning,
+            ..Self::bad(check, message, help)
         }
     }
 
-    pub(super) fn skipped(check: &'static str, said: impl Into<String>) -> Self {
+    pub(super) fn skipped(check: &'static str, message: impl Into<String>) -> Self {
         Self {
             level: Level::Skipped,
-            ..Self::bad(check, said, "")
+            ..Self::bad(check, message, "")
         }
     }
 
     pub(super) fn good(
         check: &'static str,
-        said: impl Into<String>,
+        message: impl Into<String>,
         short: impl Into<String>,
     ) -> Self {
         Self {
             level: Level::Good,
             short: short.into(),
-            ..Self::bad(check, said, "")
+            ..Self::bad(check, message, "")
         }
     }
 
-    /// Whether somebody has something to do.
-    pub(super) fn needs_somebody(&self) -> bool {
-        matches!(self.level, Level::Bad | Level::Look)
+    /// Returns whether there is something to do.
+    pub(super) fn needs_attention(&self) -> bool {
+        matches!(self.level, Level::Bad | Level::Warning)
     }
 
     fn sign(&self, look: &Look) -> String {
         match self.level {
             Level::Bad => look.sign(Sign::Bad),
-            Level::Look => look.sign(Sign::Look),
+            Level::Warning => look.sign(Sign::Warning),
             Level::Good => look.sign(Sign::Good),
             Level::Skipped => format!("{DIM}{}{DIM:#}", look.none()),
         }
     }
 }
 
-/// The whole page. The good ones are one line, unless `all` shall be told.
+/// Renders the whole page. The good findings are one line, unless `all` are shown.
 pub(super) fn render(findings: &[Finding], all: bool, look: &Look) -> String {
-    let mut told: Vec<&Finding> = findings
+    let mut shown: Vec<&Finding> = findings
         .iter()
         .filter(|finding| all || finding.level != Level::Good)
         .collect();
-    told.sort_by_key(|finding| finding.level);
+    shown.sort_by_key(|finding| finding.level);
     let good: Vec<&Finding> = findings
         .iter()
         .filter(|finding| finding.level == Level::Good)
         .collect();
-    let summary = if told.is_empty() {
+    let summary = if shown.is_empty() {
         format!("all {}", good.len())
     } else {
         format!("{} more", good.len())
     };
-    let names = told
+    let names = shown
         .iter()
         .map(|finding| finding.check.len())
         .max()
         .unwrap_or_default()
         .max(if all { 0 } else { summary.len() });
-    let clean: Vec<(String, String)> = told
-        .iter()
-        .map(|finding| (term::clean(&finding.said), term::clean(&finding.help)))
-        .collect();
-    let room = |help: &str| {
-        // sign, name and help keep their text; the words between give way
-        let taken = 2
-            + 2
-            + names
-            + 3
-            + if help.is_empty() {
-                0
-            } else {
-                help.chars().count() + 3
-            };
-        look.width
-            .map_or(usize::MAX, |width| width.saturating_sub(taken).max(20))
-    };
-    let widest = clean
-        .iter()
-        .filter(|(_, help)| !help.is_empty())
-        .map(|(said, help)| said.chars().count().min(room(help)))
-        .max()
-        .unwrap_or_default();
-    let mut page = String::new();
-    for (finding, (said, help)) in told.iter().zip(&clean) {
-        let said = cut(said, room(help), look);
-        let sign = finding.sign(look);
-        if help.is_empty() {
-            page.push_str(&format!("  {sign} {:<names$}   {said}\n", finding.check));
-        } else {
-            let width = widest.min(room(help));
-            page.push_str(&format!(
-                "  {sign} {:<names$}   {said:<width$}   {DIM}{help}{DIM:#}\n",
-                finding.check
-            ));
-        }
-    }
+    let mut page = lines(&shown, names, look);
     if !all && !good.is_empty() {
         let shorts: Vec<&str> = good
             .iter()
@@ -158,7 +121,11 @@ pub(super) fn render(findings: &[Finding], all: bool, look: &Look) -> String {
             .filter(|short| !short.is_empty())
             .collect();
         let (hint, sign) = ("-v lists them", look.sign(Sign::Good));
-        let shorts = cut(&term::clean(&shorts.join(", ")), room(hint), look);
+        let shorts = cut(
+            &term::clean(&shorts.join(", ")),
+            room(names, hint, look),
+            look,
+        );
         page.push_str(&format!(
             "  {sign} {summary:<names$}   {shorts}   {DIM}{hint}{DIM:#}\n"
         ));
@@ -166,7 +133,48 @@ pub(super) fn render(findings: &[Finding], all: bool, look: &Look) -> String {
     page
 }
 
-/// One JSON object a line.
+/// Renders a line for each finding: sign, name, message, and the remedy at the right.
+fn lines(findings: &[&Finding], names: usize, look: &Look) -> String {
+    let clean: Vec<(String, String)> = findings
+        .iter()
+        .map(|finding| (term::clean(&finding.message), term::clean(&finding.help)))
+        .collect();
+    let widest = clean
+        .iter()
+        .filter(|(_, help)| !help.is_empty())
+        .map(|(message, help)| message.chars().count().min(room(names, help, look)))
+        .max()
+        .unwrap_or_default();
+    let mut page = String::new();
+    for (finding, (message, help)) in findings.iter().zip(&clean) {
+        let room = room(names, help, look);
+        let message = cut(message, room, look);
+        let sign = finding.sign(look);
+        if help.is_empty() {
+            page.push_str(&format!("  {sign} {:<names$}   {message}\n", finding.check));
+        } else {
+            let width = widest.min(room);
+            page.push_str(&format!(
+                "  {sign} {:<names$}   {message:<width$}   {DIM}{help}{DIM:#}\n",
+                finding.check
+            ));
+        }
+    }
+    page
+}
+
+/// Returns the room for a message. Sign, name and remedy keep their text.
+fn room(names: usize, help: &str, look: &Look) -> usize {
+    let help = match help.chars().count() {
+        0 => 0,
+        count => count + 3,
+    };
+    let taken = 2 + 2 + names + 3 + help;
+    look.width
+        .map_or(usize::MAX, |width| width.saturating_sub(taken).max(20))
+}
+
+/// Renders the findings as JSON, one object a line.
 pub(super) fn json(findings: &[Finding]) -> String {
     findings
         .iter()
@@ -194,7 +202,7 @@ mod tests {
                 "0.2 s behind the senders, by 1,304 signed timestamps",
                 "clock",
             ),
-            Finding::look(
+            Finding::warning(
                 "files",
                 "/run/secrets/stripe is readable by all (0644)",
                 "chmod 600 /run/secrets/stripe",
@@ -206,7 +214,7 @@ mod tests {
             ),
             Finding::bad(
                 "bypass",
-                "app answers on 10.0.4.17:3000, past the gate",
+                "app can be reached at 10.0.4.17:3000, past the gateway",
                 "bind it to 127.0.0.1",
             ),
             Finding::good(
@@ -214,14 +222,14 @@ mod tests {
                 "/var/lib/hookgate is on ext4, 412 GiB free",
                 "store on disk",
             ),
-            Finding::look(
+            Finding::warning(
                 "mount",
-                "config.yaml is a subPath mount: never updates",
-                "mount the directory",
+                "config.yaml is mounted alone, so it is never updated",
+                "mount its directory",
             ),
             Finding::skipped(
                 "clock",
-                "not judged: the gate does not answer at 127.0.0.1:9090",
+                "not checked: the gateway does not answer at 127.0.0.1:9090",
             ),
             Finding::good(
                 "open files",

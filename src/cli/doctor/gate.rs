@@ -1,4 +1,4 @@
-//! What the config and a running gate say of themselves: what is not enforced, what stands open, the clock, the limits.
+//! Checks of the config and of a running gateway: routes that do not enforce, open listeners, the clock, the limits.
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -11,21 +11,25 @@ use crate::clock::Dates;
 use crate::config::secret::Origins;
 use crate::config::snapshot::{AdminAddress, Snapshot, WebhookRoute};
 
-/// Files that are open beside connections: the store, logs, listeners, the config being read.
-const BESIDE: u64 = 64;
-/// Of senders and to upstreams.
-const FOR_EACH: u64 = 2;
+/// Open files beside connections: the store, logs, listeners, the config being read.
+const OTHER_FILES: u64 = 64;
+/// Open files for each connection: one from the sender, one to the upstream.
+const FILES_PER_CONNECTION: u64 = 2;
 
-/// What is to be said of the limit on open files. `told` says whose it is.
+/// Judges the limit of open files. `by_gate` is whether it is the limit of the gateway's process.
 pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Finding {
     let needed = u64::try_from(connections)
         .unwrap_or(u64::MAX)
-        .saturating_mul(FOR_EACH)
-        .saturating_add(BESIDE);
-    let whose = if by_gate { "the gate" } else { "this process" };
+        .saturating_mul(FILES_PER_CONNECTION)
+        .saturating_add(OTHER_FILES);
+    let whose = if by_gate {
+        "the gateway"
+    } else {
+        "this process"
+    };
     if limit >= needed {
         let said = format!(
-            "{whose} may have {} open, and needs {}",
+            "{whose} may open {} files, and needs {}",
             term::count(limit),
             term::count(needed)
         );
@@ -36,30 +40,30 @@ pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Findi
         );
     }
     let said = format!(
-        "{whose} may have {} open; `limits.connections: {connections}` needs {}",
+        "{whose} may open {} files; `limits.connections: {connections}` needs {}",
         term::count(limit),
         term::count(needed)
     );
-    Finding::look(
+    Finding::warning(
         "open files",
         said,
         format!("ulimit -n {needed} (systemd: LimitNOFILE={needed})"),
     )
 }
 
-/// What is to be said of the clock, by the times that providers sign.
+/// Judges the clock by the times that providers sign.
 pub(super) fn clock(clock: ClockStatus) -> Finding {
     if clock.jumped {
-        return Finding::look(
+        return Finding::warning(
             "clock",
-            "it jumped; nothing expires until it has held for 10 m",
+            "it jumped; nothing expires until it has been steady for 10 m",
             "timedatectl",
         );
     }
     if clock.samples == 0 {
         return Finding::skipped(
             "clock",
-            "not judged: no request with a signed time has come yet",
+            "not checked: no request with a signed time was received yet",
         );
     }
     let said = format!(
@@ -68,16 +72,16 @@ pub(super) fn clock(clock: ClockStatus) -> Finding {
         term::counted(clock.samples, "signed timestamp")
     );
     if clock.skew_seconds.abs() > MAX_SKEW_SECONDS {
-        return Finding::look(
+        return Finding::warning(
             "clock",
-            format!("{said}: honest requests may be refused"),
+            format!("{said}: authentic requests may be refused"),
             "timedatectl",
         );
     }
     Finding::good("clock", said, "clock")
 }
 
-/// What is to be said of routes that let in what is not authentic.
+/// Judges the routes that let unverified requests through.
 pub(super) fn routes(snapshot: &Snapshot, now: SystemTime) -> Vec<Finding> {
     let mut findings: Vec<Finding> = snapshot
         .hooks
@@ -106,31 +110,31 @@ pub(super) fn routes(snapshot: &Snapshot, now: SystemTime) -> Vec<Finding> {
 fn route(hook: &WebhookRoute, now: SystemTime) -> Option<Finding> {
     let name = &hook.name;
     if hook.verifier.is_none() {
-        return Some(Finding::look(
+        return Some(Finding::warning(
             "routes",
-            format!("{name} verifies nothing: whoever finds its path sends to the app"),
+            format!("{name} verifies nothing: anyone who knows its path can send to the app"),
             "`verify: { provider: … }`",
         ));
     }
     if hook.observes(&Dates::at(now)) {
         let until = hook.observe_until.map(term::rfc3339).unwrap_or_default();
         let help = format!("hookgate report --route {}", quoted(name));
-        return Some(Finding::look(
+        return Some(Finding::warning(
             "routes",
-            format!("{name} observes until {until}: it refuses nothing forged"),
+            format!("{name} observes until {until}: forged requests are forwarded"),
             help,
         ));
     }
     hook.observe_until.map(|_| {
-        Finding::look(
+        Finding::warning(
             "routes",
-            format!("{name} is past its `until`, and enforces"),
-            "take `mode` and `until` out",
+            format!("{name} enforces: its `until` is over"),
+            "remove `mode` and `until`",
         )
     })
 }
 
-/// What is to be said of secrets by where they stand.
+/// Judges the secrets by their source.
 pub(super) fn secrets(origins: &Origins) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(first) = origins.inline.first() {
@@ -139,16 +143,16 @@ pub(super) fn secrets(origins: &Origins) -> Vec<Finding> {
         } else {
             String::new()
         };
-        findings.push(Finding::look(
+        findings.push(Finding::warning(
             "secrets",
-            format!("{first}{more} in the config itself: who reads it, has it"),
+            format!("{first}{more} in the config itself: anyone who reads the config knows it"),
             "`file: /run/secrets/NAME`",
         ));
     }
     if origins.variables > 0 {
         let count = u64::try_from(origins.variables).unwrap_or(u64::MAX);
         let said = format!(
-            "{} from the environment: age and readers cannot be judged",
+            "{} from the environment: age and readers cannot be checked",
             term::counted(count, "secret")
         );
         findings.push(Finding::skipped("secrets", said));
@@ -156,7 +160,7 @@ pub(super) fn secrets(origins: &Origins) -> Vec<Finding> {
     findings
 }
 
-/// What is to be said of listeners that more than this machine reaches.
+/// Judges the listeners that other machines reach.
 pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     for listener in &snapshot.listeners {
@@ -167,10 +171,10 @@ pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Finding> {
             && listener.tls.is_none();
         if is_open && snapshot.trusted_proxies.is_empty() {
             let said = format!(
-                "{} takes plain HTTP from everywhere, and no proxy is trusted",
+                "{} accepts plain HTTP from everywhere, and no proxy is trusted",
                 listener.address
             );
-            findings.push(Finding::look(
+            findings.push(Finding::warning(
                 "listen",
                 said,
                 "`tls:`, or `trusted_proxies:` if a proxy ends TLS",
@@ -180,14 +184,14 @@ pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::good(
             "listen",
-            "every listener is on loopback, speaks TLS, or is behind a proxy",
+            "every listener is on loopback, uses TLS, or is behind a proxy",
             "listeners",
         ));
     }
     if let Some(health) = snapshot.health.filter(|health| !is_near(*health)) {
         findings.push(Finding::good(
             "health",
-            format!("{health} tells names of routes and secrets to who reaches it, never a secret"),
+            format!("{health} shows the names of routes and secrets to anyone who reaches it, but no secret"),
             "health",
         ));
     }
@@ -197,31 +201,31 @@ pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Finding> {
 
 fn admin(snapshot: &Snapshot) -> Finding {
     let Some(admin) = &snapshot.admin else {
-        return Finding::look(
+        return Finding::warning(
             "admin",
-            "there is no admin listener: `status` and `report` have nobody to ask",
+            "there is no admin listener: `status` and `report` do not work",
             "`admin: { address: 127.0.0.1:9090 }`",
         );
     };
     if let AdminAddress::Tcp(address) = &admin.address
         && !is_near(*address)
     {
-        return Finding::look(
+        return Finding::warning(
             "admin",
-            format!("{address}: its token crosses the network in plain text"),
+            format!("{address}: the token crosses the network in plain text"),
             "listen on 127.0.0.1 or unix:",
         );
     }
     if admin.token.is_none() && snapshot.store.path.is_none() {
-        return Finding::look(
+        return Finding::warning(
             "admin",
-            "without a token nothing can be changed through it",
+            "without a token it allows no changes",
             "`token: { file: … }`, or a `store`",
         );
     }
     Finding::good(
         "admin",
-        "is reached from this machine alone, and changes need the token",
+        "it can be reached only from this machine, and changes need the token",
         "admin",
     )
 }
@@ -270,10 +274,10 @@ mod tests {
         assert_eq!(open_files(20_064, 10_000, true).level, Level::Good);
         let few = open_files(1_024, 10_000, false);
         assert_eq!(
-            (few.level, few.said.as_str()),
+            (few.level, few.message.as_str()),
             (
-                Level::Look,
-                "this process may have 1,024 open; `limits.connections: 10000` needs 20,064"
+                Level::Warning,
+                "this process may open 1,024 files; `limits.connections: 10000` needs 20,064"
             )
         );
         assert_eq!(open_files(u64::MAX, usize::MAX, true).level, Level::Good);
@@ -289,9 +293,9 @@ mod tests {
             })
         };
         assert_eq!(of(0.2, 1_304, false).level, Level::Good);
-        assert_eq!(of(-31.0, 9, false).level, Level::Look);
+        assert_eq!(of(-31.0, 9, false).level, Level::Warning);
         assert_eq!(of(0.0, 0, false).level, Level::Skipped);
-        assert_eq!(of(0.0, 9, true).level, Level::Look);
+        assert_eq!(of(0.0, 9, true).level, Level::Warning);
     }
 
     #[test]
@@ -311,7 +315,10 @@ mod tests {
             all.concat()
         );
         let found = routes(&loaded(&yaml).snapshot, now());
-        let said: Vec<&str> = found.iter().map(|finding| finding.said.as_str()).collect();
+        let said: Vec<&str> = found
+            .iter()
+            .map(|finding| finding.message.as_str())
+            .collect();
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
             said[0].starts_with("b verifies nothing")
@@ -321,7 +328,7 @@ mod tests {
         assert!(
             found
                 .iter()
-                .all(|finding| finding.level == Level::Look && !finding.help.is_empty())
+                .all(|finding| finding.level == Level::Warning && !finding.help.is_empty())
         );
         let yaml = format!(
             "listen: [{{ address: \"127.0.0.1:80\" }}]\nroutes:\n{}",
@@ -344,7 +351,7 @@ mod tests {
         let near = "listen: [{ address: \"127.0.0.1:80\" }]\n";
         assert_eq!(
             levels(&format!("{near}admin: {{ address: \"127.0.0.1:90\" }}")),
-            [("listen", Level::Good), ("admin", Level::Look)]
+            [("listen", Level::Good), ("admin", Level::Warning)]
         );
         let with_store =
             format!("{near}store: {{ path: state }}\nadmin: {{ address: \"127.0.0.1:90\" }}");
@@ -356,9 +363,9 @@ mod tests {
         assert_eq!(
             levels(wide),
             [
-                ("listen", Level::Look),
+                ("listen", Level::Warning),
                 ("health", Level::Good),
-                ("admin", Level::Look)
+                ("admin", Level::Warning)
             ]
         );
         let proxied = format!(
@@ -369,7 +376,7 @@ mod tests {
             [
                 ("listen", Level::Good),
                 ("health", Level::Good),
-                ("admin", Level::Look)
+                ("admin", Level::Warning)
             ]
         );
     }
@@ -384,10 +391,10 @@ mod tests {
                 .iter()
                 .map(|finding| finding.level)
                 .collect::<Vec<_>>(),
-            [Level::Look, Level::Skipped]
+            [Level::Warning, Level::Skipped]
         );
         assert!(
-            found[0].said.starts_with("a/secret-2 in the config"),
+            found[0].message.starts_with("a/secret-2 in the config"),
             "{found:?}"
         );
         assert!(secrets(&Origins::default()).is_empty());

@@ -1,14 +1,14 @@
-//! What is to be said of the disks that a gate's files lie on.
+//! Checks of the disks that hold the gateway's files.
 use std::path::Path;
 
 use super::finding::Finding;
 use crate::cli::term;
 use crate::mount::{Mount, Storage, storage};
 
-/// Less is too little for the store to work on.
-const LITTLE: u64 = 256 << 20;
+/// The free space that the store needs, in bytes.
+const MIN_FREE_BYTES: u64 = 256 << 20;
 
-/// What is to be said of the store's disk. `shown` is the path as the config has it, `real` where it is, `free` how many bytes it has left.
+/// Judges the disk of the store. `shown` is the path in the config, `real` the resolved path, `free` the bytes that are left.
 pub(super) fn store(
     shown: &Path,
     real: &Path,
@@ -17,30 +17,30 @@ pub(super) fn store(
 ) -> Vec<Finding> {
     let name = shown.display();
     let mut findings = Vec::new();
-    let kept = "put it on a disk that stays";
+    let remedy = "put it on a persistent disk";
     findings.push(match storage(real, mounts) {
         Storage::Unknown => Finding::skipped(
             "store",
-            format!("not judged: nobody says what {name} is mounted from"),
+            format!("not checked: the file system of {name} is unknown"),
         ),
-        Storage::EmptyDir => Finding::look(
+        Storage::EmptyDir => Finding::warning(
             "store",
-            format!("{name} is an emptyDir: it goes when the Pod goes"),
-            "take a persistentVolumeClaim",
+            format!("{name} is an emptyDir: it is deleted with the Pod"),
+            "use a persistentVolumeClaim",
         ),
         Storage::Memory(kind) => Finding::bad(
             "store",
-            format!("{name} is in memory ({kind}): a restart forgets all of it"),
-            kept,
+            format!("{name} is in memory ({kind}): a restart deletes it"),
+            remedy,
         ),
-        Storage::Container => Finding::look(
+        Storage::Container => Finding::warning(
             "store",
-            format!("{name} is in the container's own layer: it goes with the container"),
+            format!("{name} is in the container's own layer: it is deleted with the container"),
             "mount a volume there",
         ),
         Storage::Network(kind) => Finding::bad(
             "store",
-            format!("{name} is on a network disk ({kind}), where a lock is no lock"),
+            format!("{name} is on a network disk ({kind}), where file locks are not reliable"),
             "put it on a local disk",
         ),
         Storage::Disk(kind) => Finding::good(
@@ -50,11 +50,11 @@ pub(super) fn store(
         ),
     });
     match free {
-        Some(free) if free < LITTLE => {
-            findings.push(Finding::look(
+        Some(free) if free < MIN_FREE_BYTES => {
+            findings.push(Finding::warning(
                 "free space",
                 format!("{} are left under {name}", term::size(free)),
-                "make room",
+                "free some space",
             ));
         }
         Some(free) => findings.push(Finding::good(
@@ -67,7 +67,7 @@ pub(super) fn store(
     findings
 }
 
-/// What is to be said of a file that is watched for changes: mounted alone, it is the one file that was there when it was mounted.
+/// Judges a file that is watched for changes. A file that is mounted alone never changes.
 pub(super) fn watched(shown: &Path, mounts: &[Mount]) -> Option<Finding> {
     alone(shown, &std::fs::canonicalize(shown).ok()?, mounts)
 }
@@ -78,9 +78,9 @@ fn alone(shown: &Path, real: &Path, mounts: &[Mount]) -> Option<Finding> {
             .file_name()
             .unwrap_or(shown.as_os_str())
             .to_string_lossy();
-        Finding::look(
+        Finding::warning(
             "mount",
-            format!("{sub_path} is mounted alone (subPath): it never updates"),
+            format!("{sub_path} is mounted alone, so it is never updated"),
             "mount its directory",
         )
     })
@@ -97,7 +97,7 @@ mod tests {
     fn check(path: &str, level: Level, words: &str) {
         let found = store(Path::new(path), Path::new(path), &parse(INFO), None);
         assert_eq!((found.len(), found[0].level), (1, level), "{found:?}");
-        assert!(found[0].said.contains(words), "{found:?}");
+        assert!(found[0].message.contains(words), "{found:?}");
     }
 
     #[test]
@@ -106,10 +106,10 @@ mod tests {
         check("/run/hookgate", Level::Bad, "in memory (tmpfs)");
         check("/run/disk/hookgate", Level::Good, "xfs");
         check("/runner", Level::Good, "ext4");
-        check("/merged/state", Level::Look, "container's own layer");
+        check("/merged/state", Level::Warning, "container's own layer");
         check("/mnt/nfs/state", Level::Bad, "network disk (nfs4)");
         check("/mnt/a b/state", Level::Bad, "network disk (fuse.sshfs)");
-        check("/var/lib/hookgate", Level::Look, "emptyDir");
+        check("/var/lib/hookgate", Level::Warning, "emptyDir");
         let unknown = store(Path::new("/x"), Path::new("/x"), &[], None);
         assert_eq!(unknown[0].level, Level::Skipped);
     }
@@ -128,7 +128,7 @@ mod tests {
         };
         assert_eq!(
             (of(1 << 20).level, of(1 << 40).level),
-            (Level::Look, Level::Good)
+            (Level::Warning, Level::Good)
         );
     }
 
@@ -142,10 +142,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (found.level, found.said.as_str()),
+            (found.level, found.message.as_str()),
             (
-                Level::Look,
-                "config.yaml is mounted alone (subPath): it never updates"
+                Level::Warning,
+                "config.yaml is mounted alone, so it is never updated"
             )
         );
         assert_eq!(

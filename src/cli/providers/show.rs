@@ -16,7 +16,9 @@ pub(super) fn show(row: &Row<'_>) -> String {
         .collect::<Vec<_>>()
         .join(" ");
     let proof = match (row.proof(), &facts.proven_by) {
-        ("unproven", _) => format!("{YELLOW}unproven{YELLOW:#}: try it with a live delivery first"),
+        ("unproven", _) => {
+            format!("{YELLOW}unproven{YELLOW:#}: test it with a live delivery first")
+        }
         (_, Some(by)) => format!("proven by {by}"),
         (proof, None) => format!("proven: {proof}"),
     };
@@ -45,7 +47,7 @@ pub(super) fn show(row: &Row<'_>) -> String {
     line("secret", secret(verify));
     line("timestamp", timestamp(row));
     line("delivery ID", delivery_id(row));
-    line("answer wanted", wanted(row));
+    line("response", response(row));
     line("after a failure", after_failure(row));
     line("bodies", bodies(facts));
     line("refusals", refusals(facts));
@@ -58,7 +60,7 @@ pub(super) fn show(row: &Row<'_>) -> String {
     text
 }
 
-/// `Stripe-Signature: t=<unix>,v1=<hex>[,v1=…]`
+/// Describes the signature: `Stripe-Signature: t=<unix>,v1=<hex>[,v1=…]`.
 fn signature(verify: &Verify) -> String {
     if verify.scheme.as_deref() == Some("basic") {
         return "Authorization: Basic <base64 of user:password>".to_owned();
@@ -150,14 +152,14 @@ fn timestamp(row: &Row<'_>) -> String {
 
 fn delivery_id(row: &Row<'_>) -> String {
     let Some(id) = &row.preset.provider.verify.delivery_id else {
-        return "none; duplicates are known by the signed body".to_owned();
+        return "none; duplicates are found by the signed body".to_owned();
     };
     let place = match (&id.header, &id.json, &id.query) {
         (Some(header), ..) => header.all().join(" or "),
         (None, Some(pointer), _) => format!("{pointer} in the body"),
         (None, None, query) => format!("query parameter {}", query.as_deref().unwrap_or_default()),
     };
-    let together = "duplicates are known by ID and body together";
+    let together = "duplicates are found by ID and body together";
     match (row.covers.id, id.with_body == Some(true)) {
         (true, false) => format!("{place}, covered"),
         (true, true) => format!("{place}, covered, but not of one delivery: {together}"),
@@ -165,7 +167,7 @@ fn delivery_id(row: &Row<'_>) -> String {
     }
 }
 
-fn wanted(row: &Row<'_>) -> String {
+fn response(row: &Row<'_>) -> String {
     let facts = &row.preset.provider.facts;
     let status = facts
         .success_status
@@ -227,7 +229,10 @@ fn refusals(facts: &Facts) -> String {
     };
     match (facts.refused_status, body) {
         (None, "") => String::new(),
-        (status, body) => format!("{}{body} for what is not authentic", status.unwrap_or(401)),
+        (status, body) => format!(
+            "{}{body} for requests that are not authentic",
+            status.unwrap_or(401)
+        ),
     }
 }
 
@@ -244,7 +249,7 @@ fn handshake(row: &Row<'_>) -> String {
     if kinds.is_empty() {
         said
     } else {
-        format!("{kinds}, answered by the gate: {said}")
+        format!("{kinds}, answered by the gateway: {said}")
     }
 }
 
@@ -308,7 +313,7 @@ fn second_secret(row: &Row<'_>) -> String {
     }
 }
 
-/// `3d` as `3 d`
+/// Spells a duration: `3d` as `3 d`.
 pub(super) fn spelled(text: &str) -> String {
     units::duration(text)
         .map(term::long_age)

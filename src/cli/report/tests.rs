@@ -106,8 +106,8 @@ fn safe_is_what_was_seen_for_long_enough() {
         true,
         "refused for 7 d. To enforce: remove `mode: observe` from route shopify.",
     );
-    check(|_| {}, 8 * DAY, false, "observes for 7 d");
-    check(|route| route.authentic = 0, DAY, false, "nothing authentic");
+    check(|_| {}, 8 * DAY, false, "has observed for 7 d");
+    check(|route| route.authentic = 0, DAY, false, "no authentic");
     check(
         signed("2026-11-23T13:00:00Z", 2),
         DAY,
@@ -130,7 +130,7 @@ fn safe_is_what_was_seen_for_long_enough() {
         |route| route.since = Some("2026-11-23T13:02:00Z".to_owned()),
         DAY,
         false,
-        "observes for 10 m",
+        "has observed for 10 m",
     );
     check(
         |route| route.since = Some("2026-11-23T13:02:00Z".to_owned()),

@@ -9,7 +9,7 @@ fn run(arguments: &[&str]) -> Exit {
     )
 }
 
-/// What is signed is accepted, by the whole path from arguments to exit code.
+/// Signed requests are accepted, from arguments to exit code.
 #[track_caller]
 fn round_trip(provider: &str, secret: &str, body: &str, expect_shell: bool) {
     let dir = tempfile::tempdir().unwrap();
@@ -28,8 +28,8 @@ fn round_trip(provider: &str, secret: &str, body: &str, expect_shell: bool) {
     let now = SystemClock.now().wall;
     let url = default_url(&policy).unwrap();
     let request = signed(&policy, &url, body.to_owned().into(), None, now).unwrap();
-    let told = told(&policy, &request).unwrap();
-    let curl = curl(&told, "@body");
+    let shown = printable(&policy, &request).unwrap();
+    let curl = curl(&shown, "@body");
     assert!(!curl.contains(secret), "{curl}");
     assert_eq!(curl.contains("$(cat "), expect_shell, "{curl}");
     let mut raw = format!(
@@ -142,7 +142,7 @@ fn a_curl_command_can_be_pasted() {
         now,
     )
     .unwrap();
-    insta::assert_snapshot!(curl(&told(&policy, &request).unwrap(), "@it's.json"));
+    insta::assert_snapshot!(curl(&printable(&policy, &request).unwrap(), "@it's.json"));
 }
 
 #[test]
@@ -168,8 +168,8 @@ fn json_holds_neither_the_secret_nor_shell_text() {
             SystemClock.now().wall,
         )
         .unwrap();
-        let told = told(&policy, &request).unwrap();
-        let json = as_json(&told, &curl(&told, "@-"));
+        let shown = printable(&policy, &request).unwrap();
+        let json = as_json(&shown, &curl(&shown, "@-"));
         let headers = json["headers"].as_array().unwrap();
         assert!(headers.contains(&json!([header, null])), "{json}");
         assert!(!json["headers"].to_string().contains("$("), "{json}");
@@ -210,7 +210,7 @@ fn an_id_goes_where_it_stands() {
             .hint
             .unwrap()
             .as_ref(),
-        "write it under /id of the body"
+        "write it at /id in the body"
     );
     assert_eq!(sign("acuity", Some("d-1")).unwrap_err().exit, Exit::USAGE);
 }

@@ -1,7 +1,8 @@
 use serde_json::json;
 
+use super::attention::{first_error, retries};
 use super::*;
-use crate::api::status::{ClockStatus, LastError, UpstreamStatus};
+use crate::api::status::{AlarmStatus, ClockStatus, LastError, RouteStatus, UpstreamStatus};
 
 fn look() -> Look {
     Look {
@@ -12,7 +13,7 @@ fn look() -> Look {
 }
 
 fn now() -> SystemTime {
-    moment("2026-11-24T13:07:02Z").unwrap()
+    term::moment("2026-11-24T13:07:02Z").unwrap()
 }
 
 fn sample() -> Status {
@@ -44,10 +45,10 @@ fn sample() -> Status {
     .unwrap()
 }
 
-/// What `stripe` waits with.
+/// The oldest retrying delivery of `stripe`.
 fn oldest() -> BTreeMap<String, Delivery> {
     let target = json!({ "state": "retrying", "attempt_count": 4, "last": { "at": "2026-11-24T13:06:40Z", "outcome": "503", "took": 0.031 } });
-    let oldest = crate::cli::deliveries::fake::delivery(
+    let oldest = crate::cli::deliveries::tests::fake_gateway::delivery(
         "evt_1",
         "invoice.paid",
         "2026-11-24T13:00:40Z",
@@ -57,7 +58,7 @@ fn oldest() -> BTreeMap<String, Delivery> {
 }
 
 #[test]
-fn an_app_that_is_away_is_told_as_it_is() {
+fn unreachable_upstream_is_shown() {
     let route = RouteStatus {
         waiting: Some(1),
         ..RouteStatus::default()
@@ -91,7 +92,7 @@ fn a_page_at_100_columns() {
 }
 
 #[test]
-fn a_quiet_gate_needs_nobody() {
+fn quiet_gateway_needs_no_attention() {
     let mut status = sample();
     status.config.last_error = None;
     status.upstreams.clear();
@@ -110,11 +111,11 @@ fn a_quiet_gate_needs_nobody() {
         },
     ))
     .to_string();
-    assert!(plain.contains("ok nothing needs you"), "{plain}");
+    assert!(plain.contains("ok nothing needs attention"), "{plain}");
 }
 
 #[test]
-fn each_trouble_needs_somebody() {
+fn each_trouble_needs_attention() {
     let check = |change: &dyn Fn(&mut Status)| {
         let mut status = Status {
             ready: true,
@@ -188,7 +189,7 @@ fn what_a_gate_says_does_not_drive_the_terminal() {
 }
 
 #[test]
-fn the_first_error_has_its_file() {
+fn first_error_has_its_file() {
     let check = |text: &str, words: &str, file: Option<&str>| {
         assert_eq!(first_error(text), (words.to_owned(), file))
     };
@@ -223,13 +224,13 @@ fn a_queue_that_pauses_is_shown_in_plain_words() {
         let needs = attention(status, &BTreeMap::new(), now());
         needs
             .into_iter()
-            .find(|need| need.what == "stripe")
-            .map(|need| need.said)
+            .find(|need| need.subject == "stripe")
+            .map(|need| need.text)
     };
     assert_eq!(said(&status), None);
     status.routes[0].pause_seconds = Some(12);
     assert_eq!(
         said(&status).unwrap(),
-        "its queue pauses, the app is away or has too much to do; next attempt in 12 s"
+        "its queue pauses because the upstream is down or overloaded; next attempt in 12 s"
     );
 }

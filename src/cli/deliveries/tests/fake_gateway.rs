@@ -48,7 +48,7 @@ fn last(outcome: &str) -> Value {
     json!({ "at": "2026-11-24T13:06:40Z", "outcome": outcome, "took": 0.031 })
 }
 
-pub(super) fn deliveries() -> Vec<Delivery> {
+pub(in crate::cli) fn deliveries() -> Vec<Delivery> {
     read(json!([
         delivery(
             "evt_1QNkT2Hd7mZ0pVbX",
@@ -71,7 +71,7 @@ pub(super) fn deliveries() -> Vec<Delivery> {
     ]))
 }
 
-pub(super) fn shown() -> DeliveryDetails {
+pub(in crate::cli) fn shown() -> DeliveryDetails {
     let target = json!({ "state": "retrying", "attempt_count": 4, "next_at": "2026-11-24T13:08:50Z", "last": last("503") });
     let mut value = delivery(
         "evt_1QNkT2Hd7mZ0pVbX",
@@ -111,18 +111,18 @@ pub(super) fn shown() -> DeliveryDetails {
     read(value)
 }
 
-pub(super) fn filter() -> Filter {
+pub(in crate::cli) fn filter() -> Filter {
     read(json!({ "route": "stripe", "state": ["dead"], "since": "2026-11-23T15:07:02Z" }))
 }
 
-pub(super) fn plan() -> Plan {
+pub(in crate::cli) fn plan() -> Plan {
     read(
         json!({ "count": 1204, "complete": true, "bytes": 6_396_314, "first_at": "2026-11-22T15:10:00Z", "last_at": "2026-11-23T09:02:00Z",
                  "types": { "invoice.paid": 811, "charge.refunded": 290, "payout.failed": 103 }, "sample": [] }),
     )
 }
 
-pub(super) fn replay() -> Replay {
+pub(in crate::cli) fn replay() -> Replay {
     Replay {
         id: "r_01JDCA3".to_owned(),
         planned: 1204,
@@ -135,7 +135,7 @@ pub(super) fn replay() -> Replay {
     }
 }
 
-pub(super) fn tail() -> Vec<TailLine> {
+pub(in crate::cli) fn tail() -> Vec<TailLine> {
     let line = |at: &str,
                 kind: &str,
                 route: &str,
@@ -175,7 +175,7 @@ pub(super) fn tail() -> Vec<TailLine> {
     ]
 }
 
-/// What a request to the fake gate was: method and target, and its body.
+/// A request to the fake gateway: method and target, and its body.
 pub(in crate::cli) type Asked = (String, Value);
 
 type Answers = Arc<dyn Fn(&str, &Value) -> (u16, Value) + Send + Sync>;
@@ -211,7 +211,7 @@ impl Fake {
         Self { address, asked }
     }
 
-    /// What was asked so far.
+    /// Returns the requests so far.
     pub(in crate::cli) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
     }

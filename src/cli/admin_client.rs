@@ -1,0 +1,277 @@
+//! A client of the admin listener: one request, one response.
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::cli::context;
+use crate::cli::error::{Error, Exit};
+use crate::cli::words::of_the_command_line;
+use crate::delivery::AnswerBody;
+use crate::upstream::fetch::{FetchError, Url, fetch, open};
+
+/// The time that the gateway has to answer a command.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a command that changes or counts much.
+const POST_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// An admin listener, and the token for it.
+pub(super) struct AdminClient {
+    address: String,
+    token: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl AdminClient {
+    /// Returns a client of the listener at `address`.
+    pub(super) fn new(address: String, token: Option<Zeroizing<Vec<u8>>>) -> Self {
+        Self { address, token }
+    }
+
+    /// Gets `target` and parses its JSON.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`], and if the JSON is not of this version.
+    pub(super) async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, Error> {
+        self.parse(&self.bytes(target).await?)
+    }
+
+    /// Gets `target` as bytes.
+    ///
+    /// # Errors
+    /// Exit 69 if nothing answers, 1 with the gateway's message if it refuses.
+    pub(super) async fn bytes(&self, target: &str) -> Result<Bytes, Error> {
+        let (status, body) = self.send(Method::GET, target, Bytes::new()).await?;
+        self.successful(status, body)
+    }
+
+    /// Gets `target` as [`Self::get`] does, or `None` if the gateway has no such thing.
+    pub(super) async fn find<T: DeserializeOwned>(&self, target: &str) -> Result<Option<T>, Error> {
+        let (status, body) = self.send(Method::GET, target, Bytes::new()).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        self.parse(&self.successful(status, body)?).map(Some)
+    }
+
+    /// Posts JSON to `target` and parses the JSON of the response.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::no("the request cannot be written as JSON").cause(error))?;
+        let (status, body) = self.send(Method::POST, target, body.into()).await?;
+        self.parse(&self.successful(status, body)?)
+    }
+
+    /// Opens `target` as a stream that lasts at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`].
+    pub(super) async fn open(
+        &self,
+        target: &str,
+        timeout: Duration,
+    ) -> Result<Box<dyn AnswerBody>, Error> {
+        let answer = open(
+            &url(&self.address, target)?,
+            Method::GET,
+            self.headers(false)?,
+            Bytes::new(),
+            timeout,
+        )
+        .await;
+        let mut answer = answer.map_err(|error| unreached(&self.address, &error))?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
+        }
+        let mut whole = Vec::new();
+        while let Ok(Some(chunk)) = answer.body.next().await {
+            whole.extend_from_slice(&chunk);
+        }
+        Err(self.refused(answer.status, &whole))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), Error> {
+        let headers = self.headers(method == Method::POST)?;
+        let timeout = if method == Method::POST {
+            POST_TIMEOUT
+        } else {
+            ANSWER_TIMEOUT
+        };
+        let answer = fetch(&url(&self.address, target)?, method, headers, body, timeout).await;
+        let (status, _, body) = answer.map_err(|error| unreached(&self.address, &error))?;
+        Ok((status, body))
+    }
+
+    fn headers(&self, posts: bool) -> Result<HeaderMap, Error> {
+        let mut headers = bearer(self.token.as_ref().map(|token| token.trim_ascii()))?;
+        if posts {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Ok(headers)
+    }
+
+    fn successful(&self, status: StatusCode, body: Bytes) -> Result<Bytes, Error> {
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(self.refused(status, &body))
+        }
+    }
+
+    /// Returns the error for a refused request, with the message of the gateway.
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
+        #[derive(Deserialize)]
+        struct Refused {
+            error: String,
+            #[serde(default)]
+            help: String,
+        }
+        let Ok(refused) = serde_json::from_slice::<Refused>(body) else {
+            return Error::no(format!(
+                "the gateway answers with status {}",
+                status.as_u16()
+            ))
+            .at(self.address.clone());
+        };
+        let error = Error::no(of_the_command_line(&refused.error)).at(self.address.clone());
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                error.hint("--token-file FILE, or --config FILE with the config of the gateway")
+            }
+            _ if refused.help.is_empty() => error,
+            _ => error.why(of_the_command_line(&refused.help)),
+        }
+    }
+
+    /// Parses the JSON of a response.
+    pub(super) fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
+        let parsed = serde_json::from_slice(body);
+        parsed.map_err(|error| {
+            Error::no("the response is not that of a gateway of this version")
+                .at(self.address.clone())
+                .cause(error)
+        })
+    }
+}
+
+fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
+            .map_err(|_| Error::usage("the token has characters that a header cannot have"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
+/// Returns the URL of `target` at a listener, `HOST:PORT` or `unix:PATH`. An address that means "all" becomes loopback.
+pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
+    let wrong = || {
+        Error::usage(format!("not an address of a listener: {address}"))
+            .hint("127.0.0.1:9090, or unix:/run/hookgate/admin.sock")
+    };
+    if let Some(path) = address.strip_prefix("unix:") {
+        return if path.is_empty() {
+            Err(wrong())
+        } else {
+            Ok(Url::unix(PathBuf::from(path), target))
+        };
+    }
+    let address = match address.split_once("://") {
+        Some(("http", rest)) => rest.trim_end_matches('/'),
+        Some(_) => return Err(wrong()),
+        None => address,
+    };
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let host = match host {
+        "0.0.0.0" => "127.0.0.1",
+        "[::]" => "[::1]",
+        "" => return Err(wrong()),
+        host => host,
+    };
+    Url::parse(&format!("http://{host}:{port}{target}")).map_err(|_| wrong())
+}
+
+/// Gets `target` from a listener.
+///
+/// # Errors
+/// Exit 69 if nothing answers.
+pub(super) fn get(
+    address: &str,
+    target: &str,
+    token: Option<&[u8]>,
+) -> Result<(StatusCode, Bytes), Error> {
+    context::block_on(get_async(address, target, token))?
+}
+
+/// Gets `target` as [`get`] does, within a runtime.
+pub(super) async fn get_async(
+    address: &str,
+    target: &str,
+    token: Option<&[u8]>,
+) -> Result<(StatusCode, Bytes), Error> {
+    let url = url(address, target)?;
+    let headers = bearer(token)?;
+    let answer = fetch(&url, Method::GET, headers, Bytes::new(), ANSWER_TIMEOUT).await;
+    let (status, _, body) = answer.map_err(|error| unreached(address, &error))?;
+    Ok((status, body))
+}
+
+fn unreached(address: &str, error: &FetchError) -> Error {
+    Error::new(Exit::UNREACHED, "the gateway does not answer")
+        .at(address)
+        .why(error.to_string())
+        .hint("--config FILE, with the config of the gateway")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_host_and_port_or_socket() {
+        let host = |address: &str| match url(address, "/x").unwrap() {
+            Url::Tcp { authority, .. } => authority,
+            Url::Unix { path, .. } => path.display().to_string(),
+        };
+        assert_eq!(host("0.0.0.0:9091"), "127.0.0.1:9091");
+        assert_eq!(host("[::]:9091"), "[::1]:9091");
+        assert_eq!(host("localhost:1"), "localhost:1");
+        assert_eq!(host("http://localhost:1/"), "localhost:1");
+        assert_eq!(host("unix:/run/a.sock"), "/run/a.sock");
+        for wrong in ["", "localhost", ":80", "unix:", "https://h:1", "h:99999"] {
+            assert_eq!(url(wrong, "/x").unwrap_err().exit, Exit::USAGE, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn unreachable_listener_is_exit_69() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let error = get(&free.to_string(), "/readyz", None).unwrap_err();
+        assert_eq!(
+            (error.exit, error.place),
+            (Exit::UNREACHED, Some(free.to_string().into()))
+        );
+    }
+}
