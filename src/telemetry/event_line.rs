@@ -1,5 +1,6 @@
 //! Formats the events that the gateway logs about itself, with the same first fields as a request line.
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
@@ -18,7 +19,7 @@ use crate::units::saturating;
 
 /// Writes each event as one line.
 pub(super) struct EventLines {
-    pub(super) sink: &'static Sink,
+    pub(super) sink: Arc<Sink>,
     pub(super) format: LogFormat,
     /// Whether the level is coloured in the format for people.
     pub(super) is_coloured: bool,

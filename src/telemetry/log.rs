@@ -1,8 +1,8 @@
 //! The gateway's log about itself. The log records of libraries are counted and dropped, since they contain parts of requests.
 use std::fmt::{self, Write};
 use std::io::{IsTerminal, stderr};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -31,7 +31,7 @@ const LOOKED_AT: usize = 64;
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
 /// The sink of stderr. A reader that does not read its pipe must not hold up the gateway.
-static SINK: OnceLock<Sink> = OnceLock::new();
+static SINK: OnceLock<Arc<Sink>> = OnceLock::new();
 static MALFORMED: AtomicU64 = AtomicU64::new(0);
 static SILENCED: AtomicU64 = AtomicU64::new(0);
 
@@ -57,7 +57,7 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
         Err(_) => EnvFilter::new("info"),
     };
     let sink = Sink::spawn(stderr(), |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
-    let sink = SINK.get_or_init(|| sink);
+    let sink = Arc::clone(SINK.get_or_init(|| Arc::new(sink)));
     let ours = filter_fn(|metadata| is_ours(metadata.target()));
     let lines = EventLines {
         sink,
@@ -74,6 +74,27 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
     // the proxy library logs malformed requests at this level
     log::set_max_level(LevelFilter::Debug);
     Ok(())
+}
+
+/// Returns a log at `info` that writes to `out`, for a gateway that shares its process with others. It holds for the threads whose default it is.
+///
+/// # Errors
+/// If no thread can be started.
+pub fn to(
+    format: LogFormat,
+    out: impl std::io::Write + Send + 'static,
+) -> Result<tracing::dispatcher::Dispatch, CannotLog> {
+    let sink = Sink::spawn(out, |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
+    let lines = EventLines {
+        sink: Arc::new(sink),
+        format,
+        is_coloured: false,
+    };
+    let subscriber = tracing_subscriber::registry()
+        .with(EnvFilter::new("info"))
+        .with(filter_fn(|metadata| is_ours(metadata.target())))
+        .with(lines);
+    Ok(tracing::dispatcher::Dispatch::new(subscriber))
 }
 
 /// Waits, for a few seconds at most, until all that was logged is written.

@@ -12,9 +12,8 @@ use hookgate::app::{App, Setup, Stop, memory};
 use hookgate::clock::{Clock, SystemClock};
 use hookgate::config::load::load;
 use hookgate::gateway::reload::environment;
-use hookgate::telemetry::Telemetry;
+use hookgate::telemetry::{LogFormat, Telemetry, log};
 use tokio::sync::oneshot;
-use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Lines that a gateway wrote.
 pub type Lines = Arc<Mutex<Vec<String>>>;
@@ -36,12 +35,8 @@ impl InProcess {
         let (begun, begins) = mpsc::channel();
         let config = config.to_owned();
         let thread = std::thread::spawn(move || {
-            let filter = tracing_subscriber::EnvFilter::new("hookgate=info");
-            let layer = tracing_subscriber::fmt::layer()
-                .json()
-                .with_writer(move || LineWriter::new(Arc::clone(&said)));
-            let subscriber = tracing_subscriber::registry().with(filter).with(layer);
-            tracing::subscriber::with_default(subscriber, || run(&config, lines, &begun, ended));
+            let log = log::to(LogFormat::Json, LineWriter::new(said)).unwrap();
+            tracing::dispatcher::with_default(&log, || run(&config, lines, &begun, ended));
         });
         if let Err(error) = begins.recv().expect("the gateway ended") {
             panic!("the gateway did not start: {error}");
