@@ -140,7 +140,7 @@ fn what_is_handed_on_within_its_request_stays_as_it_came_and_its_replay_is_signe
             "POST",
             "/-/deliveries/evt_1/replay",
             &headers,
-            b"{\"reason\":\"a test\",\"delivered\":true}",
+            b"{\"reason\":\"a test\",\"include_delivered\":true}",
         )
         .status
     };

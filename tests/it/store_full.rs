@@ -198,7 +198,7 @@ fn full_store_can_be_purged_and_takes_new_deliveries_after() {
     let gate = queue::start_in(Arc::clone(&dir), &yaml);
     let sent = fill_up(&gate, "id");
     let purge = || {
-        let body = json!({ "filter": { "route": "github" }, "waiting": true, "reason": "no room" })
+        let body = json!({ "filter": { "route": "github" }, "include_waiting": true, "reason": "no room" })
             .to_string();
         let bearer = format!("Bearer {TOKEN}");
         let headers = [
