@@ -12,7 +12,7 @@ use hookgate::deliver;
 use hookgate::gateway::Gate;
 use hookgate::gateway::serve::Server;
 use hookgate::store::StoreError;
-use hookgate::store::embedded::sqlite::Hook;
+use hookgate::store::embedded::sqlite::FaultHook;
 use hookgate::store::embedded::{Embedded, Opening};
 use hookgate::telemetry::{LogFormat, LogPolicy, LogRequests, Telemetry};
 
@@ -58,7 +58,7 @@ struct InProcess {
 }
 
 impl InProcess {
-    fn start(dir: &Path, yaml: &str, clock: &Arc<Set>, hook: Hook) -> Self {
+    fn start(dir: &Path, yaml: &str, clock: &Arc<Set>, hook: FaultHook) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -178,7 +178,7 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
         (Arc::clone(&failing), Arc::clone(&dead)),
         Mutex::new(Dice::new(dice.next())),
     );
-    let hook = Hook::new(move || {
+    let hook = FaultHook::new(move || {
         let number = of_hook.lock().unwrap().below(60);
         let fails =
             flags.1.load(Ordering::SeqCst) || (flags.0.load(Ordering::SeqCst) && number < 2);
@@ -328,7 +328,7 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
     )
     .replace("window: 24h", "window: 3d")
         + "    keep: { age: 3d, dead: 3d }\n";
-    let mut gate = Some(InProcess::start(dir.path(), &yaml, &clock, Hook::default()));
+    let mut gate = Some(InProcess::start(dir.path(), &yaml, &clock, FaultHook::default()));
     let send = |gate: &Option<InProcess>, id: &str, status: &str| {
         let answer = gate.as_ref().unwrap().send(id, id.as_bytes());
         assert_eq!(
@@ -363,7 +363,7 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
         }
         clock.0.store(to, Ordering::SeqCst);
         if restart {
-            gate = Some(InProcess::start(dir.path(), &yaml, &clock, Hook::default()));
+            gate = Some(InProcess::start(dir.path(), &yaml, &clock, FaultHook::default()));
         }
         send(&gate, &format!("then-{step}"), "queued");
         sent += 1;
@@ -546,7 +546,7 @@ fn a_reload_that_the_store_does_not_take_changes_no_name() {
         Arc::new(AtomicBool::new(false)),
     );
     let flag = Arc::clone(&fails);
-    let hook = Hook::new(move || {
+    let hook = FaultHook::new(move || {
         if flag.load(Ordering::SeqCst) {
             Err(StoreError::Unavailable("a test says so".into()))
         } else {
