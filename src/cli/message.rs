@@ -340,7 +340,7 @@ mod tests {
             unreadable(
                 format!("POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
                     .as_bytes(),
-                "in chunks",
+                "is not chunked",
             );
         }
     }

@@ -328,7 +328,12 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
     )
     .replace("window: 24h", "window: 3d")
         + "    keep: { age: 3d, dead: 3d }\n";
-    let mut gate = Some(InProcess::start(dir.path(), &yaml, &clock, FaultHook::default()));
+    let mut gate = Some(InProcess::start(
+        dir.path(),
+        &yaml,
+        &clock,
+        FaultHook::default(),
+    ));
     let send = |gate: &Option<InProcess>, id: &str, status: &str| {
         let answer = gate.as_ref().unwrap().send(id, id.as_bytes());
         assert_eq!(
@@ -363,7 +368,12 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
         }
         clock.0.store(to, Ordering::SeqCst);
         if restart {
-            gate = Some(InProcess::start(dir.path(), &yaml, &clock, FaultHook::default()));
+            gate = Some(InProcess::start(
+                dir.path(),
+                &yaml,
+                &clock,
+                FaultHook::default(),
+            ));
         }
         send(&gate, &format!("then-{step}"), "queued");
         sent += 1;

@@ -353,7 +353,7 @@ fn parked_deliveries_are_told_at_once() {
     assert!(
         bench
             .text()
-            .starts_with("3 deliveries wait for a route that the config does not have"),
+            .starts_with("3 deliveries wait for a route that is not in the config"),
         "{}",
         bench.text()
     );

@@ -112,12 +112,12 @@ fn sentence(rows: &[Row], seen: u64) -> String {
     );
     let duplicates = term::counted(count(|said| *said == Verdict::Duplicate), "duplicate");
     let counts = format!(
-        "{authentic} authentic, {refused} refused, {duplicates}; the app received {}.",
+        "{authentic} authentic, {refused} refused, {duplicates}; the app got {}",
         term::counted(seen, "request")
     );
     match wrong(rows, seen) {
-        None => format!("  {GREEN}{counts} This is as expected.{GREEN:#}\n"),
-        Some(why) => format!("  {RED}{counts} {why}{RED:#}\n"),
+        None => format!("  {GREEN}{counts}, as expected.{GREEN:#}\n"),
+        Some(why) => format!("  {RED}{counts}. {why}{RED:#}\n"),
     }
 }
 

@@ -112,7 +112,9 @@ fn route(hook: &WebhookRoute, now: SystemTime) -> Option<Finding> {
     if hook.verifier.is_none() {
         return Some(Finding::warning(
             "routes",
-            format!("{name} verifies nothing: anyone who knows its path can send to the app"),
+            format!(
+                "{name} does not verify requests: anyone who knows its path can send them to the app"
+            ),
             "`verify: { provider: … }`",
         ));
     }
@@ -321,9 +323,9 @@ mod tests {
             .collect();
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
-            said[0].starts_with("b verifies nothing")
+            said[0].starts_with("b does not verify requests")
                 && said[1].starts_with("c observes until 2026-12-01")
-                && said[2].starts_with("d is past")
+                && said[2].starts_with("d enforces: its `until` is over")
         );
         assert!(
             found

@@ -56,7 +56,7 @@ fn a_line_feed_is_dropped_and_told_once() {
     let first = rig.load(None).unwrap();
     assert_eq!(
         first.notes,
-        ["ignored the trailing newline in the secret file of a/new was dropped"]
+        ["ignored the trailing newline in the secret file of a/new"]
     );
     let second = rig.load(Some(&first.cache)).unwrap();
     assert!(second.notes.is_empty() && second.stale.is_empty());

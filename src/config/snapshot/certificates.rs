@@ -167,9 +167,9 @@ mod tests {
             "it is judged again"
         );
         assert!(
-            one.trouble(&dates)
-                .unwrap()
-                .starts_with("the files of listen[0] hold a certificate that is not valid before")
+            one.trouble(&dates).unwrap().starts_with(
+                "the files of listen[0] contain a certificate that is not valid before"
+            )
         );
     }
 
