@@ -7,7 +7,7 @@ pub fn clean(text: &str) -> String {
     for char in text.chars() {
         match char {
             '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
-                write!(shown, "\\x{:02x}", u32::from(char)).unwrap_or_default()
+                write!(shown, "\\x{:02x}", u32::from(char)).unwrap_or_default();
             }
             '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'

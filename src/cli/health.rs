@@ -58,7 +58,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Error> {
                 unanswered = Some(Error {
                     exit: Exit::NO,
                     ..error
-                })
+                });
             }
         }
     }

@@ -118,7 +118,7 @@ fn head(status: &Status, count: usize, look: &Look) -> String {
 fn foot(status: &Status) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
-        text.push_str(&format!("  {name:<8} {}\n", term::clean(&value)))
+        text.push_str(&format!("  {name:<8} {}\n", term::clean(&value)));
     };
     if status.clock.samples > 0 {
         line(

@@ -306,7 +306,7 @@ mod tests {
         fn frames(&self) -> Vec<u8> {
             let mut frames = Vec::new();
             self.with(|scope, purpose, value| {
-                scope.frame(purpose, value, |bytes| frames.extend_from_slice(bytes))
+                scope.frame(purpose, value, |bytes| frames.extend_from_slice(bytes));
             });
             frames
         }

@@ -207,7 +207,7 @@ impl Pause {
             }
             // an attempt that was under way when the pause began
             (State::Paused { until, .. }, Signal::Unavailable(Some(retry_after))) => {
-                *until = (*until).max(now + pause_of(retry_after))
+                *until = (*until).max(now + pause_of(retry_after));
             }
             (State::Paused { .. }, Signal::Unavailable(None) | Signal::NoAnswer) => {}
         }

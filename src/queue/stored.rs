@@ -86,7 +86,7 @@ fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, 
         facts.push((
             Bytes::copy_from_slice(name.as_bytes()),
             Bytes::copy_from_slice(value.as_bytes()),
-        ))
+        ));
     };
     add(CLIENT, &head.client.ip.to_string());
     add(CLIENT_OWN, word(head.client.own));

@@ -92,18 +92,22 @@ impl Embedded {
     ///
     /// # Errors
     /// See [`OpenError`].
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers hand over the clock, as in `in_memory`"
+    )]
     pub fn open_with(
         path: &Path,
         capacity: usize,
         clock: Arc<dyn Clock>,
         opening: Opening,
     ) -> Result<Opened, OpenError> {
-        Self::open_at(path, capacity, &clock, opening).map_err(|error| match error {
-            OpenError::Store(StoreError::Full) => OpenError::Full {
-                path: path.to_owned(),
-            },
-            other => other,
-        })
+        let opened = Self::open_at(path, capacity, &clock, opening);
+        if matches!(opened, Err(OpenError::Store(StoreError::Full))) {
+            let path = path.to_owned();
+            return Err(OpenError::Full { path });
+        }
+        opened
     }
 
     fn open_at(
@@ -149,7 +153,7 @@ impl Embedded {
             ),
             // their leases lapse
             Err(error) => {
-                tracing::warn!(%error, "cannot release attempts that the last process left unfinished: they wait until their leases end")
+                tracing::warn!(%error, "cannot release attempts that the last process left unfinished: they wait until their leases end");
             }
         }
         if let Err(error) = database.make_able_to_give_back() {

@@ -177,10 +177,14 @@ impl RouteCounters {
                     Outcome::Forwarded => hour.forwarded += count,
                     outcome if outcome.is_accepted() => hour.accepted += count,
                     Outcome::Duplicate => hour.duplicates += count,
-                    refused if refused.is_refusal() => {
-                        *hour.refused.entry(refused.label()).or_default() += count
+                    outcome => {
+                        let map = if outcome.is_refusal() {
+                            &mut hour.refused
+                        } else {
+                            &mut hour.other
+                        };
+                        *map.entry(outcome.label()).or_default() += count;
                     }
-                    other => *hour.other.entry(other.label()).or_default() += count,
                 }
             }
         }

@@ -162,7 +162,7 @@ fn target(head: &RequestHead, params: &Params, forward: &Forward) -> Bytes {
         match piece {
             PathPart::Literal(text) => target.put_slice(text.as_bytes()),
             PathPart::Parameter(name) => {
-                target.put_slice(params.get(name).unwrap_or_default().as_bytes())
+                target.put_slice(params.get(name).unwrap_or_default().as_bytes());
             }
         }
     }

@@ -186,7 +186,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// Lines a file may have without its tests.
-const MOST_LINES: usize = 700;
+const MOST_LINES: usize = 400;
 
 struct Source {
     path: String,

@@ -119,7 +119,11 @@ fn files_are_judged_by_who_may_read_them() {
             .success()
     );
     assert_eq!(
-        find(&findings(&path, &[]), "files", "readable by the gate alone")["level"],
+        find(
+            &findings(&path, &[]),
+            "files",
+            "readable only by the gateway"
+        )["level"],
         "good"
     );
     // a link is judged by where it leads
@@ -228,7 +232,7 @@ fn a_running_gate_tells_its_clock_and_its_limits() {
         find(&all, "clock", "by 1 signed timestamp")["level"],
         "good"
     );
-    find(&all, "open files", "the gate may have");
+    find(&all, "open files", "the gateway may open");
     assert_eq!(
         find(&all, "secrets", "in the config itself")["level"],
         "warning"

@@ -103,7 +103,7 @@ fn dead_letters_are_found_shown_and_replayed() {
     );
     let shown = ends(&gate, &["deliveries", "show", "one"], 0);
     assert!(
-        shown.contains("✕ dead, 410 ended it")
+        shown.contains("✕ dead, ended by 410")
             && shown.contains("secret main")
             && shown.contains("--body prints it"),
         "{shown}"

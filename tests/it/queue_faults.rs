@@ -274,7 +274,7 @@ fn of(app: &FaultServer, id: &str) -> Vec<Request> {
 fn is_quiet(gate: &Gate) {
     let said = gate.said().join("\n");
     assert!(
-        !said.contains("panicked") && !said.contains("ERROR"),
+        !said.contains("panicked") && !said.contains("\"level\":\"error\""),
         "{said}"
     );
 }

@@ -526,7 +526,7 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
     assert!(
         gate.said()
             .iter()
-            .any(|line| line.contains("damaged") && line.contains("ERROR")),
+            .any(|line| line.contains("damaged") && line.contains("\"level\":\"error\"")),
         "{:?}",
         gate.said()
     );

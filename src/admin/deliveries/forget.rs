@@ -100,8 +100,14 @@ async fn keys_of(access: &StoreAccess, request: &Forget) -> Result<Vec<Key>, Den
     };
     match access.source.ledger_keys(route, named) {
         LedgerKeys::Known(all) => keys.extend(all),
-        _ if !keys.is_empty() => {}
-        unknown => return Err(no_keys(unknown)),
+        unknown @ (LedgerKeys::NeedsBody
+        | LedgerKeys::Needs { .. }
+        | LedgerKeys::NoDedupe
+        | LedgerKeys::NoRoute) => {
+            if keys.is_empty() {
+                return Err(no_keys(unknown));
+            }
+        }
     }
     Ok(keys)
 }

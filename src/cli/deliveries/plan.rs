@@ -32,7 +32,7 @@ pub(super) fn render(
     };
     match (at(&plan.first_at), at(&plan.last_at)) {
         (Some(first), Some(last)) if first != last => {
-            text.push_str(&format!(", received {first} to {last}"))
+            text.push_str(&format!(", received {first} to {last}"));
         }
         (Some(first), _) => text.push_str(&format!(", received {first}")),
         (None, _) => {}

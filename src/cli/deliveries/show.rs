@@ -206,7 +206,7 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
     }
     match target.max_attempts {
         Some(most) if target.attempt_count > 0 => {
-            said.push_str(&format!(", {} of {most} attempts", target.attempt_count))
+            said.push_str(&format!(", {} of {most} attempts", target.attempt_count));
         }
         None if target.attempt_count > 0 => said.push_str(&format!(
             ", {} attempt{}",

@@ -61,9 +61,9 @@ pub(super) fn judge(files: &[Fact], own: u32, now: SystemTime) -> Vec<Finding> {
         let found = [readers(file, own), age(file, now)];
         for finding in found.into_iter().flatten() {
             if findings.len() < MAX_SHOWN {
-                findings.push(finding)
+                findings.push(finding);
             } else {
-                more += 1
+                more += 1;
             }
         }
     }

@@ -128,7 +128,7 @@ fn each_trouble_needs_attention() {
     check(&|status| status.config.stale_secrets = vec!["github/2026-11".to_owned()]);
     check(&|status| {
         status.config.stale_certificates =
-            vec!["listen[0]: `key`: the file is not there".to_owned()]
+            vec!["listen[0]: `key`: the file is not there".to_owned()];
     });
     check(&|status| status.config.needs_restart = vec!["listen".to_owned()]);
     check(&|status| status.store.alarm = Some("the disk is full".to_owned()));
@@ -162,13 +162,13 @@ fn each_trouble_needs_attention() {
         status.routes = vec![RouteStatus {
             breaker: Some("open".to_owned()),
             ..RouteStatus::default()
-        }]
+        }];
     });
     check(&|status| {
         status.upstreams = vec![UpstreamStatus {
             breaker: "half_open".to_owned(),
             ..UpstreamStatus::default()
-        }]
+        }];
     });
 }
 
@@ -191,7 +191,7 @@ fn what_a_gate_says_does_not_drive_the_terminal() {
 #[test]
 fn first_error_has_its_file() {
     let check = |text: &str, words: &str, file: Option<&str>| {
-        assert_eq!(first_error(text), (words.to_owned(), file))
+        assert_eq!(first_error(text), (words.to_owned(), file));
     };
     check(
         "error: no upstream is called `ap`\n  --> c/x.yaml:27:26\n   |",

@@ -169,11 +169,11 @@ impl Context<'_> {
         match units::duration(text) {
             Ok(duration) if duration.is_zero() => {
                 self.problems
-                    .error(place, "this must be greater than 0", None)
+                    .error(place, "this must be greater than 0", None);
             }
             Ok(duration) if duration > MAX_DURATION => {
                 self.problems
-                    .error(place, "this must not be longer than ten years", None)
+                    .error(place, "this must not be longer than ten years", None);
             }
             Ok(duration) => return Some(duration),
             Err(_) if is_count(text) => self.problems.error(
@@ -197,7 +197,7 @@ impl Context<'_> {
                 .error(place, "this must be greater than 0", None),
             Ok(size) if size > MAX_SIZE => {
                 self.problems
-                    .error(place, "this must not be larger than 1 TiB", None)
+                    .error(place, "this must not be larger than 1 TiB", None);
             }
             Ok(size) => return size,
             Err(why) => self
@@ -224,7 +224,7 @@ impl Context<'_> {
             }
             Err(_) if is_count(text) && text != "0" => {
                 self.problems
-                    .error(place, "this rate has no unit", format!("write `{text}/s`"))
+                    .error(place, "this rate has no unit", format!("write `{text}/s`"));
             }
             Err(why) => self
                 .problems

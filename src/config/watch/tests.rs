@@ -94,7 +94,7 @@ async fn a_new_list_is_taken_up() {
     let setup = |dir: &Path| {
         ["a", "b"]
             .iter()
-            .for_each(|name| fs::write(dir.join(name), "1").unwrap())
+            .for_each(|name| fs::write(dir.join(name), "1").unwrap());
     };
     let mut rig = Rig::new(setup, &["a"]).await;
     rig.list.send(vec![rig.path("b")]).unwrap();

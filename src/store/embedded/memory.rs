@@ -190,7 +190,7 @@ impl Memory {
     pub fn tidy(&mut self, now: u64) {
         self.tidied = (self.tidied + 1) % self.segments.len();
         self.adjust(self.tidied, |segment| {
-            segment.sweep(seconds_begun(now), usize::MAX)
+            segment.sweep(seconds_begun(now), usize::MAX);
         });
     }
 

@@ -137,7 +137,7 @@ impl Room {
                 "the disk of the store is full, new deliveries are refused"
             ),
             (true, false) => {
-                tracing::info!(free = disk.free, "the disk of the store has room again")
+                tracing::info!(free = disk.free, "the disk of the store has room again");
             }
             (true, true) | (false, false) => {}
         }

@@ -188,7 +188,7 @@ impl WriteQueue {
         let mut known = self.trouble.lock();
         match (known.note(trouble, SystemClock.mono()), known.now()) {
             (Some(Turn::Begins), Some(error)) => {
-                tracing::error!(%error, "writes to the store fail; delivery IDs stay in memory")
+                tracing::error!(%error, "writes to the store fail; delivery IDs stay in memory");
             }
             (Some(Turn::Ends), _) => tracing::info!("writes to the store succeed again"),
             (Some(Turn::Begins) | None, _) => {}

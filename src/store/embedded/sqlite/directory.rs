@@ -84,14 +84,15 @@ pub enum OpenError {
 impl OpenError {
     /// Makes the error of a file operation.
     pub(super) fn io(path: &Path, error: &std::io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full {
-                path: path.to_owned(),
-            },
-            _ => Self::Io {
-                path: path.to_owned(),
-                cause: error.to_string(),
-            },
+        let path = path.to_owned();
+        if matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        ) {
+            Self::Full { path }
+        } else {
+            let cause = error.to_string();
+            Self::Io { path, cause }
         }
     }
 }

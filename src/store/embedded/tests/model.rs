@@ -435,7 +435,7 @@ impl Model {
             }
             // given back, and nothing since: the same answer again
             UnitState::Waits { held: false, .. } if one.lease == lease.number => {
-                assert_eq!(held, Held::Yes)
+                assert_eq!(held, Held::Yes);
             }
             _ if one.settled(lease.number) => assert_eq!(held, Held::Yes),
             // nobody has it, and it was delivered: that is its end, whatever was said meanwhile
@@ -665,7 +665,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Take { target, count } => model.take(&store, target, count).await,
             Step::Settle { which, next } if !model.leases.is_empty() => {
-                model.settle(&store, *which.get(&model.leases), next).await
+                model.settle(&store, *which.get(&model.leases), next).await;
             }
             Step::Act { which, deed } if !model.all.is_empty() => {
                 let ids: Vec<_> = model.all.keys().copied().collect();
