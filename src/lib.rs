@@ -28,6 +28,10 @@
 //!
 //! [`NotAuthentic`]: verify::NotAuthentic
 //! [`Verifier`]: verify::Verifier
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a test may hold a long table")
+)]
 
 // -- leaves: pure; bytes and `now` in, a value out --
 pub mod activity;

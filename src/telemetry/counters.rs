@@ -173,18 +173,16 @@ impl RouteCounters {
             {
                 let count = u64::from(count);
                 hour.received += count;
-                match outcome {
-                    Outcome::Forwarded => hour.forwarded += count,
-                    outcome if outcome.is_accepted() => hour.accepted += count,
-                    Outcome::Duplicate => hour.duplicates += count,
-                    outcome => {
-                        let map = if outcome.is_refusal() {
-                            &mut hour.refused
-                        } else {
-                            &mut hour.other
-                        };
-                        *map.entry(outcome.label()).or_default() += count;
-                    }
+                if outcome == Outcome::Forwarded {
+                    hour.forwarded += count;
+                } else if outcome == Outcome::Duplicate {
+                    hour.duplicates += count;
+                } else if outcome.is_accepted() {
+                    hour.accepted += count;
+                } else if outcome.is_refusal() {
+                    *hour.refused.entry(outcome.label()).or_default() += count;
+                } else {
+                    *hour.other.entry(outcome.label()).or_default() += count;
                 }
             }
         }

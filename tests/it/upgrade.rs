@@ -52,7 +52,7 @@ fn send(gate: &Gate, route: &str) -> u16 {
         .status
 }
 
-/// Each delivery's route and the state at its target, by the API.
+/// Returns the route of each delivery and its state at its target, as the API shows them.
 fn states(gate: &Gate) -> Vec<(String, String)> {
     let page = gate.admin("/-/deliveries");
     let mut all: Vec<(String, String)> = page["deliveries"]
@@ -60,12 +60,9 @@ fn states(gate: &Gate) -> Vec<(String, String)> {
         .unwrap()
         .iter()
         .map(|delivery| {
-            let target = &delivery["targets"][0];
-            let state = target.get("state").or_else(|| target.get("status"));
-            (
-                delivery["route"].as_str().unwrap().to_owned(),
-                state.unwrap().as_str().unwrap().to_owned(),
-            )
+            let id = delivery["delivery_id"].as_str().unwrap();
+            let state = delivery["targets"][0]["state"].as_str().unwrap();
+            (id.trim_start_matches("id-").to_owned(), state.to_owned())
         })
         .collect();
     all.sort();

@@ -7,7 +7,7 @@ use crate::admin::{DeliveryName, LedgerKeys};
 use crate::queue::stored;
 use crate::random;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
-use crate::store::{ClaimResult, StoreError, Token};
+use crate::store::{ClaimResult, Key, StoreError, Token};
 
 /// The most deliveries of one ID that are examined.
 const MAX_EXAMINED: u16 = 100;
@@ -62,34 +62,9 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
         // the ledger remembers this delivery itself
         return Ok(None);
     }
-    // it is on record only: whether a later request of its sender was forwarded, the ledger alone knows
-    let (params, account) = (
-        stored::parameters(&row.record),
-        stored::fact(&row.record, stored::ACCOUNT),
-    );
-    let named = DeliveryName {
-        id,
-        params: &params,
-        account,
-        secret: stored::fact(&row.record, stored::SECRET),
-        body: None,
-    };
-    let key = match row.key {
-        Some(key) => key,
-        // recorded by an earlier version, without its key
-        None => match access
-            .source
-            .ledger_keys(&names.origin(row.origin.0).name, named)
-        {
-            LedgerKeys::Known(keys) => match keys.first() {
-                Some(key) => *key,
-                None => return Ok(None),
-            },
-            LedgerKeys::NeedsBody
-            | LedgerKeys::Needs { .. }
-            | LedgerKeys::NoDedupe
-            | LedgerKeys::NoRoute => return Ok(None),
-        },
+    // the delivery is on record only: the ledger alone knows whether a later request of its sender was forwarded
+    let Some(key) = ledger_key(access, names, row, id) else {
+        return Ok(None);
     };
     let token = Token(random::wide());
     let claimed = access.store.claim(key, token, CLAIM_LEASE).await?;
@@ -101,4 +76,27 @@ pub(in crate::admin::deliveries) async fn find_duplicate(
         ClaimResult::InFlight { .. } => Some("a request in flight".to_owned()),
         ClaimResult::Committed => Some("a request that was forwarded".to_owned()),
     })
+}
+
+/// Returns the ledger key of `row`: the stored one, else the one that follows from what is on record.
+fn ledger_key(access: &StoreAccess, names: &Names, row: &Row, id: &str) -> Option<Key> {
+    if row.key.is_some() {
+        return row.key;
+    }
+    let params = stored::parameters(&row.record);
+    let named = DeliveryName {
+        id,
+        params: &params,
+        account: stored::fact(&row.record, stored::ACCOUNT),
+        secret: stored::fact(&row.record, stored::SECRET),
+        body: None,
+    };
+    let route = &names.origin(row.origin.0).name;
+    match access.source.ledger_keys(route, named) {
+        LedgerKeys::Known(keys) => keys.first().copied(),
+        LedgerKeys::NeedsBody
+        | LedgerKeys::Needs { .. }
+        | LedgerKeys::NoDedupe
+        | LedgerKeys::NoRoute => None,
+    }
 }
