@@ -157,18 +157,7 @@ impl Reloader {
             tracing::warn!(key, "this change needs a restart, the rest applies now");
         }
         report.log_warnings();
-        for secret in &stale {
-            tracing::warn!(
-                secret,
-                "the file of a secret has no usable text; the last good text stays in use"
-            );
-        }
-        for why in &stale_certificates {
-            tracing::warn!(
-                why,
-                "the files of a certificate have no valid pair; the last good pair stays in use"
-            );
-        }
+        log_stale(&stale, &stale_certificates);
         for note in notes {
             tracing::info!("{note}");
         }
@@ -285,4 +274,20 @@ fn removed_routes(running: &Snapshot, new: &Snapshot) -> Vec<String> {
         .filter(|name| !has(name))
         .map(ToOwned::to_owned)
         .collect()
+}
+
+/// Logs which secrets and certificates keep their last good text, since their files have none now.
+fn log_stale(secrets: &[String], certificates: &[String]) {
+    for secret in secrets {
+        tracing::warn!(
+            secret,
+            "the file of a secret has no usable text; the last good text stays in use"
+        );
+    }
+    for why in certificates {
+        tracing::warn!(
+            why,
+            "the files of a certificate have no valid pair; the last good pair stays in use"
+        );
+    }
 }
