@@ -98,9 +98,9 @@ fn main() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream_address = upstream.local_addr().unwrap();
     std::thread::spawn(move || {
-        upstream;
+        upstream
             .incoming()
-            .for_each(|connection| drop(std::thread::spawn(|| answer_all(connection.unwrap()))))
+            .for_each(|connection| drop(std::thread::spawn(|| answer_all(connection.unwrap()))));
     });
 
     println!("| request | instructions |\n|---|---|");

@@ -3,7 +3,7 @@
 //! A bucket is GCRA in its other form, the leaky bucket as a meter: the level now, and the time at which it was written. `governor` is not
 //! used: it cannot give a token back, cannot look without taking, cannot change its quota while it runs, and holds every key it ever had.
 //!
-//! Keys are in sets of [`WAYS`] slots, [`CAPACITY`] slots in all, allocated shard by shard on first use. A bucket that has drained is
+//! Keys are in sets of `WAYS` slots, [`CAPACITY`] slots in all, allocated shard by shard on first use. A bucket that has drained is
 //! worth nothing, and its slot is free. When a set has no free slot, the bucket with the lowest level is dropped: a million keys that come
 //! once push out one another, while the bucket of a client that is being slowed, the fullest of its set, stays. To push that one out, 16
 //! other keys of its set must have spent more.

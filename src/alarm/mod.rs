@@ -1,6 +1,6 @@
 //! Alarms about states that need attention. Pure: takes counts and `now`, returns the alarms raised and cleared.
 //!
-//! [`detect`] holds the state between two looks, [`baseline`] learns the usual traffic of a route, [`latch`] keeps an alarm from flapping.
+//! [`detect`] holds the state between two looks, [`baseline`] learns the usual traffic of a route, `latch` keeps an alarm from flapping.
 //! `docs/alarms.md` lists for each code what raises it and what to do.
 use std::fmt;
 use std::sync::Arc;

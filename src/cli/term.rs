@@ -150,7 +150,7 @@ pub fn print(text: &str) -> Result<(), Error> {
 /// Writes the answer of a command as one line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_line(line: &str) -> Result<(), Error> {
     print(&format!("{line}\n"))
 }

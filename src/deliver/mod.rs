@@ -1,6 +1,6 @@
 //! The worker of the queue: finds due deliveries, chooses among them, leases them, makes the attempts and settles them. The rules are in `queue`.
 //!
-//! A delivery that has just been accepted is attempted from memory if its target has room ([`App::reserve`]). The loop of [`run`] makes retries,
+//! A delivery that has just been accepted is attempted from memory if its target has room (`App::reserve`). The loop of [`run`] makes retries,
 //! attempts of deliveries that another process left, and of those that arrived faster than their target takes them.
 mod alarm_webhook;
 mod app;

@@ -1,4 +1,4 @@
-//! Finds the addresses of an upstream's name. [`Name`] decides, and is passed the time; [`Resolver`] asks the system and waits.
+//! Finds the addresses of an upstream's name. `Name` decides, and is passed the time; [`Resolver`] asks the system and waits.
 use std::fmt;
 use std::fs::File;
 use std::io;

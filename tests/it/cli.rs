@@ -369,9 +369,7 @@ fn the_demo_shows_every_verdict() {
         String::from_utf8_lossy(&shown.stderr)
     );
     assert!(
-        said.contains(
-            "4 authentic, 2 refused, 1 duplicate; the app received 4 requests. This is as expected."
-        ),
+        said.contains("4 authentic, 2 refused, 1 duplicate; the app got 4 requests, as expected."),
         "{said}"
     );
     let said = format!("{said}{}", String::from_utf8_lossy(&shown.stderr));

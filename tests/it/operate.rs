@@ -137,14 +137,12 @@ fn the_log_is_the_gates_own_at_any_level() {
         let text = read();
         let line = text
             .lines()
-            .find(|line| {
-                line.contains("\"listening\"") && line.contains(&format!("\"for\":\"{what}\""))
-            })
+            .find(|line| line.contains("listening") && line.contains(&format!("for={what} ")))
             .unwrap();
-        line.split("\"address\":\"")
+        line.split("address=")
             .nth(1)
-            .and_then(|rest| rest.split('"').next())
             .unwrap()
+            .trim()
             .parse()
             .unwrap()
     };

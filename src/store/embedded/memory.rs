@@ -5,7 +5,7 @@
 //! a time, so growing needs some 100 KiB more for a moment, never twice the whole, and holds the caller for microseconds.
 //!
 //! **Expiry.** Windows differ by route, so the order of commits says nothing about the order of expiry. Nothing keeps that order: a lookup knows by
-//! itself whether what it found has expired, and every commit also looks at the next [`STEPS`] slots of its segment and frees what has expired
+//! itself whether what it found has expired, and every commit also looks at the next `STEPS` slots of its segment and frees what has expired
 //! there. In a steady state a segment is thus gone through once in 1/16 of a window, and expired IDs take at most some 6 % more room.
 //! A time wheel would free them at once, for 4 to 8 more bytes an ID.
 //!
