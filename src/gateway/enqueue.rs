@@ -36,7 +36,7 @@ pub(super) struct Entry<'a> {
     /// The time of the first attempt.
     pub(super) start: Start,
     /// The attempts that were made within its request.
-    pub(super) tried: Vec<Attempt>,
+    pub(super) attempts: Vec<Attempt>,
     /// The status that its sender got.
     pub(super) answered: &'a str,
 }
@@ -53,7 +53,7 @@ pub(super) fn accept(
     let Entry {
         event_type,
         start,
-        tried,
+        attempts,
         answered,
     } = entry;
     let provider = hook
@@ -74,7 +74,7 @@ pub(super) fn accept(
             target: target.id(),
             lane,
             start,
-            tried,
+            tried: attempts,
         }],
         record: stored::record(
             delivery,
@@ -136,7 +136,7 @@ pub(super) async fn enqueue(
         Entry {
             event_type,
             start,
-            tried: Vec::new(),
+            attempts: Vec::new(),
             answered: status.as_str(),
         },
     );
@@ -282,15 +282,15 @@ pub(super) fn record(
         Outcome::Answered(_) => None,
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => Some(Reason::Attempts),
     };
-    let tried = attempts();
-    let answered = tried
+    let attempts = attempts();
+    let answered = attempts
         .last()
         .and_then(|attempt| attempt.status)
         .map_or_else(String::new, |status| status.to_string());
     let entry = Entry {
         event_type,
         start: Start::Over(reason),
-        tried,
+        attempts,
         answered: &answered,
     };
     let accept = Arc::new(Accept {

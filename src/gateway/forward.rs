@@ -246,11 +246,10 @@ async fn spilled(
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
     let answer = &route.hook.answer;
-    let tried = attempts.rows(sent, headers);
     let entry = Entry {
         event_type: facts.event_type.as_deref(),
         start,
-        tried,
+        attempts: attempts.rows(sent, headers),
         answered: answer.status.as_str(),
     };
     let accept = enqueue::accept(gate, &route.hook, app.target(), delivery, entry);

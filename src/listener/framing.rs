@@ -7,14 +7,16 @@
 //!
 //! Each byte of a head is looked at once. The data of a body is skipped by count.
 mod chunks;
+mod classes;
 mod head;
+mod known;
 
 use chunks::Chunks;
 use head::Head;
 
 use crate::refusal::Refusal;
 
-pub(crate) use head::is_target;
+pub(crate) use classes::is_target;
 
 /// A violation of the strict form of HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,6 @@
 //! Scans request line and header lines byte by byte, and the lines of a trailer.
+use super::classes::{PATH, QUERY, TOKEN, VALUE, is_in, run};
+use super::known::{Known, Name, Word};
 use super::{Bad, Scanned, Violation};
 
 /// The most bytes of a method: the longest registered one has 17.
@@ -18,77 +20,6 @@ const VERSION: &[u8] = b"HTTP/1.1\r\n\r\n";
 const MINOR: u8 = 7;
 /// The position of the end of the line in it.
 const LINE: u8 = 10;
-
-/// A set of bytes.
-type Class = [bool; 256];
-
-/// The bytes of a token.
-const TOKEN: Class = class(b"!#$%&'*+-.^_`|~", false);
-/// The bytes of a path: visible ASCII, without the bytes that pingora refuses or cuts off.
-const PATH: Class = class(b"!$%&'()*+,-./:;=@[\\]^_{|}~", false);
-/// The bytes of a query: browsers do not escape a backtick there.
-const QUERY: Class = class(b"!$%&'()*+,-./:;=?@[\\]^_`{|}~", false);
-/// The bytes of a value: blanks, tabs, visible ASCII, and non-ASCII.
-const VALUE: Class = class(b"\t !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true);
-
-/// Returns the class of letters, digits and `others`, and of all non-ASCII bytes if `beyond_ascii`.
-#[allow(
-    clippy::indexing_slicing,
-    reason = "computed by the compiler, which checks it"
-)]
-const fn class(others: &[u8], beyond_ascii: bool) -> Class {
-    let mut class = [false; 256];
-    let mut byte = 0_u8;
-    loop {
-        class[byte as usize] = if byte.is_ascii() {
-            byte.is_ascii_alphanumeric()
-        } else {
-            beyond_ascii
-        };
-        if byte == u8::MAX {
-            break;
-        }
-        byte += 1;
-    }
-    let mut other = 0;
-    while other < others.len() {
-        class[others[other] as usize] = true;
-        other += 1;
-    }
-    class
-}
-
-fn is_in(class: &Class, byte: u8) -> bool {
-    class.get(usize::from(byte)).copied().unwrap_or(false)
-}
-
-/// Returns how many bytes at the beginning are in a class. Eight bytes at a time take two thirds of the time.
-fn run(class: &Class, bytes: &[u8]) -> usize {
-    let eights = bytes
-        .chunks_exact(8)
-        .take_while(|eight| {
-            eight
-                .iter()
-                .fold(true, |all, byte| all & is_in(class, *byte))
-        })
-        .count();
-    let rest = bytes.get(eights * 8..).unwrap_or_default();
-    eights * 8
-        + rest
-            .iter()
-            .position(|byte| !is_in(class, *byte))
-            .unwrap_or(rest.len())
-}
-
-/// Returns whether a target is in origin form and has only bytes that a URI may have. It is neither decoded nor repaired.
-pub(crate) fn is_target(target: &[u8]) -> bool {
-    let (path, query) = target
-        .split_at_checked(run(&PATH, target))
-        .unwrap_or((target, b""));
-    let is_query =
-        query.is_empty() || query.first() == Some(&b'?') && run(&QUERY, query) == query.len();
-    path.first() == Some(&b'/') && is_query
-}
 
 /// The position of the next byte in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,97 +46,6 @@ enum At {
     /// After the carriage return of the empty line.
     LastLineFeed,
     End,
-}
-
-/// A value that is the only one allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    Chunked,
-    Continue,
-}
-
-impl Word {
-    /// Returns the word, with the shortest end of a head.
-    const fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::Chunked => b"chunked\r\n\r\n",
-            Self::Continue => b"100-continue\r\n\r\n",
-        }
-    }
-
-    const fn len(self) -> u8 {
-        match self {
-            Self::Chunked => 7,
-            Self::Continue => 12,
-        }
-    }
-
-    const fn violation(self) -> Violation {
-        match self {
-            Self::Chunked => Violation::Coding,
-            Self::Continue => Violation::Expect,
-        }
-    }
-}
-
-/// A header that decides the framing, the host or the continuation of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    Host,
-    Expect,
-    Length,
-    Coding,
-}
-
-/// The first bytes of a header's name, as many as are needed to recognize it.
-#[derive(Debug, Default)]
-struct Name {
-    bytes: [u8; Self::ROOM],
-    len: usize,
-}
-
-impl Name {
-    /// One more than the length of the longest known name.
-    const ROOM: usize = 18;
-    const KNOWN: [(&'static [u8], Known); 4] = [
-        (b"host", Known::Host),
-        (b"expect", Known::Expect),
-        (b"content-length", Known::Length),
-        (b"transfer-encoding", Known::Coding),
-    ];
-
-    fn push(&mut self, more: &[u8]) {
-        let Some(room) = self.bytes.get_mut(self.len..) else {
-            return;
-        };
-        let taken = room.len().min(more.len());
-        if let (Some(room), Some(more)) = (room.get_mut(..taken), more.get(..taken)) {
-            room.copy_from_slice(more);
-        }
-        self.len += taken;
-    }
-
-    /// Returns the known header of this name. A spelling such as `Content_Length`, which CGI reads as the header itself, is an error.
-    fn known(&self) -> Result<Option<Known>, Violation> {
-        let name = self.bytes.get(..self.len).unwrap_or_default();
-        let Some((exact, known)) = Self::KNOWN.iter().find(|(known, _)| is_like(name, known))
-        else {
-            return Ok(None);
-        };
-        if name.eq_ignore_ascii_case(exact) {
-            Ok(Some(*known))
-        } else {
-            Err(Violation::Name)
-        }
-    }
-}
-
-/// Returns whether two names are equal, ignoring case, where any sign counts as a hyphen.
-fn is_like(name: &[u8], known: &[u8]) -> bool {
-    let like = |(a, b): (&u8, &u8)| {
-        a.eq_ignore_ascii_case(b) || (*b == b'-' && !a.is_ascii_alphanumeric())
-    };
-    name.len() == known.len() && name.iter().zip(known).all(like)
 }
 
 /// The scan of a head or a trailer.
@@ -390,7 +230,7 @@ impl Head {
             _ if !is_in(&TOKEN, byte) => Err(Violation::Name),
             _ => {
                 self.lines = self.lines.checked_sub(1).ok_or(Violation::TooLarge)?;
-                self.name.len = 0;
+                self.name = Name::default();
                 self.name.push(&[byte]);
                 Ok(At::Name)
             }
