@@ -118,7 +118,7 @@ fn the_log_is_the_gates_own_at_any_level() {
         &path,
         config::forward(&app.url(), "").replace(
             "admin: { address: 127.0.0.1:0 }\n",
-            "log: { format: pretty }\n",
+            "log: { format: json }\n",
         ),
     )
     .unwrap();
@@ -132,19 +132,15 @@ fn the_log_is_the_gates_own_at_any_level() {
         .spawn()
         .unwrap();
     let read = || std::fs::read_to_string(dir.path().join("log")).unwrap();
-    wait_for("the gate to be ready", || read().contains(" ready"));
+    wait_for("the gate to be ready", || read().contains("\"ready\""));
     let address = |what: &str| {
         let text = read();
         let line = text
             .lines()
-            .find(|line| line.contains("listening") && line.contains(&format!("for={what} ")))
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .find(|line| line["msg"] == "listening" && line["for"] == what)
             .unwrap();
-        line.split("address=")
-            .nth(1)
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap()
+        line["address"].as_str().unwrap().parse().unwrap()
     };
     let marked = [
         ("X-Marked", "marked-by-the-sender"),
@@ -181,9 +177,12 @@ fn the_log_is_the_gates_own_at_any_level() {
     assert!(text.contains("left"), "the last line is written: {text}");
     assert!(!text.contains("marked"), "{text}");
     for line in text.lines() {
+        let module = serde_json::from_str::<serde_json::Value>(line).unwrap()["module"].clone();
         assert!(
-            line.contains(" hookgate::"),
-            "a line of somebody else: {line}"
+            module
+                .as_str()
+                .is_some_and(|module| module.starts_with("hookgate::")),
+            "a line of another library: {line}"
         );
     }
 }
