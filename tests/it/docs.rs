@@ -793,7 +793,7 @@ fn a_test_without_an_assertion_is_found() {
             "src/lib.rs",
             "#[test]\n#[ignore]\nfn skipped() {}",
             "skipped",
-        )
+        );
     });
     assert!(ignored.is_err());
 }

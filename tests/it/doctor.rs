@@ -156,7 +156,7 @@ fn certificates_keys_and_disks_are_judged() {
             dir.path().join("tls.crt"),
             params.self_signed(&key).unwrap().pem(),
         )
-        .unwrap()
+        .unwrap();
     };
     certificate(&params);
     std::fs::write(dir.path().join("tls.key"), key.serialize_pem()).unwrap();

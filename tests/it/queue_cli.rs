@@ -383,7 +383,7 @@ fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>>
         BufReader::new(from)
             .lines()
             .map_while(Result::ok)
-            .for_each(|line| of_thread.lock().unwrap().push(line))
+            .for_each(|line| of_thread.lock().unwrap().push(line));
     });
     lines
 }

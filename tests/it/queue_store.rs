@@ -605,7 +605,7 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
         rusqlite::Connection::open(&file)
             .unwrap()
             .execute_batch(sql)
-            .unwrap()
+            .unwrap();
     };
     change("update meta set value = 99 where name = 'schema'");
     let said = refuses(dir.path(), &yaml);
