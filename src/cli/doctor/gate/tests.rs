@@ -1,0 +1,163 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::finding::Level;
+use super::*;
+use crate::clock::{Clock as _, FrozenClock};
+use crate::config::load::{Loaded, load};
+
+const NOW: u64 = 1_795_000_000;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+fn loaded(yaml: &str) -> Loaded {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    std::fs::write(
+        &path,
+        format!("upstreams: {{ app: {{ url: http://127.0.0.1:1 }} }}\n{yaml}"),
+    )
+    .unwrap();
+    let env = |_: &str| Some("a-secret-of-many-bytes".into());
+    load(
+        Path::new(&path),
+        &env,
+        None,
+        1,
+        FrozenClock::at_unix(NOW).now(),
+    )
+    .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)))
+}
+
+#[test]
+fn open_files_are_for_both_sides() {
+    assert_eq!(open_files(20_064, 10_000, true).level, Level::Good);
+    let few = open_files(1_024, 10_000, false);
+    assert_eq!(
+        (few.level, few.message.as_str()),
+        (
+            Level::Warning,
+            "this process may open 1,024 files; `limits.connections: 10000` needs 20,064"
+        )
+    );
+    assert_eq!(open_files(u64::MAX, usize::MAX, true).level, Level::Good);
+}
+
+#[test]
+fn the_clock_is_judged_by_what_providers_sign() {
+    let of = |skew_seconds, samples, jumped| {
+        clock(ClockStatus {
+            skew_seconds,
+            samples,
+            jumped,
+        })
+    };
+    assert_eq!(of(0.2, 1_304, false).level, Level::Good);
+    assert_eq!(of(-31.0, 9, false).level, Level::Warning);
+    assert_eq!(of(0.0, 0, false).level, Level::Skipped);
+    assert_eq!(of(0.0, 9, true).level, Level::Warning);
+}
+
+#[test]
+fn what_is_not_enforced_is_told() {
+    let route = |name: &str, rest: &str| {
+        format!("  - {{ name: {name}, path: /{name}, forward: {{ upstream: app }}, {rest} }}\n")
+    };
+    let verify = "verify: { provider: stripe, secrets: [{ env: A }] }";
+    let all = [
+        route("a", verify),
+        route("b", "verify: none"),
+        route("c", &format!("{verify}, mode: observe, until: 2026-12-01")),
+        route("d", &format!("{verify}, mode: observe, until: 2026-01-01")),
+    ];
+    let yaml = format!(
+        "listen: [{{ address: \"127.0.0.1:80\" }}]\nroutes:\n{}",
+        all.concat()
+    );
+    let found = routes(&loaded(&yaml).snapshot, now());
+    let said: Vec<&str> = found
+        .iter()
+        .map(|finding| finding.message.as_str())
+        .collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(
+        said[0].starts_with("b does not verify requests")
+            && said[1].starts_with("c observes until 2026-12-01")
+            && said[2].starts_with("d enforces: its `until` is over")
+    );
+    assert!(
+        found
+            .iter()
+            .all(|finding| finding.level == Level::Warning && !finding.help.is_empty())
+    );
+    let yaml = format!(
+        "listen: [{{ address: \"127.0.0.1:80\" }}]\nroutes:\n{}",
+        all[0]
+    );
+    assert_eq!(routes(&loaded(&yaml).snapshot, now())[0].level, Level::Good);
+}
+
+#[test]
+fn what_stands_open_is_told() {
+    let levels = |yaml: &str| {
+        let found = listeners(
+            &loaded(&format!("{yaml}\nroutes: [{{ name: a, path: /a, verify: none, forward: {{ upstream: app }} }}]")).snapshot,
+        );
+        found
+            .iter()
+            .map(|finding| (finding.check, finding.level))
+            .collect::<Vec<_>>()
+    };
+    let near = "listen: [{ address: \"127.0.0.1:80\" }]\n";
+    assert_eq!(
+        levels(&format!("{near}admin: {{ address: \"127.0.0.1:90\" }}")),
+        [("listen", Level::Good), ("admin", Level::Warning)]
+    );
+    let with_store =
+        format!("{near}store: {{ path: state }}\nadmin: {{ address: \"127.0.0.1:90\" }}");
+    assert_eq!(
+        levels(&with_store),
+        [("listen", Level::Good), ("admin", Level::Good)]
+    );
+    let wide = "listen: [{ address: \"0.0.0.0:80\" }]\nhealth: { address: \"0.0.0.0:91\" }\n";
+    assert_eq!(
+        levels(wide),
+        [
+            ("listen", Level::Warning),
+            ("health", Level::Good),
+            ("admin", Level::Warning)
+        ]
+    );
+    let proxied = format!(
+        "{wide}trusted_proxies: [10.0.0.0/8]\nadmin: {{ address: \"0.0.0.0:90\", token: {{ env: A }} }}"
+    );
+    assert_eq!(
+        levels(&proxied),
+        [
+            ("listen", Level::Good),
+            ("health", Level::Good),
+            ("admin", Level::Warning)
+        ]
+    );
+}
+
+#[test]
+fn where_secrets_stand() {
+    let yaml = "listen: [{ address: \"127.0.0.1:80\" }]\nroutes:
+  - { name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }, { insecure_inline: a-secret-of-many-letters }] }, forward: { upstream: app } }\n";
+    let found = secrets(&loaded(yaml).origins);
+    assert_eq!(
+        found
+            .iter()
+            .map(|finding| finding.level)
+            .collect::<Vec<_>>(),
+        [Level::Warning, Level::Skipped]
+    );
+    assert!(
+        found[0].message.starts_with("a/secret-2 in the config"),
+        "{found:?}"
+    );
+    assert!(secrets(&Origins::default()).is_empty());
+}
