@@ -49,6 +49,9 @@ impl Disk {
     ) -> Result<Self, StoreError> {
         let path = database.path().to_owned();
         database.bound_log(room.bounds().log)?;
+        // before the first delivery is admitted: a disk that was full at the last stop is still full
+        let pages = database.pages()?;
+        room.measure(database.growth(pages), true);
         let reader = Reader::start(&path, time.clone())?;
         let checkpointer = Checkpointer::start(&path, room.bounds().checkpoint)?;
         let maintenance = Maintenance::new(drift, Arc::clone(&remember), checkpointer.shared());
