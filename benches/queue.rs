@@ -1,4 +1,4 @@
-//! What a gate with a `queue` route takes in and hands on, beside a bare loop that writes the same rows of the same tables by group commit.
+//! The deliveries that a gateway with a `queue` route accepts and delivers, beside a bare loop that writes the same rows of the same tables by group commit.
 //!
 //!     cargo bench --bench queue
 //!
@@ -41,7 +41,7 @@ const WAITING: usize = 1_000_000;
 const SENDERS: [usize; 3] = [1, 64, 512];
 /// Callers that fill the store.
 const CALLERS: usize = 256;
-/// What makes a process the app.
+/// The variable that makes a process the app.
 const APP: &str = "HOOKGATE_BENCH_APP";
 
 fn main() {

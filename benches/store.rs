@@ -1,4 +1,4 @@
-//! What the durable queue takes in and gives out, beside a bare loop that writes the same rows of the same tables by group commit.
+//! The deliveries that the durable queue stores and leases, beside a bare loop that writes the same rows of the same tables by group commit.
 //!
 //!     cargo bench --bench store
 #![allow(

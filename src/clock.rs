@@ -105,7 +105,7 @@ impl ConfigTime {
         }
     }
 
-    /// Returns the time that follows the wall clock of `now`. What has ended among `dates`, all those of the config, stays ended.
+    /// Returns the time that follows the wall clock of `now`. A date of `dates`, all those of the config, that has passed stays passed.
     #[must_use]
     pub fn follow(&self, now: Now, dates: impl IntoIterator<Item = SystemTime>) -> Self {
         let before = self.read(now.mono);

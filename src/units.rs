@@ -24,7 +24,7 @@ pub fn saturating(count: impl TryInto<u64>) -> u64 {
 /// Parses `COUNT/UNIT`, where UNIT is `s`, `m`, `h` or `d`.
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn rate(text: &str) -> Result<Rate, NotAUnit> {
     let wrong = NotAUnit("write a count and a unit, such as `100/s`, `30/m` or `1000/h`");
     let Some((count, unit)) = text.split_once('/') else {
@@ -47,7 +47,7 @@ pub fn rate(text: &str) -> Result<Rate, NotAUnit> {
 /// Parses `5s`, `100ms`, `1h 30m`, `3d`.
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn duration(text: &str) -> Result<Duration, NotAUnit> {
     humantime::parse_duration(text).map_err(|_| {
         NotAUnit("write a number and a unit, such as `500ms`, `5s`, `10m`, `24h` or `3d`")
@@ -57,7 +57,7 @@ pub fn duration(text: &str) -> Result<Duration, NotAUnit> {
 /// Parses `32KiB`, `5MiB`, `1GB`, `4096` (bytes).
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn size(text: &str) -> Result<usize, NotAUnit> {
     let wrong = NotAUnit("write a number and a unit, such as `32KiB`, `5MiB` or `1GB`");
     let size: bytesize::ByteSize = text.parse().map_err(|_| wrong.clone())?;

@@ -188,7 +188,7 @@ pub struct Reloaded {
 pub struct DrainRequest {
     /// Always false: a gateway that accepts no more deliveries is about to be stopped.
     pub accept: bool,
-    /// Whether to attempt deliveries at once that wait for a later time. Those that fail wait again.
+    /// Whether to attempt deliveries at once that wait for a later time. Deliveries that fail wait again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub now: bool,
 }

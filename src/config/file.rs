@@ -51,7 +51,7 @@ pub struct File {
     /// `X-Forwarded-For` that is not a trusted proxy; the search stops at an entry that is not an IP address. With the PROXY protocol, the
     /// address in its header is the peer. Clients are counted by address, IPv6 by /64.
     ///
-    /// Clients of a unix socket have the address 0.0.0.0 and share one set of limits. What they say about other clients is ignored unless
+    /// Clients of a unix socket have the address 0.0.0.0 and share one set of limits. Their statements about other clients are ignored unless
     /// this list contains `unix`.
     pub trusted_proxies: Vec<String>,
     /// Limits for the gateway as a whole.

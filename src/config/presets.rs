@@ -45,7 +45,7 @@ impl Catalogue {
         &BUILT_IN
     }
 
-    /// Reads presets. Those with errors are left out, and the report lists the errors.
+    /// Reads presets. Presets with errors are left out, and the report lists the errors.
     fn read<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> (Self, Report) {
         let mut catalogue = Self::default();
         let mut problems = Diagnostics::default();

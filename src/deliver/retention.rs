@@ -71,7 +71,7 @@ async fn reschedule(worker: &Worker, destinations: &Destinations) -> bool {
     true
 }
 
-/// Returns how long each route's deliveries are kept now. Those of a route that is gone are kept for the default time.
+/// Returns how long each route's deliveries are kept now. Deliveries of a route that is gone are kept for the default time.
 fn retentions(destinations: &Destinations, counts: &Counts) -> Vec<Retention> {
     let of = |origin, keep: Keep| Retention {
         origin,

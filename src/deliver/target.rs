@@ -60,7 +60,7 @@ pub(crate) struct Target {
     pause: Mutex<Pause>,
     /// The address that its deliveries are sent to.
     address: Mutex<Option<UpstreamAddress>>,
-    /// Whether deliveries wait. Those that arrive now come after them.
+    /// Whether deliveries wait. New deliveries come after them.
     backlog: AtomicBool,
     /// Whether a retry comes next, not a first attempt.
     retry_next: AtomicBool,

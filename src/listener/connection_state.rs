@@ -73,7 +73,7 @@ impl ConnectionState {
         self.messages.load(Ordering::Relaxed) > self.requests.load(Ordering::Relaxed)
     }
 
-    /// Notes that the upstream has agreed to another protocol. What the sender sends after the response is not HTTP.
+    /// Notes that the upstream has agreed to another protocol. The bytes after the response are not HTTP.
     pub(crate) fn switch(&self) {
         self.switched.store(true, Ordering::Relaxed);
     }

@@ -202,7 +202,7 @@ impl Embedded {
         let mut lost = false;
         database.load(shared.time.now(), |key, left| {
             let until = saturating(left.as_millis());
-            // What does not fit is nearest to its expiry, counted, and goes from the disk when that comes.
+            // An entry that does not fit is the nearest to its expiry. It is counted, and leaves the disk when it expires.
             lost |= shared.shard(key).remember(key, until, 0).is_some();
         })?;
         let wall = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);

@@ -78,7 +78,7 @@ impl Search {
 }
 
 impl Selection {
-    /// Selects the deliveries that a filter finds and that are stored now. Those that arrive while an action goes on are not selected.
+    /// Selects the deliveries that a filter finds and that are stored now. Deliveries that arrive while an action goes on are not selected.
     pub(super) fn found(
         access: &StoreAccess,
         names: &Names,

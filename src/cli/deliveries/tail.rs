@@ -21,7 +21,7 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(65);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(12);
 /// The pause between two attempts to reconnect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
-/// Lines in a second on a terminal. Nobody reads more.
+/// The lines shown in a second on a terminal: as many as a person can read.
 const MAX_LINES_PER_SECOND: u32 = 40;
 /// The longest line that is accepted, in bytes.
 const MAX_LINE_BYTES: usize = 64 << 10;

@@ -210,7 +210,7 @@ impl Thread {
         self.writes.used.store(pages.used(), Ordering::Relaxed);
     }
 
-    /// Writes changes of the journal. Those that the disk does not accept stay in the backlog. While a caller waits, writes only some.
+    /// Writes changes of the journal. Changes that the disk does not accept stay in the backlog. While a caller waits, writes only some.
     fn journal(&mut self, all: bool) -> Result<(), StoreError> {
         while !self.backlog.is_empty()
             && !self.refused

@@ -17,7 +17,7 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Begins to watch. What the wall clock did before is not known, so it must hold first.
+    /// Begins to watch. The wall clock must hold first, since its past is unknown.
     pub fn new(now: Now) -> Self {
         Self {
             base: now,

@@ -53,7 +53,7 @@ pub(in crate::verify) enum Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    /// Returns all candidates. Those of an unknown key are decoys.
+    /// Returns all candidates. The candidates of an unknown key are decoys.
     pub(in crate::verify) fn list(&self) -> &[Candidate] {
         match self {
             Self::Listed(list) => list,

@@ -50,7 +50,7 @@ impl Writer {
         })
     }
 
-    /// Writes what waits, once, and ends the thread. What comes later is refused.
+    /// Writes the waiting jobs once, and ends the thread. Later jobs are refused.
     pub(crate) fn close(&self) {
         self.writes.waiting.lock().closing = true;
         self.writes.wake.notify_one();
