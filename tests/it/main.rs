@@ -35,6 +35,7 @@ mod admin;
 mod alarms;
 mod architecture;
 mod breaker;
+mod circles;
 mod cli;
 mod dedupe;
 mod deliveries;
