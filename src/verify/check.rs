@@ -1,17 +1,19 @@
 //! A check in progress: the scheme computes what it can while the body arrives, and the verdict comes at the end.
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::authentic::{Authentic, NotAuthentic, Refused};
+use super::comparison::{Comparison, MatchedSecret};
 use super::scheme::{Inputs, Progress};
 use super::secret::Candidates;
-use super::{Authentic, NotAuthentic, Refused, Verifier};
+use super::shape::Shape;
 use crate::clock::{Dates, Now};
 use crate::request::{Received, RequestHead, RequestId};
 
 /// A check in progress.
 pub struct Check<'a> {
-    verifier: &'a Verifier,
+    shape: &'a Shape,
+    public_url: Option<&'a str>,
     candidates: Candidates<'a>,
     /// The request that the check began with: the bytes fed count for this one alone.
     request: RequestId,
@@ -25,24 +27,6 @@ impl fmt::Debug for Check<'_> {
             .field("fed", &self.fed)
             .finish_non_exhaustive()
     }
-}
-
-/// The result of comparing what a request presents with the candidates.
-pub(super) enum Comparison {
-    /// A secret matches, and the time is not too old.
-    Fresh(MatchedSecret),
-    /// The time is too old, whether or not a secret matches.
-    Stale {
-        matched: Option<MatchedSecret>,
-        signed_at: SystemTime,
-    },
-}
-
-/// A secret that matched, with the signed time.
-#[derive(Debug)]
-pub(super) struct MatchedSecret {
-    pub(super) name: Arc<str>,
-    pub(super) signed_at: Option<SystemTime>,
 }
 
 /// The verdict on a request.
@@ -60,7 +44,7 @@ pub enum Verdict<'a> {
 ///
 /// Both are handled alike to the end, so that the time reveals to nobody whether a request that he holds is authentic.
 pub struct Stale<'a> {
-    verifier: &'a Verifier,
+    shape: &'a Shape,
     received: Received,
     account: Option<Box<str>>,
     matched: Option<MatchedSecret>,
@@ -93,7 +77,7 @@ impl Stale<'_> {
 
     /// Returns the delivery ID, if the signature covers it.
     pub fn covered_id(&self) -> Option<String> {
-        let shape = &self.verifier.shape;
+        let shape = self.shape;
         shape
             .delivery_id
             .as_ref()
@@ -122,37 +106,13 @@ impl Stale<'_> {
     pub fn resolve(self, is_retry: bool) -> Result<Authentic, Refused> {
         match self {
             Self {
-                verifier,
+                shape,
                 received,
                 account,
                 matched: Some(matched),
                 ..
-            } if is_retry => Ok(matched.prove(received, account, verifier)),
+            } if is_retry => Ok(prove(matched, received, account, shape)),
             stale => Err(stale.refuse()),
-        }
-    }
-}
-
-impl MatchedSecret {
-    /// Returns the request with the proof that this secret gives.
-    fn prove(
-        self,
-        received: Received,
-        account: Option<Box<str>>,
-        verifier: &Verifier,
-    ) -> Authentic {
-        let shape = &verifier.shape;
-        Authentic {
-            delivery_id: shape
-                .delivery_id
-                .as_ref()
-                .and_then(|id| id.find(&received))
-                .map(Into::into),
-            covers: shape.covers(),
-            account,
-            received,
-            secret: self.name,
-            signed_at: self.signed_at,
         }
     }
 }
@@ -160,17 +120,17 @@ impl MatchedSecret {
 impl<'a> Check<'a> {
     /// Begins a check with the head of a request.
     pub(super) fn new(
-        verifier: &'a Verifier,
+        shape: &'a Shape,
+        public_url: Option<&'a str>,
         head: &RequestHead,
         candidates: Candidates<'a>,
     ) -> Self {
+        let begun = shape.view(head, b"", public_url);
         Self {
-            verifier,
+            shape,
+            public_url,
             request: head.request_id,
-            progress: verifier
-                .shape
-                .scheme
-                .begin(verifier, head, candidates.list()),
+            progress: shape.scheme.begin(&begun, candidates.list()),
             candidates,
             fed: 0,
         }
@@ -210,21 +170,22 @@ impl<'a> Check<'a> {
         } else {
             Progress::Deferred
         };
+        let body = received.body.bytes();
         let inputs = Inputs {
-            verifier: self.verifier,
+            request: self.shape.view(&received.head, body, self.public_url),
             candidates: &self.candidates,
-            received: &received,
+            could_be_token: self.shape.could_be_token(body),
             now: now.wall,
             dates,
         };
-        let compared = self.verifier.shape.scheme.finish(&inputs, progress);
+        let compared = self.shape.scheme.finish(&inputs, progress);
         let account = self.candidates.account().map(Into::into);
         match compared {
             Ok(Comparison::Fresh(matched)) => {
-                Verdict::Authentic(matched.prove(received, account, self.verifier))
+                Verdict::Authentic(prove(matched, received, account, self.shape))
             }
             Ok(Comparison::Stale { matched, signed_at }) => Verdict::Stale(Stale {
-                verifier: self.verifier,
+                shape: self.shape,
                 received,
                 account,
                 matched,
@@ -232,5 +193,26 @@ impl<'a> Check<'a> {
             }),
             Err(why) => Verdict::Refused(Refused { why, received }),
         }
+    }
+}
+
+/// Returns the request with the proof that the secret gives.
+fn prove(
+    matched: MatchedSecret,
+    received: Received,
+    account: Option<Box<str>>,
+    shape: &Shape,
+) -> Authentic {
+    Authentic {
+        delivery_id: shape
+            .delivery_id
+            .as_ref()
+            .and_then(|id| id.find(&received))
+            .map(Into::into),
+        covers: shape.covers(),
+        account,
+        received,
+        secret: matched.name,
+        signed_at: matched.signed_at,
     }
 }

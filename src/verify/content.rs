@@ -4,9 +4,10 @@ use std::fmt;
 
 use http::HeaderName;
 
+use super::authentic::NotAuthentic;
 use super::locator::{Locator, strict_header};
 use super::timestamp::Format;
-use super::{NotAuthentic, json, url};
+use super::{json, url};
 use crate::request::RequestHead;
 
 /// One part of signed content.

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method};
 use sha2::{Digest, Sha256};
 
+use super::authentic::{Cleared, NotAuthentic};
+use super::hmac::TagEncoding;
 use super::locator::Locator;
-use super::scheme::SecretKind;
-use super::secret::{Candidate, SecretError, SecretText};
-use super::{Cleared, NotAuthentic, SecretLocations, TagEncoding, Verifier};
+use super::secret::{Candidate, SecretError, SecretKind, SecretText};
+use super::secret_locations::SecretLocations;
+use super::verifier::Verifier;
 use crate::clock::Dates;
 use crate::request::{Params, Received, RequestHead};
 
@@ -288,7 +290,7 @@ impl Verifier {
         secret: Option<&Arc<str>>,
         dates: &Dates,
     ) -> Option<String> {
-        let candidates = self.secrets.find(head, params);
+        let candidates = self.secrets().find(head, params);
         let mut known = candidates.list().iter().filter(|_| candidates.known());
         let candidate =
             known.find(|one| one.active(dates) && secret.is_none_or(|name| one.name() == name))?;

@@ -3,7 +3,8 @@ use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{NotAuthentic, json};
+use super::authentic::NotAuthentic;
+use super::json;
 use crate::request::{Received, RequestHead};
 
 /// The longest header that may be part of signed content, in bytes.
@@ -65,6 +66,23 @@ impl HeaderNames {
 impl From<HeaderName> for HeaderNames {
     fn from(name: HeaderName) -> Self {
         Self(Box::new([name]))
+    }
+}
+
+/// A header that a scheme reads or covers.
+pub(super) struct ReadHeader {
+    pub(super) names: HeaderNames,
+    /// Whether it must occur once.
+    pub(super) is_single: bool,
+}
+
+impl ReadHeader {
+    /// Describes a header that must occur once.
+    pub(super) fn single(names: impl Into<HeaderNames>) -> Self {
+        Self {
+            names: names.into(),
+            is_single: true,
+        }
     }
 }
 

@@ -5,24 +5,25 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 
-use super::check::Comparison;
-use super::content::Template;
+use super::authentic::NotAuthentic;
+use super::comparison::Comparison;
+use super::content::{RequestView, Template};
 use super::covers::Covers;
-use super::hmac::{Algorithm, Mac};
-use super::locator::{HeaderNames, Locator};
-use super::secret::{Candidate, Candidates, Material, SecretError};
+use super::locator::{Locator, ReadHeader};
+use super::secret::{Candidate, SecretKind};
 use super::secret_locations::SecretLocations;
-use super::sign::{CannotSign, NotResignable, Signed};
+use super::signed::{CannotSign, NotResignable, Signed};
 use super::source::Source;
-use super::{NotAuthentic, Verifier};
-use crate::clock::Dates;
-use crate::request::{Received, RequestHead};
+use crate::request::RequestHead;
 use mac::HmacScheme;
 
 mod basic;
 pub(super) mod mac;
+mod progress;
 pub(super) mod signed_time;
 mod token;
+
+pub(super) use progress::{Inputs, Progress};
 
 /// A family of authentication.
 #[derive(Clone, Debug)]
@@ -35,85 +36,17 @@ pub enum Scheme {
     Basic,
 }
 
-/// The form in which a scheme compares a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecretKind {
-    /// A key schedule.
-    Hmac(Algorithm),
-    /// A text that is presented unchanged.
-    Token,
-    /// `user:password`.
-    Basic,
-}
-
-/// The state of a check between its beginning and its end.
-pub(super) enum Progress {
-    /// One MAC for each candidate, fed up to here.
-    Macs(Vec<Mac>),
-    /// Nothing yet: the scheme computes everything from the complete request.
-    Deferred,
-}
-
-/// The values that a check is finished with.
-pub(super) struct Inputs<'a> {
-    pub(super) verifier: &'a Verifier,
-    pub(super) candidates: &'a Candidates<'a>,
-    pub(super) received: &'a Received,
-    /// The time by which signed times are judged.
-    pub(super) now: SystemTime,
-    /// The dates by which secrets are judged.
-    pub(super) dates: &'a Dates,
-}
-
-/// A header that a scheme reads or covers.
-pub(super) struct ReadHeader {
-    pub(super) names: HeaderNames,
-    /// Whether it must occur once.
-    pub(super) is_single: bool,
-}
-
-impl ReadHeader {
-    /// Describes a header that must occur once.
-    pub(super) fn single(names: impl Into<HeaderNames>) -> Self {
-        Self {
-            names: names.into(),
-            is_single: true,
-        }
-    }
-}
-
-impl Progress {
-    /// Feeds the next bytes of the body.
-    pub(super) fn update(&mut self, chunk: &[u8]) {
-        match self {
-            Self::Macs(macs) => macs.iter_mut().for_each(|mac| mac.update(chunk)),
-            Self::Deferred => {}
-        }
-    }
-}
-
-impl SecretKind {
-    /// Prepares the bytes of a secret for comparison.
-    pub(super) fn material(self, key: &[u8]) -> Result<Material, SecretError> {
-        match self {
-            Self::Hmac(algorithm) => Material::key(algorithm, key),
-            Self::Token => Ok(Material::text(key)),
-            Self::Basic => basic::material(key),
-        }
-    }
+impl Scheme {
+    /// The names in the config.
+    pub const NAMES: [&'static str; 3] = ["hmac", "token", "basic"];
 }
 
 /// Checking.
 impl Scheme {
     /// Begins a check with the head. Whatever is wrong with the head is reported by [`Self::finish`].
-    pub(super) fn begin(
-        &self,
-        verifier: &Verifier,
-        head: &RequestHead,
-        candidates: &[Candidate],
-    ) -> Progress {
+    pub(super) fn begin(&self, request: &RequestView<'_>, candidates: &[Candidate]) -> Progress {
         match self {
-            Self::Hmac(scheme) => scheme.begin(verifier, head, candidates),
+            Self::Hmac(scheme) => scheme.begin(request, candidates),
             Self::Token(_) | Self::Basic => Progress::Deferred,
         }
     }
@@ -137,14 +70,12 @@ impl Scheme {
     /// Signs a request with `candidate` as of `now`.
     pub(super) fn sign(
         &self,
-        verifier: &Verifier,
-        head: &RequestHead,
-        body: &[u8],
+        request: &RequestView<'_>,
         candidate: &Candidate,
         now: SystemTime,
     ) -> Result<Signed, CannotSign> {
         match self {
-            Self::Hmac(scheme) => scheme.sign(verifier, head, body, candidate, now),
+            Self::Hmac(scheme) => scheme.sign(request, candidate, now),
             Self::Token(source) => token::sign(source, candidate),
             Self::Basic => basic::sign(candidate),
         }
@@ -159,14 +90,9 @@ impl Scheme {
     }
 
     /// Returns whether the request was signed with `candidate`.
-    pub(super) fn is_signed_with(
-        &self,
-        verifier: &Verifier,
-        received: &Received,
-        candidate: &Candidate,
-    ) -> bool {
+    pub(super) fn is_signed_with(&self, request: &RequestView<'_>, candidate: &Candidate) -> bool {
         match self {
-            Self::Hmac(scheme) => scheme.is_signed_with(verifier, received, candidate),
+            Self::Hmac(scheme) => scheme.is_signed_with(request, candidate),
             Self::Token(_) | Self::Basic => false,
         }
     }
@@ -174,13 +100,12 @@ impl Scheme {
     /// Returns the head with a signature of `now` in place of its own.
     pub(super) fn resign(
         &self,
-        verifier: &Verifier,
-        received: &Received,
+        request: &RequestView<'_>,
         candidate: &Candidate,
         now: SystemTime,
     ) -> Result<RequestHead, CannotSign> {
         match self {
-            Self::Hmac(scheme) => scheme.resign(verifier, received, candidate, now),
+            Self::Hmac(scheme) => scheme.resign(request, candidate, now),
             Self::Token(_) | Self::Basic => Err(CannotSign::Unwritable),
         }
     }

@@ -1,17 +1,16 @@
-//! A compiled `verify` block without its secrets: the config makes it, and a [`Verifier`] is made from it.
+//! A compiled `verify` block without its secrets: the config makes it, and a [`Verifier`](super::Verifier) is made from it.
 use std::time::Duration;
 
 use http::HeaderName;
 
-use super::Verifier;
+use super::content::RequestView;
 use super::covers::Covers;
-use super::encoding::Encoding;
 use super::handshake::{Separation, TokenGrammar};
-use super::locator::{HeaderNames, Locator};
-use super::scheme::{ReadHeader, Scheme, SecretKind};
-use super::secret::SecretSet;
+use super::locator::{HeaderNames, Locator, ReadHeader};
+use super::scheme::Scheme;
+use super::secret::{Encoding, SecretKind};
 use super::secret_locations::SecretLocations;
-use super::sign::NotResignable;
+use super::signed::NotResignable;
 use crate::request::RequestHead;
 
 /// A compiled `verify` block without its secrets.
@@ -69,15 +68,6 @@ impl Shape {
         }
     }
 
-    /// Returns a verifier with these secrets. `public_url` is the URL that senders use, without query.
-    pub fn with_secrets(self, secrets: SecretSet, public_url: Option<String>) -> Verifier {
-        Verifier {
-            shape: self,
-            secrets,
-            public_url: public_url.map(Into::into),
-        }
-    }
-
     /// Refuses bodies that could be such a token, unless a literal of the signed content tells the two apart: the gateway gives away
     /// their MACs.
     #[must_use]
@@ -95,6 +85,22 @@ impl Shape {
         self.token_grammars
             .iter()
             .any(|tokens| tokens.could_be(body))
+    }
+
+    /// Returns the values of a request that signed content is read from. The scheme adds the time.
+    pub(super) fn view<'r>(
+        &'r self,
+        head: &'r RequestHead,
+        body: &'r [u8],
+        public_url: Option<&'r str>,
+    ) -> RequestView<'r> {
+        RequestView {
+            head,
+            body,
+            time: b"",
+            id: self.delivery_id.as_ref(),
+            public_url,
+        }
     }
 
     /// Returns the scheme.

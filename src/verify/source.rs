@@ -1,9 +1,10 @@
 //! The place of the signatures in a request, and their text form.
 use http::{HeaderName, HeaderValue};
 
+use super::authentic::NotAuthentic;
 use super::hmac::{Tag, TagEncoding};
-use super::scheme::ReadHeader;
-use super::{NotAuthentic, json, locator};
+use super::json;
+use super::locator::{self, ReadHeader};
 use crate::request::RequestHead;
 
 /// The most signatures that one request may present.

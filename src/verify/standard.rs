@@ -5,9 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue};
 
-use super::Encoding;
 use super::hmac::{Algorithm, Mac, TagEncoding};
-use super::secret::{SecretError, SecretText};
+use super::secret::{Encoding, SecretError, SecretText};
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");

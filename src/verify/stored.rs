@@ -2,7 +2,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Authentic, Cleared, Covers, Unverified};
+use super::authentic::{Authentic, Cleared, Unverified};
+use super::covers::Covers;
 use crate::request::Received;
 
 /// A proof without its request.

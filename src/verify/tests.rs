@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::clock::{Clock, FrozenClock};
-use crate::request::{Client, RequestId};
+use crate::clock::{Clock, Dates, FrozenClock, Now};
+use crate::request::{Client, Params, Received, RequestHead, RequestId};
 
 const NOW: u64 = 1_767_225_600;
 const KEY: &str = "a-long-enough-secret";

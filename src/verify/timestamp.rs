@@ -1,7 +1,7 @@
 //! Formats of signed times. Each is read strictly, in one spelling, so that no byte can move between a time and the text beside it.
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::NotAuthentic;
+use super::authentic::NotAuthentic;
 
 /// The last second that an HTTP date can express: the end of the year 9999.
 const LAST_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);

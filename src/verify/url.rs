@@ -1,7 +1,7 @@
 //! The URL that a provider signed, as the sender used it.
 use http::HeaderName;
 
-use super::NotAuthentic;
+use super::authentic::NotAuthentic;
 use crate::request::RequestHead;
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

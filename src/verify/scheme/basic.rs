@@ -6,17 +6,18 @@ use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Inputs, ReadHeader};
+use super::progress::Inputs;
 use crate::request::RequestHead;
-use crate::verify::NotAuthentic;
-use crate::verify::check::Comparison;
-use crate::verify::secret::{Candidate, Material, SecretError};
+use crate::verify::authentic::NotAuthentic;
+use crate::verify::comparison::Comparison;
+use crate::verify::locator::ReadHeader;
+use crate::verify::secret::{Candidate, is_credentials};
 use crate::verify::secret_locations::SecretLocations;
-use crate::verify::sign::{CannotSign, Signed};
+use crate::verify::signed::{CannotSign, Signed};
 
 /// Compares the `user:password` that the request presents with all candidates.
 pub(super) fn finish(inputs: &Inputs<'_>) -> Result<Comparison, NotAuthentic> {
-    let digest = presented(&inputs.received.head)?;
+    let digest = presented(inputs.request.head)?;
     inputs.candidates.compare_texts(&[digest], inputs.dates)
 }
 
@@ -38,7 +39,7 @@ fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
             .decode(rest.trim_ascii_start())
             .map_err(|_| NotAuthentic::SignatureMalformed)?,
     );
-    if is_well_formed(&decoded) {
+    if is_credentials(&decoded) {
         Ok(Sha256::digest(decoded.as_slice()).into())
     } else {
         Err(NotAuthentic::SignatureMalformed)
@@ -55,20 +56,6 @@ pub(super) fn sign(candidate: &Candidate) -> Result<Signed, CannotSign> {
         headers: vec![(AUTHORIZATION, value)],
         query: Vec::new(),
     })
-}
-
-/// Prepares a secret for comparison.
-pub(super) fn material(key: &[u8]) -> Result<Material, SecretError> {
-    if is_well_formed(key) {
-        Ok(Material::text(key))
-    } else {
-        Err(SecretError::NotCredentials)
-    }
-}
-
-/// Returns whether this is `user:password`, of which at least one is not empty. The first colon ends the user.
-fn is_well_formed(credentials: &[u8]) -> bool {
-    std::str::from_utf8(credentials).is_ok() && credentials.contains(&b':') && credentials != b":"
 }
 
 /// Returns the one header that the scheme reads.

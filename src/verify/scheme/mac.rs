@@ -4,17 +4,17 @@ use std::time::SystemTime;
 use http::{HeaderName, HeaderValue};
 use subtle::Choice;
 
+use super::progress::{Inputs, Progress};
 use super::signed_time::{PresentedTime, SignedTime, TimeAt};
-use super::{Inputs, Progress};
-use crate::request::{Received, RequestHead};
-use crate::verify::check::{Comparison, MatchedSecret};
+use crate::request::RequestHead;
+use crate::verify::authentic::NotAuthentic;
+use crate::verify::comparison::{Comparison, MatchedSecret};
 use crate::verify::content::{RequestView, Span, Template};
 use crate::verify::hmac::{Algorithm, Mac, Tag, TagEncoding};
 use crate::verify::locator::{HeaderNames, Locator};
 use crate::verify::secret::{Candidate, Candidates};
-use crate::verify::sign::{CannotSign, NotResignable, Signed, set_header, set_parameter};
+use crate::verify::signed::{CannotSign, NotResignable, Signed, set_header, set_parameter};
 use crate::verify::source::{Source, SourcePlace};
-use crate::verify::{NotAuthentic, Verifier};
 
 mod facts;
 
@@ -45,23 +45,18 @@ struct Presented<'r> {
 impl HmacScheme {
     /// Feeds the MACs with the content before the body. Defers everything if the content cannot stream, or if the head lacks a part
     /// of it: then [`Self::finish`] reports that.
-    pub(super) fn begin(
-        &self,
-        verifier: &Verifier,
-        head: &RequestHead,
-        candidates: &[Candidate],
-    ) -> Progress {
+    pub(super) fn begin(&self, request: &RequestView<'_>, candidates: &[Candidate]) -> Progress {
         if !self.content.streams() {
             return Progress::Deferred;
         }
         let time = self.time.as_ref().filter(|time| !time.in_body());
         let Ok(time) = time
-            .map(|time| time.read(&self.source, head, b""))
+            .map(|time| time.read(&self.source, request.head, b""))
             .transpose()
         else {
             return Progress::Deferred;
         };
-        let view = view(verifier, head, b"", time.as_ref());
+        let view = with_time(*request, time.as_ref());
         let mut macs: Vec<Mac> = candidates.iter().filter_map(Candidate::mac).collect();
         match self.feed(Span::BeforeBody, &view, &mut macs) {
             Ok(()) => Progress::Macs(macs),
@@ -78,13 +73,11 @@ impl HmacScheme {
         inputs: &Inputs<'_>,
         progress: Progress,
     ) -> Result<Comparison, NotAuthentic> {
-        let (head, body) = (&inputs.received.head, inputs.received.body.bytes());
-        let Presented { tags, time } =
-            self.presented(inputs.verifier, inputs.candidates, head, body)?;
-        if inputs.verifier.shape.could_be_token(body) {
+        let Presented { tags, time } = self.presented(inputs.candidates, &inputs.request)?;
+        if inputs.could_be_token {
             return Err(NotAuthentic::SignatureMalformed);
         }
-        let view = view(inputs.verifier, head, body, time.as_ref());
+        let view = with_time(inputs.request, time.as_ref());
         let (mut macs, span) = match progress {
             Progress::Macs(macs) => (macs, Span::AfterBody),
             Progress::Deferred => {
@@ -128,11 +121,10 @@ impl HmacScheme {
     /// Reads the signatures and the signed time that the request presents.
     fn presented<'r>(
         &self,
-        verifier: &Verifier,
         candidates: &Candidates<'_>,
-        head: &'r RequestHead,
-        body: &'r [u8],
+        request: &RequestView<'r>,
     ) -> Result<Presented<'r>, NotAuthentic> {
+        let RequestView { head, body, .. } = *request;
         let time = self
             .time
             .as_ref()
@@ -144,8 +136,7 @@ impl HmacScheme {
         match (tags, time) {
             (Ok(tags), Ok(time)) => Ok(Presented { tags, time }),
             (tags, time) => {
-                let view = view(verifier, head, body, None);
-                let content = self.content.feed(Span::All, &view, &mut |_| ());
+                let content = self.content.feed(Span::All, request, &mut |_| ());
                 Err(first_reason([tags.err(), time.err(), content.err()]))
             }
         }
@@ -172,13 +163,11 @@ impl HmacScheme {
     /// time or an ID in the body stays as it is.
     pub(super) fn sign(
         &self,
-        verifier: &Verifier,
-        head: &RequestHead,
-        body: &[u8],
+        request: &RequestView<'_>,
         candidate: &Candidate,
         now: SystemTime,
     ) -> Result<Signed, CannotSign> {
-        let mut head = head.clone();
+        let mut head = request.head.clone();
         let mut added = Vec::new();
         let mut time = None;
         if let Some(rule) = &self.time {
@@ -187,7 +176,7 @@ impl HmacScheme {
                 TimeAt::Header(names) => added.push(insert(&mut head, names, &text)?),
                 TimeAt::Json(_) => {
                     let presented = rule
-                        .read(&self.source, &head, body)
+                        .read(&self.source, &head, request.body)
                         .map_err(CannotSign::Content)?;
                     text = String::from_utf8_lossy(&presented.text).into_owned();
                 }
@@ -199,8 +188,8 @@ impl HmacScheme {
             let mut names = names.names().iter();
             names.any(|name| head.headers.contains_key(name))
         };
-        if let Some(Locator::Header(names)) = &verifier.shape.delivery_id
-            && verifier.shape.covers().id
+        if let Some(Locator::Header(names)) = request.id
+            && self.covers(request.id).id
             && !has(names)
         {
             let id = head.request_id;
@@ -208,8 +197,9 @@ impl HmacScheme {
         }
         let text = time.as_deref().unwrap_or_default();
         let view = RequestView {
+            head: &head,
             time: text.as_bytes(),
-            ..view(verifier, &head, body, None)
+            ..*request
         };
         let mut macs = [candidate.mac().ok_or(CannotSign::NoSecret)?];
         self.feed(Span::All, &view, &mut macs)
@@ -239,13 +229,8 @@ impl HmacScheme {
     }
 
     /// Returns whether a signature of the request was made with `candidate`.
-    pub(super) fn is_signed_with(
-        &self,
-        verifier: &Verifier,
-        received: &Received,
-        candidate: &Candidate,
-    ) -> bool {
-        let (head, body) = (&received.head, received.body.bytes());
+    pub(super) fn is_signed_with(&self, request: &RequestView<'_>, candidate: &Candidate) -> bool {
+        let RequestView { head, body, .. } = *request;
         let time = self
             .time
             .as_ref()
@@ -258,7 +243,7 @@ impl HmacScheme {
         ) else {
             return false;
         };
-        let view = view(verifier, head, body, time.as_ref());
+        let view = with_time(*request, time.as_ref());
         let mut macs = [mac];
         if self.feed(Span::All, &view, &mut macs).is_err() {
             return false;
@@ -271,12 +256,11 @@ impl HmacScheme {
     /// Returns the head with a signature of `now` in place of its own.
     pub(super) fn resign(
         &self,
-        verifier: &Verifier,
-        received: &Received,
+        request: &RequestView<'_>,
         candidate: &Candidate,
         now: SystemTime,
     ) -> Result<RequestHead, CannotSign> {
-        let mut fresh = received.head.clone();
+        let mut fresh = request.head.clone();
         if let Some(rule) = &self.time
             && let names @ [_, ..] = rule.header_names()
         {
@@ -284,8 +268,11 @@ impl HmacScheme {
                 .map_err(|_| CannotSign::Unwritable)?;
             set_header(&mut fresh, names, &time);
         }
-        let body = received.body.bytes();
-        let Signed { headers, query } = self.sign(verifier, &fresh, body, candidate, now)?;
+        let with_time = RequestView {
+            head: &fresh,
+            ..*request
+        };
+        let Signed { headers, query } = self.sign(&with_time, candidate, now)?;
         let signatures = self.source.headers();
         for (name, value) in headers {
             if signatures.contains(&name) {
@@ -301,19 +288,11 @@ impl HmacScheme {
     }
 }
 
-/// Returns the values that the parts of signed content are read from.
-fn view<'r>(
-    verifier: &'r Verifier,
-    head: &'r RequestHead,
-    body: &'r [u8],
-    time: Option<&'r PresentedTime<'_>>,
-) -> RequestView<'r> {
+/// Returns the request with the signed time that it presents.
+fn with_time<'r>(request: RequestView<'r>, time: Option<&'r PresentedTime<'_>>) -> RequestView<'r> {
     RequestView {
-        head,
-        body,
         time: time.map(|time| &*time.text).unwrap_or_default(),
-        id: verifier.shape.delivery_id.as_ref(),
-        public_url: verifier.public_url.as_deref(),
+        ..request
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use http::HeaderName;
 
 use crate::request::RequestHead;
+use crate::verify::authentic::NotAuthentic;
+use crate::verify::json;
 use crate::verify::locator::{HeaderConflict, HeaderNames};
 use crate::verify::source::Source;
 use crate::verify::timestamp::{self, Format};
-use crate::verify::{NotAuthentic, json};
 
 /// The signed time.
 #[derive(Clone, Debug)]

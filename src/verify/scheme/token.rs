@@ -1,12 +1,12 @@
 //! The scheme `token`: the request presents the secret itself, in a header or the query.
 use sha2::{Digest, Sha256};
 
-use super::Inputs;
-use crate::verify::NotAuthentic;
-use crate::verify::check::Comparison;
+use super::progress::Inputs;
+use crate::verify::authentic::NotAuthentic;
+use crate::verify::comparison::Comparison;
 use crate::verify::secret::Candidate;
 use crate::verify::secret_locations::SecretLocations;
-use crate::verify::sign::{CannotSign, Signed};
+use crate::verify::signed::{CannotSign, Signed};
 use crate::verify::source::Source;
 
 /// Compares the tokens that the request presents, one for each place, with all candidates.
@@ -14,7 +14,7 @@ use crate::verify::source::Source;
 /// Digests are compared, so that the time reveals neither the content nor the length of a secret.
 pub(super) fn finish(source: &Source, inputs: &Inputs<'_>) -> Result<Comparison, NotAuthentic> {
     let mut digests = Vec::with_capacity(1);
-    source.each(&inputs.received.head, &[], |token| {
+    source.each(inputs.request.head, &[], |token| {
         if !token.is_empty() {
             digests.push(Sha256::digest(token).into());
         }

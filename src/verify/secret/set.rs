@@ -3,13 +3,16 @@ use std::sync::Arc;
 
 use subtle::{Choice, ConditionallySelectable};
 
-use super::{Candidate, KeyedBy, SecretError, SecretTable, SecretText, is_key};
+use super::candidate::Candidate;
+use super::encoding::Encoding;
+use super::error::SecretError;
+use super::material::SecretKind;
+use super::table::{KeyedBy, SecretTable, is_key};
+use super::text::SecretText;
 use crate::clock::Dates;
 use crate::request::{Params, RequestHead};
-use crate::verify::NotAuthentic;
-use crate::verify::check::{Comparison, MatchedSecret};
-use crate::verify::encoding::Encoding;
-use crate::verify::scheme::SecretKind;
+use crate::verify::authentic::NotAuthentic;
+use crate::verify::comparison::{Comparison, MatchedSecret};
 
 /// A secret of a list that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderName;
 
-use super::Candidate;
+use super::candidate::Candidate;
 
 /// The candidates by key, replaced when a file changes.
 #[derive(Clone, Default)]

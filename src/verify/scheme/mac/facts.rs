@@ -4,8 +4,7 @@ use http::HeaderName;
 use super::HmacScheme;
 use crate::verify::content::Part;
 use crate::verify::covers::Covers;
-use crate::verify::locator::{HeaderNames, Locator};
-use crate::verify::scheme::ReadHeader;
+use crate::verify::locator::{HeaderNames, Locator, ReadHeader};
 use crate::verify::scheme::signed_time::{SignedTime, TimeAt};
 use crate::verify::secret_locations::SecretLocations;
 use crate::verify::timestamp::Format;
@@ -23,7 +22,8 @@ impl HmacScheme {
         covers
     }
 
-    fn covers(&self, delivery_id: Option<&Locator>) -> Covers {
+    /// Returns the facts that the signature covers.
+    pub(super) fn covers(&self, delivery_id: Option<&Locator>) -> Covers {
         let parts = self.content.parts();
         let has = |wanted: &Part| parts.contains(wanted);
         let body = has(&Part::Body);

@@ -4,7 +4,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use super::secret::SecretError;
+use super::error::SecretError;
 
 /// The encoding of a secret: the way from its text to key bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,12 @@
-//! Signs requests so that a [`Verifier`] accepts them: for `hookgate sign`, for tests, and again for a queued delivery whose signed time has
-//! passed.
+//! The headers and parameters that sign a request, where they are written, and the reasons why a request cannot be signed.
 use std::fmt;
-use std::time::SystemTime;
 
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
 
+use super::authentic::NotAuthentic;
 use super::source::{Source, SourcePlace};
-use super::{Authentic, NotAuthentic, Verifier};
-use crate::clock::Dates;
-use crate::request::{self, Params, RequestHead};
+use crate::request::{self, RequestHead};
 
 /// The headers and parameters that sign a request.
 #[derive(Clone, Default)]
@@ -80,63 +77,6 @@ impl Signed {
             signed.headers.push((name.clone(), value));
         }
         Ok(signed)
-    }
-}
-
-impl Verifier {
-    /// Signs a request as of `now` with the secret at `secret`, counted from 0.
-    ///
-    /// If the signature covers a header with the delivery ID and `head` lacks it, the request's own ID is used. A time or an ID in
-    /// the body stays as it is.
-    ///
-    /// # Errors
-    /// The reason why the request cannot be signed.
-    pub fn sign(
-        &self,
-        head: &RequestHead,
-        params: &Params,
-        body: &[u8],
-        secret: usize,
-        now: SystemTime,
-    ) -> Result<Signed, CannotSign> {
-        let candidates = self.secrets.find(head, params);
-        let candidate = candidates
-            .list()
-            .get(secret)
-            .filter(|_| candidates.known())
-            .ok_or(CannotSign::NoSecret)?;
-        self.shape.scheme.sign(self, head, body, candidate, now)
-    }
-
-    /// Returns the head of an authentic request with a signature of `now` in place of its own. The body stays as it is.
-    ///
-    /// The request is signed with the secret of its own signature while that is active, else with the newest active one.
-    ///
-    /// # Errors
-    /// The reason why the request cannot be signed.
-    pub fn resign(
-        &self,
-        authentic: &Authentic,
-        params: &Params,
-        now: SystemTime,
-        dates: &Dates,
-    ) -> Result<RequestHead, CannotSign> {
-        let received = authentic.received();
-        let scheme = &self.shape.scheme;
-        scheme.resignable().map_err(|_| CannotSign::Unwritable)?;
-        let candidates = self.secrets.find(&received.head, params);
-        if !candidates.known() {
-            return Err(CannotSign::NoSecret);
-        }
-        let active = || {
-            let all = candidates.list().iter();
-            all.filter(|candidate| candidate.active(dates))
-        };
-        let own = active().find(|candidate| scheme.is_signed_with(self, received, candidate));
-        let candidate = own
-            .or_else(|| active().next())
-            .ok_or(CannotSign::NoSecret)?;
-        scheme.resign(self, received, candidate, now)
     }
 }
 
