@@ -9,13 +9,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use alarms::{AlarmWebhook, Alarms, Egress};
-pub use handshake::{Answer, Condition, Handshake};
+pub use handshake::{Answer, Condition, Handshake, HandshakeOrNone};
 pub use listen::{Admin, AdminToken, Certificate, Health, Listen, Tls};
 pub use provider::{Facts, Provider};
-pub use queue::{Acknowledgement, Failures, Forward, Keep, Outgoing, Queue, Retry, Sign};
-pub use union::{HandshakeOrNone, OnFailure, OneOrMany, Secrets, VerifyOrNone};
+pub use queue::{
+    Acknowledgement, Failures, Forward, Keep, OnFailure, Outgoing, Queue, Retry, Sign,
+};
+pub use union::OneOrMany;
 pub use verify::{
-    DeliveryId, InlineSecret, Locator, Secret, SecretTable, Signature, Timestamp, Verify,
+    DeliveryId, InlineSecret, Locator, Secret, SecretTable, Secrets, Signature, Timestamp, Verify,
+    VerifyOrNone,
 };
 
 mod alarms;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::config::{file, schema};
+use crate::config::{file, schema, type_schema};
 
 /// The text around the tables.
 const TEXT: &str = include_str!("reference.md");
@@ -55,7 +55,7 @@ const ORDER: [&str; 36] = [
 
 /// Returns the reference in Markdown.
 fn markdown() -> String {
-    let schema = schema::of::<file::File>();
+    let schema = type_schema::of::<file::File>();
     let empty = Map::new();
     let blocks = schema
         .get("$defs")

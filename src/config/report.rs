@@ -1,15 +1,16 @@
-//! Renders findings for people and machines: position, source line, caret, fix. Never shows a secret.
+//! Reports the findings about a config to people and machines. Never shows a secret.
 use std::fmt::Write as _;
 
-use annotate_snippets::{AnnotationKind, Level as Shade, Origin, Renderer, Snippet};
-use serde::Serialize;
+use annotate_snippets::Renderer;
 
 use crate::config::diagnostic::{Diagnostics, Level, Place};
 use crate::config::source::Source;
 use crate::config::yaml_tree::Area;
 
+mod finding;
 mod page;
 
+pub use finding::Finding;
 use page::{Page, area_of};
 
 /// The findings about a config, without its text.
@@ -17,32 +18,6 @@ use page::{Page, area_of};
 pub struct Report {
     /// The findings, sorted by file and line.
     pub findings: Vec<Finding>,
-}
-
-/// An error or a warning: a line of `check --format json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// The severity.
-    pub level: Level,
-    /// The path of the file as it was given.
-    pub file: String,
-    /// The line, counted from 1; absent if the finding is about the file as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<usize>,
-    /// The column of the first character, counted from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<usize>,
-    /// The column after the last character, if it is on the same line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub end_column: Option<usize>,
-    /// The error in the user's terms.
-    pub message: String,
-    /// The fix.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub help: Option<String>,
-    /// The line itself, unless it may contain a secret.
-    #[serde(skip)]
-    source: Option<String>,
 }
 
 impl Report {
@@ -224,58 +199,9 @@ impl Report {
     }
 }
 
-impl Finding {
-    fn render(&self, renderer: &Renderer) -> String {
-        let shade = match self.level {
-            Level::Error => Shade::ERROR,
-            Level::Warning => Shade::WARNING,
-        };
-        let title = shade.primary_title(self.message.as_str());
-        let Some((line, column)) = self.line.zip(self.column) else {
-            let group = title.element(Origin::path(self.file.as_str()));
-            let group = self.help.iter().fold(group, |group, help| {
-                group.element(Shade::HELP.message(help.as_str()))
-            });
-            return renderer.render(&[group]);
-        };
-        let group = match &self.source {
-            Some(source) => {
-                let span =
-                    byte_of(source, column)..byte_of(source, self.end_column.unwrap_or(column + 1));
-                let caret = AnnotationKind::Primary
-                    .span(span)
-                    .label(self.help.as_deref());
-                title.element(
-                    Snippet::source(source.as_str())
-                        .path(self.file.as_str())
-                        .line_start(line)
-                        .annotation(caret),
-                )
-            }
-            None => {
-                let group = title.element(
-                    Origin::path(self.file.as_str())
-                        .line(line)
-                        .char_column(column),
-                );
-                self.help.iter().fold(group, |group, help| {
-                    group.element(Shade::HELP.message(help.as_str()))
-                })
-            }
-        };
-        renderer.render(&[group])
-    }
-}
-
 /// Returns the position of the other of two conflicting values: ` (conf.d/b.yaml:3:5)`.
 fn where_else(sources: &[Source], other: &Place) -> Option<String> {
     let source = sources.get(other.file)?;
     let Area { line, column, .. } = area_of(source.tree.as_ref()?, &other.path, false);
     Some(format!(" ({}:{line}:{column})", source.shown))
-}
-
-fn byte_of(line: &str, column: usize) -> usize {
-    line.char_indices()
-        .nth(column.saturating_sub(1))
-        .map_or(line.len(), |(byte, _)| byte)
 }

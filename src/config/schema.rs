@@ -1,19 +1,16 @@
-//! Generates the JSON Schema of the config from [`crate::config::file`]: for editors, for the shape check and for `docs/config.md`.
-use schemars::generate::SchemaSettings;
-use schemars::transform::{Transform, transform_subschemas};
-use schemars::{JsonSchema, Schema};
+//! The published JSON Schema of the config, with the values that a key allows: for editors and for `docs/config.md`.
 use serde_json::{Map, Value, json};
 
-use crate::config::compile::verify::SCHEMES;
 use crate::config::file;
 use crate::config::presets::Catalogue;
-use crate::verify::{Algorithm, Encoding, Format, TagEncoding};
+use crate::config::type_schema;
+use crate::verify::{Algorithm, Encoding, Format, Scheme, TagEncoding};
 
 /// Returns the schema of the main file for editors and other validators, as `hookgate schema` prints it.
 ///
 /// In addition to the types it contains the values that a key allows. A number may be written instead of text.
 pub fn schema() -> Value {
-    let mut schema = of::<file::File>();
+    let mut schema = type_schema::of::<file::File>();
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("title".to_owned(), "The config of hookgate".into());
         publish("File", schema);
@@ -83,7 +80,7 @@ fn replace_text(value: &mut Value, text: &Value) {
 /// Returns the values that a key allows; `None` if it allows any text.
 pub(super) fn words(block: &str, key: &str) -> Option<&'static [&'static str]> {
     Some(match (block, key) {
-        ("Verify", "scheme") => &SCHEMES,
+        ("Verify", "scheme") => &Scheme::NAMES,
         ("Verify", "algorithm") => &Algorithm::NAMES,
         ("Verify", "secret_encoding") | ("Secret" | "SecretTable", "encoding") => &Encoding::NAMES,
         ("Signature", "encoding") | ("Answer", "mac") => &TagEncoding::NAMES,
@@ -105,42 +102,4 @@ pub(super) fn words(block: &str, key: &str) -> Option<&'static [&'static str]> {
         ("AdminToken", "allow") => &["read", "act"],
         _ => return None,
     })
-}
-
-/// Returns the schema of a type of the config.
-pub fn of<T: JsonSchema>() -> Value {
-    let mut schema = SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<T>();
-    WithoutNull.transform(&mut schema);
-    schema.into()
-}
-
-/// Removes `null` and `default`: a key without a value is an error, and defaults are in the descriptions.
-struct WithoutNull;
-
-impl Transform for WithoutNull {
-    fn transform(&mut self, schema: &mut Schema) {
-        transform_subschemas(self, schema);
-        let Some(object) = schema.as_object_mut() else {
-            return;
-        };
-        object.remove("default");
-        if let Some(Value::Array(types)) = object.get_mut("type") {
-            types.retain(|kind| kind != "null");
-            if let [only] = types.as_slice() {
-                let only = only.clone();
-                object.insert("type".to_owned(), only);
-            }
-        }
-        let Some(Value::Array(forms)) = object.get_mut("anyOf") else {
-            return;
-        };
-        forms.retain(|form| form.get("type").is_none_or(|kind| kind != "null"));
-        if let [Value::Object(only)] = forms.as_slice() {
-            let only = only.clone();
-            object.remove("anyOf");
-            object.extend(only);
-        }
-    }
 }

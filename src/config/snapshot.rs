@@ -1,15 +1,13 @@
 //! A compiled, immutable config. Nothing in it can be invalid: names are resolved, units are types, secrets are key schedules.
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
 use crate::limit::Quota;
-use crate::request::ClientCertificate;
 use crate::route::guard::GuardedPathsByApp;
 use crate::route::router::Router;
 use crate::telemetry::LogPolicy;
@@ -17,9 +15,11 @@ use crate::verify::Candidate;
 
 pub mod addresses;
 mod alarms;
+mod allow;
 mod certificates;
 mod deliver;
 mod route;
+mod upstream;
 mod webhook;
 
 pub use crate::config::snapshot::addresses::{
@@ -27,11 +27,13 @@ pub use crate::config::snapshot::addresses::{
     UpstreamTls,
 };
 pub use alarms::{AlarmWebhook, Alarms, WebAddress};
+pub use allow::Allow;
 pub use certificates::{CertificateUse, Validity};
 pub use deliver::{
     Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill,
 };
 pub use route::{Pass, Route};
+pub use upstream::{Breaker, Upstream};
 pub use webhook::{Dedupe, Forward, RateKey, RateLimit, WebhookRoute};
 
 /// A compiled, immutable config generation: names and policies only. State that outlives a reload is in `gateway::Gate`.
@@ -97,28 +99,6 @@ impl Snapshot {
         expires
             .chain(self.hooks.iter().filter_map(|hook| hook.observe_until))
             .chain(certificates)
-    }
-}
-
-/// The clients that may use a route. Without entries: all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allow {
-    /// The networks of the clients.
-    pub networks: Vec<IpNet>,
-    /// The names in verified certificates of the clients.
-    pub subjects: Vec<String>,
-}
-
-impl Allow {
-    /// Returns whether a client may use the route, by its address or by its certificate.
-    pub fn admits(&self, ip: IpAddr, certificate: Option<&ClientCertificate>) -> bool {
-        self.networks.is_empty() && self.subjects.is_empty()
-            || self.networks.iter().any(|network| network.contains(&ip))
-            || certificate.is_some_and(|certificate| {
-                self.subjects
-                    .iter()
-                    .any(|subject| certificate.is_named(subject))
-            })
     }
 }
 
@@ -208,32 +188,4 @@ pub struct Store {
     pub path: Option<PathBuf>,
     /// The largest number of delivery IDs that are remembered.
     pub ledger_entries: usize,
-}
-
-/// An upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Its name: the key of its client.
-    pub name: Arc<str>,
-    /// The address.
-    pub address: UpstreamAddress,
-    /// The time for connecting.
-    pub connect_timeout: Duration,
-    /// The time for the exchange; `None`: the route decides.
-    pub timeout: Option<Duration>,
-    /// The time that an idle connection is kept open.
-    pub idle_timeout: Duration,
-    /// Whether the upstream gets the host of the URL instead of the sender's.
-    pub own_host: bool,
-    /// The circuit breaker.
-    pub breaker: Breaker,
-}
-
-/// The circuit breaker of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// The number of failures in a row that open it; 0 disables it.
-    pub failures: u32,
-    /// The time that it stays open before a probe.
-    pub open: Duration,
 }

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place};
-use crate::config::schema;
 use crate::config::shape::{Meaning, Shape};
+use crate::config::type_schema;
 use crate::config::yaml_tree::{self, Area, Fault, Node, Spanned};
 
 /// A file as it was read.
@@ -131,7 +131,7 @@ impl Source {
                 }
             }
         };
-        let schema = schema::of::<T>();
+        let schema = type_schema::of::<T>();
         let fitting = Shape {
             schema: &schema,
             problems,

@@ -46,7 +46,7 @@ impl NotAuthentic {
     }
 }
 
-/// A request whose sender proved its identity. Only a [`Check`] makes one.
+/// A request whose sender proved its identity. Only a [`Check`](super::Check) makes one.
 #[derive(Debug)]
 pub struct Authentic {
     pub(super) received: Received,

@@ -1,6 +1,6 @@
 //! The schemes, one file each: how a request is checked, signed and signed again.
 //!
-//! A new scheme is a file beside these, a variant of [`Scheme`], and its arm in each `match` below.
+//! A new scheme is a file beside these, a variant of [`Scheme`], its name, and its arm in each `match` below.
 use std::time::{Duration, SystemTime};
 
 use http::HeaderName;

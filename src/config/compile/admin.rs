@@ -1,7 +1,8 @@
 //! Compiles the admin listener and its tokens.
 use std::sync::Arc;
 
-use crate::config::compile::{Context, listen, routes};
+use crate::config::compile::context::Context;
+use crate::config::compile::{listen, routes};
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::secret::WEAK_BELOW;

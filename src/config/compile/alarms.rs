@@ -6,7 +6,8 @@ use http::uri::Scheme;
 use ipnet::IpNet;
 
 use crate::alarm::{Policy, Share};
-use crate::config::compile::{Context, sign};
+use crate::config::compile::context::Context;
+use crate::config::compile::sign;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{AlarmWebhook, Alarms, Egress, WebAddress};

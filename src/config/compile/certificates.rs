@@ -10,7 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::snapshot::{Authorities, CertificateUse, Identity, Validity};
 

@@ -1,7 +1,7 @@
 //! Compiles `dedupe`.
 use std::time::Duration;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::presets::Known;

@@ -2,8 +2,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::compile::context::{Context, Upstreams};
 use crate::config::compile::proof::Proof;
-use crate::config::compile::{Context, Upstreams, sign};
+use crate::config::compile::sign;
 use crate::config::diagnostic::{Place, instead_of, unknown};
 use crate::config::file;
 use crate::config::snapshot::{Forward, Upstream};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::compile::outgoing::{Delivery, outgoing};
-use crate::config::compile::queue::Compiled;
-use crate::config::compile::{Context, Upstreams, forward, rate};
+use crate::config::compile::context::{Context, Upstreams};
+use crate::config::compile::outgoing::{CompiledAction, Delivery, outgoing};
+use crate::config::compile::{forward, rate};
 use crate::config::diagnostic::{Place, unknown};
 use crate::config::file::{self, OnFailure};
 use crate::config::snapshot::{Action, Forward, Inline, Keep, Recording, Spill};
@@ -36,7 +36,7 @@ pub(super) fn forward_action(
     upstreams: &Upstreams,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Option<Compiled> {
+) -> Option<CompiledAction> {
     // No `..`: a new field must be dealt with here.
     let file::Forward {
         outgoing: written,
@@ -77,7 +77,7 @@ pub(super) fn forward_action(
         record,
         resend,
     });
-    Some(Compiled {
+    Some(CompiledAction {
         forward,
         action,
         answer: compiled.answer?,

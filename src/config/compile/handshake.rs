@@ -1,5 +1,5 @@
 //! Compiles the tests of the endpoint that the gateway answers: the preset's, or the route's own.
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file::{self, HandshakeOrNone, OneOrMany};
 use crate::config::presets::Preset;

@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Limits, Shutdown, Store};

@@ -1,7 +1,7 @@
 //! The methods of a route.
 use http::Method;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 
 /// The methods that a config may name.

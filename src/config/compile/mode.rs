@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 
 /// The longest observation without a warning.

@@ -1,11 +1,12 @@
-//! Compiles the keys that `forward` and `queue` share.
+//! Compiles the keys that the actions `forward` and `queue` share.
 use http::{HeaderValue, StatusCode};
 
+use crate::config::compile::context::{Context, Upstreams};
 use crate::config::compile::forward::{self, Target, forward};
-use crate::config::compile::{Context, Upstreams, rate, retry};
+use crate::config::compile::{rate, retry};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Acknowledgement, Deliver, Forward};
+use crate::config::snapshot::{Acknowledgement, Action, Deliver, Forward, Keep, RateLimit};
 use crate::limit::Quota;
 use crate::verify::Locator;
 
@@ -30,6 +31,16 @@ pub(super) struct Outgoing {
     pub(super) forward: Option<Forward>,
     pub(super) answer: Option<Acknowledgement>,
     pub(super) deliver: Option<Deliver>,
+}
+
+/// The compiled action of a route.
+pub(super) struct CompiledAction {
+    pub(super) forward: Forward,
+    pub(super) action: Action,
+    pub(super) answer: Acknowledgement,
+    pub(super) deliver: Deliver,
+    pub(super) keep: Keep,
+    pub(super) rate_limits: Vec<RateLimit>,
 }
 
 /// Compiles the keys of the action at `place`. `rate` and `burst` are compiled by the caller.

@@ -2,7 +2,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use crate::config::compile::{Context, Upstreams};
+use crate::config::compile::context::{Context, Upstreams};
 use crate::config::diagnostic::Place;
 use crate::config::snapshot::{Admin, ListenAddress, Listener, UpstreamAddress};
 

@@ -2,10 +2,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::compile::context::{Context, Upstreams};
 use crate::config::compile::forward::upstream_of;
 use crate::config::compile::methods::methods_of;
-use crate::config::compile::routes::{Common, WebhookKeys};
-use crate::config::compile::{Context, Upstreams, rate};
+use crate::config::compile::rate;
+use crate::config::compile::route_keys::{Common, WebhookKeys};
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Pass, RateKey, RateLimit};

@@ -6,11 +6,12 @@ use http::HeaderName;
 use http::StatusCode;
 
 use crate::alarm::DisablesAfter;
-use crate::config::compile::{Context, verify};
+use crate::config::compile::context::Context;
+use crate::config::compile::verify;
 use crate::config::diagnostic::{Place, did_you_mean, shown, unknown};
 use crate::config::file::{self, Secrets};
 use crate::config::presets::{Known, Preset, RefusedBody, StatusPattern};
-use crate::config::secret::{encoding_named, table::Making};
+use crate::config::secret::{Making, encoding_named};
 use crate::units;
 use crate::verify::Verifier;
 use crate::verify::{Covers, SecretLocations, Shape};

@@ -1,14 +1,13 @@
 //! Compiles the action of a webhook route: `forward` or `queue`, and `keep`.
 use http::StatusCode;
 
+use crate::config::compile::context::{Context, Upstreams};
 use crate::config::compile::forward_action::forward_action;
-use crate::config::compile::outgoing::{Delivery, outgoing};
-use crate::config::compile::{Context, Upstreams, forward, rate};
+use crate::config::compile::outgoing::{CompiledAction, Delivery, outgoing};
+use crate::config::compile::{forward, rate};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{
-    Acknowledgement, Action, Deliver, Forward, Keep, RateKey, RateLimit,
-};
+use crate::config::snapshot::{Action, Keep, RateKey, RateLimit};
 use crate::limit::Quota;
 
 /// The default number of attempts at the same time.
@@ -31,16 +30,6 @@ pub(super) struct Given<'a> {
     pub(super) rate_limits: Vec<(Place, RateLimit)>,
 }
 
-/// The compiled action of a route.
-pub(super) struct Compiled {
-    pub(super) forward: Forward,
-    pub(super) action: Action,
-    pub(super) answer: Acknowledgement,
-    pub(super) deliver: Deliver,
-    pub(super) keep: Keep,
-    pub(super) rate_limits: Vec<RateLimit>,
-}
-
 /// Compiles the action of the route at `place`.
 pub(super) fn compile(
     written: Written,
@@ -48,7 +37,7 @@ pub(super) fn compile(
     upstreams: &Upstreams,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Option<Compiled> {
+) -> Option<CompiledAction> {
     let Given {
         forward,
         success_status,
@@ -68,7 +57,7 @@ pub(super) fn compile(
                 &place.key("forward"),
                 cx,
             )
-            .map(|compiled| Compiled {
+            .map(|compiled| CompiledAction {
                 rate_limits,
                 ..compiled
             })
@@ -89,7 +78,7 @@ pub(super) fn compile(
     let keep = keep.map_or(Keep::DEFAULT, |keep| {
         keeping(keep, keeps, &place.key("keep"), cx)
     });
-    compiled.map(|compiled| Compiled { keep, ..compiled })
+    compiled.map(|compiled| CompiledAction { keep, ..compiled })
 }
 
 /// Compiles `queue`.
@@ -101,7 +90,7 @@ fn queue(
     upstreams: &Upstreams,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Option<Compiled> {
+) -> Option<CompiledAction> {
     let file::Queue { outgoing: written } = written;
     cx.needs_store(place, "`queue`");
     let own = rate::quota(written.rate.as_deref(), written.burst, place, cx);
@@ -126,7 +115,7 @@ fn queue(
         ..given
     };
     let compiled = outgoing(written, &delivery, given, upstreams, place, cx);
-    Some(Compiled {
+    Some(CompiledAction {
         forward: compiled.forward?,
         action: Action::Queue,
         answer: compiled.answer?,

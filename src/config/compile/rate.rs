@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 
 use http::HeaderName;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file::{self, OneOrMany};
 use crate::config::snapshot::{RateKey, RateLimit};

@@ -1,7 +1,7 @@
 //! Compiles the response to requests that are not authentic.
 use http::StatusCode;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::compile::proof::Facts;
 use crate::config::diagnostic::Place;
 use crate::config::presets::{RefusedBody, StatusPattern};

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::retry::{Backoff, InvalidSchedule, Schedule};

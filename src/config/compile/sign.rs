@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::config::compile::Context;
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::secret::WEAK_BELOW;

@@ -5,8 +5,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 
-use crate::config::compile::Context;
 use crate::config::compile::certificates::{self, Pair};
+use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::sni::Certificates;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rustls_pki_types::PrivateKeyDer;
 
 use crate::config::compile::certificates::{self, Pair};
-use crate::config::compile::{Context, Upstreams, listen};
+use crate::config::compile::context::{Context, Upstreams};
+use crate::config::compile::listen;
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
 use crate::config::snapshot::{Breaker, Identity, Upstream, UpstreamAddress, UpstreamTls};

@@ -10,9 +10,6 @@ mod source;
 mod time;
 mod values;
 
-/// The names of the schemes.
-pub const SCHEMES: [&str; 3] = ["hmac", "token", "basic"];
-
 /// Compiles a block and its preset. With an error there is no shape. The caller looks up the provider and the secrets.
 pub fn compile(
     block: &file::Verify,
@@ -80,7 +77,7 @@ impl Compiler<'_> {
                 Some(Scheme::Basic)
             }
             Some(other) => {
-                let help = did_you_mean(other, SCHEMES.into_iter())
+                let help = did_you_mean(other, Scheme::NAMES.into_iter())
                     .unwrap_or_else(|| "write `hmac`, `token` or `basic`".to_owned());
                 self.problems.error(
                     &self.place.key("scheme"),

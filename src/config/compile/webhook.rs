@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use http::Method;
 
+use crate::config::compile::context::{Context, Upstreams};
 use crate::config::compile::methods::methods_of;
+use crate::config::compile::outgoing::CompiledAction;
 use crate::config::compile::proof::{self, Facts, Proof, proof};
-use crate::config::compile::routes::{Actions, Common, WebhookKeys, action};
-use crate::config::compile::{
-    Context, Upstreams, dedupe, forward, handshake, mode, queue, rate, refused,
-};
+use crate::config::compile::route_keys::{Actions, Common, WebhookKeys, action};
+use crate::config::compile::{dedupe, forward, handshake, mode, queue, rate, refused};
 use crate::config::diagnostic::Place;
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::presets::{Known, Preset};
@@ -102,7 +102,7 @@ struct Basics {
 }
 
 /// Puts a webhook route together.
-fn assembled(basics: Basics, senders: Senders, compiled: queue::Compiled) -> WebhookRoute {
+fn assembled(basics: Basics, senders: Senders, compiled: CompiledAction) -> WebhookRoute {
     let Basics {
         name,
         previously,
@@ -121,7 +121,7 @@ fn assembled(basics: Basics, senders: Senders, compiled: queue::Compiled) -> Web
         refused,
         observe_until,
     } = senders;
-    let queue::Compiled {
+    let CompiledAction {
         forward,
         action,
         answer,

@@ -1,10 +1,14 @@
 //! The block `handshake`, as written.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess};
 
-use crate::config::file::{Locator, OneOrMany, Secret};
+use crate::config::file::union::{Forms, OneOrMany, any_form, any_of};
+use crate::config::file::verify::{Locator, Secret};
 
 /// The test of an endpoint by a provider, and the gateway's answer. On a route it replaces the handshakes of the preset; `verify_token` alone adds to them.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
@@ -54,4 +58,47 @@ pub struct Answer {
     pub headers: Option<BTreeMap<String, String>>,
     /// The encoding of `{mac}`: `hex` (default), `base64`, `base64url`.
     pub mac: Option<String>,
+}
+
+/// `handshake: none`, or a block.
+#[derive(Debug, Clone)]
+pub enum HandshakeOrNone {
+    /// The word `none`: the gateway answers no handshake.
+    None,
+    /// A block.
+    Block(Box<Handshake>),
+}
+
+impl<'de> Forms<'de> for HandshakeOrNone {
+    const EXPECTING: &'static str = "`none` or a block";
+    fn text<E: Error>(text: &str) -> Result<Self, E> {
+        if text == "none" {
+            Ok(Self::None)
+        } else {
+            Err(E::custom(Self::EXPECTING))
+        }
+    }
+    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Handshake::deserialize(MapAccessDeserializer::new(map))
+            .map(|block| Self::Block(Box::new(block)))
+    }
+}
+
+impl<'de> Deserialize<'de> for HandshakeOrNone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any_form(deserializer)
+    }
+}
+
+impl JsonSchema for HandshakeOrNone {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "HandshakeOrNone".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let block = generator.subschema_for::<Handshake>();
+        any_of([json_schema!({ "const": "none" }), block])
+    }
 }

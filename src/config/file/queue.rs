@@ -1,8 +1,13 @@
 //! The actions `forward` and `queue` of a route, as written.
-use schemars::JsonSchema;
-use serde::Deserialize;
+use std::borrow::Cow;
 
-use crate::config::file::{OnFailure, Secret};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess};
+
+use crate::config::file::union::{Forms, any_form, any_of};
+use crate::config::file::verify::Secret;
 
 /// The keys that `forward` and `queue` share: where deliveries go, and how stored ones are delivered.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -132,4 +137,42 @@ pub struct Keep {
     pub dead: Option<String>,
     /// The largest size of all stored deliveries together, such as `1GiB`: the oldest are removed first (default: unlimited).
     pub bytes: Option<String>,
+}
+
+/// The handling of deliveries that the upstream cannot take.
+#[derive(Debug, Clone)]
+pub enum OnFailure {
+    /// The word `fail` or `queue`, or one that `compile` refuses.
+    Word(String),
+    /// A table by kind of failure.
+    Table(Failures),
+}
+
+impl<'de> Forms<'de> for OnFailure {
+    const EXPECTING: &'static str = "`fail`, `queue` or a table";
+    fn text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self::Word(text.to_owned()))
+    }
+    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Failures::deserialize(MapAccessDeserializer::new(map)).map(Self::Table)
+    }
+}
+
+impl<'de> Deserialize<'de> for OnFailure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any_form(deserializer)
+    }
+}
+
+impl JsonSchema for OnFailure {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "OnFailure".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<Failures>();
+        any_of([json_schema!({ "type": "string" }), table])
+    }
 }

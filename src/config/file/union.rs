@@ -3,12 +3,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
-
-use crate::config::file::{Failures, Handshake, Secret, SecretTable, Verify};
 
 /// One value, or a list of them.
 #[derive(Debug, Clone)]
@@ -29,51 +27,19 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// `verify: none`, or a block.
-#[derive(Debug, Clone)]
-pub enum VerifyOrNone {
-    /// The word `none`: requests are not verified.
-    None,
-    /// A block.
-    Block(Box<Verify>),
-}
-
-/// `handshake: none`, or a block.
-#[derive(Debug, Clone)]
-pub enum HandshakeOrNone {
-    /// The word `none`: the gateway answers no handshake.
-    None,
-    /// A block.
-    Block(Box<Handshake>),
-}
-
-/// A list of secrets, or a table.
-#[derive(Debug, Clone)]
-pub enum Secrets {
-    /// A list, the newest first.
-    List(Vec<Secret>),
-    /// A table by key.
-    Table(Box<SecretTable>),
-}
-
-/// The handling of deliveries that the upstream cannot take.
-#[derive(Debug, Clone)]
-pub enum OnFailure {
-    /// The word `fail` or `queue`, or one that `compile` refuses.
-    Word(String),
-    /// A table by kind of failure.
-    Table(Failures),
-}
-
 /// A type that can be read from several forms of YAML values.
-trait Forms<'de>: Sized {
+pub(super) trait Forms<'de>: Sized {
+    /// The forms, as an error names them.
     const EXPECTING: &'static str;
+    /// Reads text.
     fn text<E: Error>(_text: &str) -> Result<Self, E> {
         Err(E::custom(Self::EXPECTING))
     }
+    /// Reads a list.
     fn list<A: SeqAccess<'de>>(_list: A) -> Result<Self, A::Error> {
         Err(A::Error::custom(Self::EXPECTING))
     }
+    /// Reads a map.
     fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error>;
 }
 
@@ -95,6 +61,13 @@ impl<'de, T: Forms<'de>> Visitor<'de> for AnyForm<T> {
     }
 }
 
+/// Reads a value in any of its forms.
+pub(super) fn any_form<'de, T: Forms<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_any(AnyForm(PhantomData))
+}
+
 impl<'de, T: Deserialize<'de>> Forms<'de> for OneOrMany<T> {
     const EXPECTING: &'static str = "one value or a list";
     fn text<E: Error>(text: &str) -> Result<Self, E> {
@@ -108,60 +81,9 @@ impl<'de, T: Deserialize<'de>> Forms<'de> for OneOrMany<T> {
     }
 }
 
-impl<'de> Forms<'de> for VerifyOrNone {
-    const EXPECTING: &'static str = "`none` or a block";
-    fn text<E: Error>(text: &str) -> Result<Self, E> {
-        if text == "none" {
-            Ok(Self::None)
-        } else {
-            Err(E::custom(Self::EXPECTING))
-        }
-    }
-    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        Verify::deserialize(MapAccessDeserializer::new(map))
-            .map(|block| Self::Block(Box::new(block)))
-    }
-}
-
-impl<'de> Forms<'de> for HandshakeOrNone {
-    const EXPECTING: &'static str = "`none` or a block";
-    fn text<E: Error>(text: &str) -> Result<Self, E> {
-        if text == "none" {
-            Ok(Self::None)
-        } else {
-            Err(E::custom(Self::EXPECTING))
-        }
-    }
-    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        Handshake::deserialize(MapAccessDeserializer::new(map))
-            .map(|block| Self::Block(Box::new(block)))
-    }
-}
-
-impl<'de> Forms<'de> for Secrets {
-    const EXPECTING: &'static str = "a list of secrets, or a table";
-    fn list<A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Self::List)
-    }
-    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        SecretTable::deserialize(MapAccessDeserializer::new(map))
-            .map(|table| Self::Table(Box::new(table)))
-    }
-}
-
-impl<'de> Forms<'de> for OnFailure {
-    const EXPECTING: &'static str = "`fail`, `queue` or a table";
-    fn text<E: Error>(text: &str) -> Result<Self, E> {
-        Ok(Self::Word(text.to_owned()))
-    }
-    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        Failures::deserialize(MapAccessDeserializer::new(map)).map(Self::Table)
-    }
-}
-
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyForm(PhantomData))
+        any_form(deserializer)
     }
 }
 
@@ -171,30 +93,6 @@ impl<T: Serialize> Serialize for OneOrMany<T> {
             Self::One(one) => one.serialize(serializer),
             Self::Many(many) => many.serialize(serializer),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for VerifyOrNone {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyForm(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for HandshakeOrNone {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyForm(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for Secrets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyForm(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for OnFailure {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyForm(PhantomData))
     }
 }
 
@@ -212,60 +110,8 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     }
 }
 
-impl JsonSchema for VerifyOrNone {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "VerifyOrNone".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let block = generator.subschema_for::<Verify>();
-        any_of([json_schema!({ "const": "none" }), block])
-    }
-}
-
-impl JsonSchema for HandshakeOrNone {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "HandshakeOrNone".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let block = generator.subschema_for::<Handshake>();
-        any_of([json_schema!({ "const": "none" }), block])
-    }
-}
-
-impl JsonSchema for Secrets {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Secrets".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let list = generator.subschema_for::<Vec<Secret>>();
-        let table = generator.subschema_for::<SecretTable>();
-        any_of([list, table])
-    }
-}
-
-impl JsonSchema for OnFailure {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "OnFailure".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let table = generator.subschema_for::<Failures>();
-        any_of([json_schema!({ "type": "string" }), table])
-    }
-}
-
-fn any_of<const N: usize>(forms: [Schema; N]) -> Schema {
+/// Returns the schema of a value in any of these forms.
+pub(super) fn any_of<const N: usize>(forms: [Schema; N]) -> Schema {
     let mut schema = Schema::default();
     schema.insert(
         "anyOf".to_owned(),

@@ -1,11 +1,14 @@
 //! The `verify` block and its secrets, as written.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess};
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::{OneOrMany, Secrets};
+use crate::config::file::union::{Forms, OneOrMany, any_form, any_of};
 
 /// The verification of senders: a provider's preset, a scheme of your own, or a preset with changes.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
@@ -187,5 +190,88 @@ pub struct InlineSecret(pub String);
 impl fmt::Debug for InlineSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InlineSecret(…)")
+    }
+}
+
+/// `verify: none`, or a block.
+#[derive(Debug, Clone)]
+pub enum VerifyOrNone {
+    /// The word `none`: requests are not verified.
+    None,
+    /// A block.
+    Block(Box<Verify>),
+}
+
+impl<'de> Forms<'de> for VerifyOrNone {
+    const EXPECTING: &'static str = "`none` or a block";
+    fn text<E: Error>(text: &str) -> Result<Self, E> {
+        if text == "none" {
+            Ok(Self::None)
+        } else {
+            Err(E::custom(Self::EXPECTING))
+        }
+    }
+    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        Verify::deserialize(MapAccessDeserializer::new(map))
+            .map(|block| Self::Block(Box::new(block)))
+    }
+}
+
+impl<'de> Deserialize<'de> for VerifyOrNone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any_form(deserializer)
+    }
+}
+
+impl JsonSchema for VerifyOrNone {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "VerifyOrNone".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let block = generator.subschema_for::<Verify>();
+        any_of([json_schema!({ "const": "none" }), block])
+    }
+}
+
+/// A list of secrets, or a table.
+#[derive(Debug, Clone)]
+pub enum Secrets {
+    /// A list, the newest first.
+    List(Vec<Secret>),
+    /// A table by key.
+    Table(Box<SecretTable>),
+}
+
+impl<'de> Forms<'de> for Secrets {
+    const EXPECTING: &'static str = "a list of secrets, or a table";
+    fn list<A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Self::List)
+    }
+    fn map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        SecretTable::deserialize(MapAccessDeserializer::new(map))
+            .map(|table| Self::Table(Box::new(table)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any_form(deserializer)
+    }
+}
+
+impl JsonSchema for Secrets {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Secrets".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let list = generator.subschema_for::<Vec<Secret>>();
+        let table = generator.subschema_for::<SecretTable>();
+        any_of([list, table])
     }
 }

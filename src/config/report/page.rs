@@ -2,7 +2,7 @@
 use std::collections::HashSet;
 
 use crate::config::diagnostic::{Diagnostic, Level, Step};
-use crate::config::report::Finding;
+use crate::config::report::finding::Finding;
 use crate::config::secretive::{may_hide_a_secret, suspect_lines};
 use crate::config::source::Source;
 use crate::config::yaml_tree::{Area, Fault, Node, Spanned};

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::config::secret::table;
+use crate::config::secret::row::Row;
 use crate::config::snapshot::Identity;
 
 /// The results of a load that the next one needs: the last good texts of files, and the entries of tables.
 #[derive(Default)]
 pub struct Cache {
     pub(super) texts: HashMap<PathBuf, Zeroizing<Vec<u8>>>,
-    pub(super) rows: HashMap<PathBuf, table::Row>,
+    pub(super) rows: HashMap<PathBuf, Row>,
     /// Files whose trailing newline was ignored and logged.
     pub(super) trimmed: HashSet<PathBuf>,
     /// The last good pairs, by the files of certificate and key.

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place, did_you_mean, unknown};
 use crate::config::file;
-use crate::config::secret::text::{is_quoted, wholesome, without_line_feed};
-use crate::config::secret::{Loader, MAX_BYTES, WEAK_BELOW};
+use crate::config::secret::loader::Loader;
+use crate::config::secret::text::{MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed};
 use crate::config::secretive::is_variable;
 use crate::config::source::Unread;
 use crate::verify::{Encoding, SecretText};

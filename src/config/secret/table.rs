@@ -1,90 +1,30 @@
 //! Loads tables of secrets by key. A bad entry disables its key alone; an unchanged file is not read again.
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place, shown};
-use crate::config::secret::{
-    Loader, MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed,
-};
+use crate::config::secret::loader::Loader;
+use crate::config::secret::row::{Doubts, Identity, Making, Row};
+use crate::config::secret::text::{MAX_BYTES, WEAK_BELOW, wholesome, without_line_feed};
 use crate::config::source::read_regular;
-use crate::verify::{Candidate, Encoding, SecretKind, SecretText, TableMap, is_key};
+use crate::verify::{Candidate, SecretText, TableMap, is_key};
 
 mod entries;
 
-use entries::{entries, text_of};
+use entries::{MAX_KEYS, NOT_A_KEY, entries, text_of};
 
-/// The largest number of keys of a table.
-const MAX_KEYS: usize = 10_000;
 /// The largest size of a table in one file, in bytes.
 const MAX_FILE: usize = 16 * 1024 * 1024;
 /// The largest number of bad entries that are reported one by one.
 const MAX_LISTED: usize = 20;
-const NOT_A_KEY: &str = "keys are at most 128 letters, digits, `_` and `-`";
 /// The age below which a file may change again without other metadata.
 const SETTLED: Duration = Duration::from_secs(2);
-
-/// The way from texts to keys, the same for all entries of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Making {
-    /// The kind of key.
-    pub kind: SecretKind,
-    /// The encodings of the texts. Each that decodes gives a candidate.
-    pub encodings: Vec<Encoding>,
-    /// The text that is appended.
-    pub suffix: Option<String>,
-}
-
-/// An entry, and the file that it was read from.
-#[derive(Clone)]
-pub struct Row {
-    identity: Identity,
-    read_at: SystemTime,
-    digest: [u8; 32],
-    doubts: Doubts,
-    making: Making,
-    made: Result<Arc<[Candidate]>, String>,
-}
-
-impl std::fmt::Debug for Row {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Row")
-            .field("made", &self.made.is_ok())
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-impl Row {
-    pub(in crate::config::secret) fn candidates(&self) -> Option<&Arc<[Candidate]>> {
-        self.made.as_ref().ok()
-    }
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Identity {
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Identity {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
 
 impl Loader<'_> {
     /// Loads the entries of a directory with one file per key.
@@ -285,22 +225,6 @@ fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, S
         expires: None,
     };
     Ok(Candidate::entry(*kind, encodings, suffix.as_deref(), &text)?.into())
-}
-
-/// The doubts about a secret that can be used.
-#[derive(Clone, Copy)]
-struct Doubts {
-    is_weak: bool,
-    is_quoted: bool,
-}
-
-impl Doubts {
-    fn about(text: &[u8]) -> Self {
-        Self {
-            is_weak: text.len() < WEAK_BELOW,
-            is_quoted: is_quoted(text),
-        }
-    }
 }
 
 /// The number of entries with doubtful secrets, and the first key, by kind of doubt.

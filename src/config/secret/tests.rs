@@ -1,4 +1,5 @@
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
@@ -6,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::clock::{Clock as _, FrozenClock};
 use crate::config::load::{Loaded, load};
 
+use super::text::without_line_feed;
 use super::*;
 
 const CONFIG: &str = "

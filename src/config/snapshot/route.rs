@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Allow, RateLimit, Upstream, WebhookRoute};
+use super::allow::Allow;
+use super::upstream::Upstream;
+use super::webhook::{RateLimit, WebhookRoute};
 
 /// A route.
 #[derive(Clone, Debug)]

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Method};
 
-use super::{Acknowledgement, Action, Allow, Deliver, Keep, RefusedAnswer, Upstream};
+use super::allow::Allow;
+use super::deliver::{Acknowledgement, Action, Deliver, Keep, RefusedAnswer};
+use super::upstream::Upstream;
 use crate::alarm::DisablesAfter;
 use crate::clock::Dates;
 use crate::dedupe::late::LateRule;

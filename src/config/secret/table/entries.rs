@@ -1,8 +1,12 @@
 //! Parses a table of secrets in one YAML file.
 use crate::config::diagnostic::{Diagnostics, Place};
-use crate::config::secret::table::{MAX_KEYS, NOT_A_KEY};
 use crate::config::yaml_tree::{self, Entry, Node};
 use crate::verify::is_key;
+
+/// The largest number of keys of a table.
+pub(super) const MAX_KEYS: usize = 10_000;
+/// The fault of a name that cannot be a key.
+pub(super) const NOT_A_KEY: &str = "keys are at most 128 letters, digits, `_` and `-`";
 
 /// Parses the map of a table in one file, and reports errors.
 pub(super) fn entries(text: &str, place: &Place, problems: &mut Diagnostics) -> Option<Vec<Entry>> {
