@@ -1,8 +1,8 @@
 //! The numbers that the store gives to the routes of one config generation. They belong to that generation alone, so that a name that moves
 //! from one route to another takes no deliveries, ledger entries or rate buckets with it.
 use crate::config::snapshot::{Route, Snapshot};
-use crate::store::names::{Named, Numbers};
-use crate::store::queue::{Kind, TargetId};
+use crate::store::names::{Kind, Named, Numbers};
+use crate::store::queue::TargetId;
 use crate::store::{Store, StoreError};
 
 /// The numbers of one config generation.

@@ -10,7 +10,16 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::queue::Kind;
+/// The kind of thing that a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A webhook route of the config: an origin and a target in one.
+    Route,
+    /// A route that passes traffic through. No delivery has its number.
+    Pass,
+    /// The gateway's own alarms: an origin and a target in one.
+    Alarm,
+}
 
 /// A name of a config, with the names that it had before, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq)]

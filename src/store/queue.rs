@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::names::{Named, Numbers};
+use super::names::{Kind, Named, Numbers};
 use super::record::Record;
 use super::{Answer, Changed, Held, Key, Ledger, Token};
 use crate::clock::unix_ms;
@@ -329,17 +329,6 @@ impl Wanted {
             except: None,
         }
     }
-}
-
-/// The kind of thing that a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A webhook route of the config: an origin and a target in one.
-    Route,
-    /// A route that passes traffic through. No delivery has its number.
-    Pass,
-    /// The gateway's own alarms: an origin and a target in one.
-    Alarm,
 }
 
 /// The durable queue. It is a ledger too: accepting and deduplicating are one transaction, or they are a lie.

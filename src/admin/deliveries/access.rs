@@ -8,7 +8,8 @@ use crate::admin::answer::Denied;
 use crate::api::deliveries::Origin;
 use crate::clock::Now;
 use crate::store::Store;
-use crate::store::queue::{Kind, TargetId};
+use crate::store::names::Kind;
+use crate::store::queue::TargetId;
 
 /// The store of a gateway, which is on disk, and what the config says about its deliveries.
 #[derive(Clone)]

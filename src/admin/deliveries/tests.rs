@@ -15,10 +15,10 @@ use crate::queue::stored;
 use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
 use crate::retry::Reason;
 use crate::store::embedded::Embedded;
-use crate::store::names::Named;
+use crate::store::names::{Kind, Named};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lease, Next, OnDead, OriginId,
-    Start, TargetId, To, Wanted,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lease, Next, OnDead, OriginId, Start,
+    TargetId, To, Wanted,
 };
 use crate::store::record::headers;
 use crate::store::{Held, Key, Store};

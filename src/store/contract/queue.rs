@@ -8,9 +8,9 @@ use http::StatusCode;
 use super::{HandClock, LEASE, WINDOW, key};
 use crate::retry::{Reason, Schedule};
 use crate::store::archive::{Act, Archive, Deed, Scope, Status, Which};
-use crate::store::names::Named;
+use crate::store::names::{Kind, Named};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Kind, Lane, Lease, Leased, Next, OnDead,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Lease, Leased, Next, OnDead,
     OriginId, Queue, Start, TargetId, To, Unit, Wanted,
 };
 use crate::store::record::{Record, headers};

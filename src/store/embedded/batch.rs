@@ -19,15 +19,13 @@ mod maintenance;
 mod trouble;
 mod write_queue;
 mod writer;
-pub(crate) use maintenance::Maintenance;
-use write_queue::{Job, Waiting, take};
+pub(crate) use maintenance::{Maintenance, Remember};
+use write_queue::{Job, MAX_BATCH_CHANGES, Waiting, take};
 pub(crate) use write_queue::{Write, WriteOptions, WriteQueue};
 pub(crate) use writer::Writer;
 
 /// The time for which changes of the journal are gathered before they are written.
 const GATHER_TIME: Duration = Duration::from_millis(25);
-/// The most changes in one transaction.
-const MAX_BATCH_CHANGES: usize = 4096;
 /// The pause after a write that failed, and between two steps of maintenance.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 

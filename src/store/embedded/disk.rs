@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::batch::{Maintenance, Write, WriteOptions, WriteQueue, Writer};
+use super::batch::{Maintenance, Remember, Write, WriteOptions, WriteQueue, Writer};
 use super::checkpoint::Checkpointer;
 use super::drift::Drift;
 use super::reader::Reader;
@@ -13,9 +13,6 @@ use super::sqlite::writing::Writing;
 use super::sqlite::{Database, Directory};
 use super::time::StoreTime;
 use crate::store::{Answer, Key, StoreError};
-
-/// Makes the ledger in memory remember a key that is on the disk until another time, in the store's time.
-pub(crate) type Remember = Arc<dyn Fn(Key, i64) + Send + Sync>;
 
 /// An open store. Fields are dropped in order: what is being written is, before the directory is let go.
 pub(crate) struct Disk {

@@ -12,10 +12,10 @@ use crate::store::embedded::disk::Disk;
 use crate::store::embedded::sqlite::accept::{Commit, accept};
 use crate::store::embedded::sqlite::settle::settle;
 use crate::store::embedded::sqlite::{lease, look, ms, name, reschedule};
-use crate::store::names::{Named, Numbers, assign};
+use crate::store::names::{Kind, Named, Numbers, assign};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Dedupe, Kind, Lease, Leased, Next, OnDead, Queue, Ready, Start,
-    TargetId, Wanted,
+    Accept, Accepted, Attempt, Dedupe, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId,
+    Wanted,
 };
 use crate::store::{Answer, Changed, ClaimResult, Held, Key, StoreError, Token, WriteOptions};
 

@@ -2,14 +2,15 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Params, Row};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::StoreError;
 
 pub(crate) mod accept;
 pub(crate) mod act;
+mod attempt;
+mod connection;
 mod directory;
 mod ended;
 pub(crate) mod lease;
@@ -19,6 +20,7 @@ mod marker;
 pub(crate) mod name;
 pub(crate) mod orphan;
 pub(crate) mod page;
+mod park;
 pub(crate) mod reschedule;
 pub(crate) mod saved;
 mod schema;
@@ -28,16 +30,14 @@ pub(crate) mod sweep;
 mod unit;
 pub(crate) mod writing;
 
+pub(crate) use connection::{Checkpointed, checkpoint, connect, connect_reader, ms, store_error};
+use connection::{int, row, rows, unsigned};
+use directory::FILE;
 pub use directory::{Directory, OpenError};
 pub use ledger::Change;
 use marker::Marker;
 pub use writing::FaultHook;
 use writing::{Tally, Writing};
-
-/// The file in the store's directory.
-const FILE: &str = "hookgate.db";
-/// Statements that a connection caches.
-const STATEMENTS: usize = 128;
 
 /// The open database. One thread writes.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ pub struct Database {
     hash_key: [u8; 16],
     hook: FaultHook,
     marker: Marker,
-    saved: saved::Saved,
+    /// The file that says that all commits are saved.
+    saved: Marker,
 }
 
 /// The time at which the store was last open, in its own time and by the wall clock, in milliseconds.
@@ -109,7 +110,7 @@ impl Database {
             hash_key,
             hook: FaultHook::default(),
             marker: Marker::of(&directory.path, marker::FILE),
-            saved: saved::Saved::of(&directory.path),
+            saved: Marker::of(&directory.path, marker::SAVED),
         };
         if database.holds_deliveries()? {
             database.marker.put()?;
@@ -253,50 +254,6 @@ impl Database {
     }
 }
 
-/// The result of a checkpoint: frames in the log, and the number of them that are in the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpointed {
-    pub(crate) log: i64,
-    pub(crate) done: i64,
-}
-
-/// Opens a connection with the settings that all have.
-pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let connection = Connection::open(path).map_err(store_error)?;
-    connection
-        .busy_timeout(Duration::from_secs(5))
-        .map_err(store_error)?;
-    connection
-        .pragma_update(None, "journal_mode", "wal")
-        .map_err(store_error)?;
-    connection
-        .pragma_update(None, "synchronous", "full")
-        .map_err(store_error)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(connection)
-}
-
-/// Opens a connection that only reads.
-pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
-    let connection = connect(path)?;
-    connection
-        .pragma_update(None, "query_only", true)
-        .map_err(store_error)?;
-    Ok(connection)
-}
-
-pub(crate) fn checkpoint(connection: &Connection) -> Result<Checkpointed, StoreError> {
-    let read = |row: &Row<'_>| {
-        Ok(Checkpointed {
-            log: row.get(1)?,
-            done: row.get(2)?,
-        })
-    };
-    connection
-        .query_row("pragma wal_checkpoint(passive)", [], read)
-        .map_err(store_error)
-}
-
 /// Checks a file that is shorter than it says: its log may hold the rest, if a crash cut a checkpoint off.
 fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let cause = "the file is cut short";
@@ -317,65 +274,6 @@ fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-/// Converts a number to SQLite's type.
-fn int(number: impl TryInto<i64>) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
-}
-
-/// Reads a number that is not negative from a row.
-fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(at)
-        .map(|number| u64::try_from(number).unwrap_or(0))
-}
-
-/// Milliseconds as SQLite has them.
-pub(crate) fn ms(duration: Duration) -> i64 {
-    int(duration.as_millis())
-}
-
-/// Converts an error of SQLite to the error for a caller.
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
-    let cause = error.to_string().into();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted(cause),
-        Some(ErrorCode::DiskFull) => StoreError::Full,
-        // the index of the log cannot grow
-        _ if error
-            .sqlite_error()
-            .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
-        {
-            StoreError::Full
-        }
-        _ => StoreError::Unavailable(cause),
-    }
-}
-
-/// Returns the first row of a query, or of a statement with `RETURNING`.
-fn row<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Option<T>, StoreError> {
-    connection
-        .prepare_cached(sql)
-        .and_then(|mut statement| statement.query_row(params, read).optional())
-        .map_err(store_error)
-}
-
-/// Returns all rows of a query.
-fn rows<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>, StoreError> {
-    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
-    let rows = statement.query_map(params, read).map_err(store_error)?;
-    rows.collect::<Result<_, _>>().map_err(store_error)
 }
 
 #[cfg(test)]

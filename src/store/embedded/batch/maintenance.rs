@@ -5,11 +5,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::super::checkpoint::Checkpoints;
-use super::super::disk::Remember;
 use super::super::drift::Drift;
 use super::super::sqlite::{Database, ledger, saved};
 use super::super::time::StoreTime;
-use crate::store::StoreError;
+use crate::store::{Key, StoreError};
 
 /// Rows of the ledger deleted at once: a few milliseconds.
 const ROWS_PER_STEP: usize = 500;
@@ -17,6 +16,9 @@ const ROWS_PER_STEP: usize = 500;
 const AHEAD: i64 = 60_000;
 /// Milliseconds between two writes of the time. After a crash the store's time continues from the last one by the wall clock.
 const SAVE_TIME_INTERVAL: i64 = 10_000;
+
+/// Makes the ledger in memory remember a key that is on the disk until another time, in the store's time.
+pub(crate) type Remember = Arc<dyn Fn(Key, i64) + Send + Sync>;
 
 /// The chores of a store.
 pub(crate) struct Maintenance {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::MAX_BATCH_CHANGES;
 use super::trouble::{Trouble, Turn};
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::embedded::sqlite::Change;
@@ -14,6 +13,8 @@ use crate::store::{Key, StoreError};
 
 /// The most changes that are queued while the disk accepts none, some 50 MiB. Later ones stay in memory alone.
 const MAX_QUEUED_CHANGES: usize = 1 << 20;
+/// The most changes in one transaction.
+pub(super) const MAX_BATCH_CHANGES: usize = 4096;
 /// The most writes in one transaction.
 const MAX_BATCH_WRITES: usize = 1024;
 /// The most bytes of bodies in one transaction, without the last body.

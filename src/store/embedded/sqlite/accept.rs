@@ -1,9 +1,9 @@
 //! Accepts a delivery: writes its row, its units and the commit of its ID in one transaction.
 use rusqlite::params;
 
+use super::attempt::insert_attempt;
 use super::ended::close;
 use super::ledger::{self, COMMITTED};
-use super::settle::insert_attempt;
 use super::unit::{Dead, Waiting, insert_dead, raise, wait};
 use super::writing::{DELIVERIES, Writing};
 use super::{int, ms};

@@ -3,7 +3,7 @@ use rusqlite::params;
 
 use super::ended::reopen;
 use super::int;
-use super::name::target_time;
+use super::park::target_time;
 use super::unit::{Again, BEHIND, again, cancel, end, raise, take_dead};
 use super::writing::{DELIVERIES, Writing};
 use crate::store::archive::{AuditRow, Deed, Scope};

@@ -4,11 +4,13 @@ use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::marker;
 use super::schema::SCHEMA;
-use super::{FILE, marker};
 use crate::mount::{self, Mount};
 use crate::store::StoreError;
 
+/// The file of the database in the store's directory.
+pub(super) const FILE: &str = "hookgate.db";
 /// The line of the lock's file that means that its holder maintains [`marker::FILE`].
 const MARKS: &str = "marks deliveries";
 

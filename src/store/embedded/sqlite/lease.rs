@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::name::target_time;
-use super::settle::cut_off;
+use super::attempt::cut_off;
+use super::park::target_time;
 use super::writing::Writing;
 use super::{ms, unsigned};
 use crate::store::StoreError;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rusqlite::{Row, params};
 
 use super::look::Reading;
+use super::park::park;
 use super::writing::Writing;
 use crate::store::StoreError;
-use crate::store::names::{Named, NumberRow, Numbers, Owner, assign};
-use crate::store::queue::{Kind, TargetId};
+use crate::store::names::{Kind, Named, NumberRow, Numbers, Owner, assign};
 
 /// All numbers; one that a newer version wrote for a kind of its own is left out.
 const ALL: &str = "select number, kind, name, owners from name order by number";
@@ -50,26 +50,9 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
     }
     let served: HashSet<u32> = numbers.iter().flat_map(Numbers::all).collect();
     for NumberRow { number, .. } in &after {
-        let change = if served.contains(number) {
-            UNPARK
-        } else {
-            PARK
-        };
-        writing.execute(change, params![number, writing.now])?;
+        park(writing, *number, served.contains(number))?;
     }
     Ok(numbers)
-}
-
-/// Parks a number that no name of the config has: the time of its waiting units stops.
-const PARK: &str = "update name set parked_at = ?2 where number = ?1 and parked_at is null";
-const UNPARK: &str = "update name set parked = coalesce(parked, 0) + ?2 - parked_at, parked_at = null where number = ?1 and parked_at is not null";
-
-/// Returns the time of a target: the store's, without the time in which the target was parked. Ages of what waits are counted in it.
-pub(super) fn target_time(writing: &Writing<'_>, target: TargetId) -> Result<i64, StoreError> {
-    let time = "select coalesce(parked_at, ?2) - coalesce(parked, 0) from name where number = ?1";
-    Ok(writing
-        .row(time, params![target, writing.now], |row| row.get(0))?
-        .unwrap_or(writing.now))
 }
 
 /// Reads every number with its newest name.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use super::attempt::cut_off;
 use super::ms;
-use super::settle::cut_off;
 use super::writing::Writing;
 use crate::store::StoreError;
 use crate::store::queue::{CUT_OFF, Cause, Lease, Unit};

@@ -1,7 +1,7 @@
 //! A new schedule applies to what waits already: no retry waits longer than the schedule lets it.
 use rusqlite::params;
 
-use super::name::target_time;
+use super::park::target_time;
 use super::writing::Writing;
 use super::{int, ms, unit::BEHIND};
 use crate::random;

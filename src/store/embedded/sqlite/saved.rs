@@ -4,27 +4,14 @@
 //! A kill loses the commits of its last moment, which is allowed (a duplicate passes). A disk that accepts nothing loses those of hours,
 //! and cannot be written to record it: a file that existed beforehand is removed then. If even that fails, the time of the last save shows
 //! it.
-use std::path::Path;
-
 use rusqlite::{OptionalExtension as _, params};
 
-use super::marker::{self, Marker};
 use super::writing::Writing;
 use super::{Database, ledger, store_error};
 use crate::store::StoreError;
 
 /// The longest time between the last save and a start for which a kill, not a dead disk, is assumed to be the reason.
 const RESTART: i64 = 60_000;
-
-/// The file that says that all commits are saved.
-#[derive(Debug)]
-pub(super) struct Saved(Marker);
-
-impl Saved {
-    pub(super) fn of(directory: &Path) -> Self {
-        Self(Marker::of(directory, marker::SAVED))
-    }
-}
 
 impl Database {
     /// Begins the use of the ledger by a new process. Returns whether it holds what the process before committed.
@@ -40,7 +27,7 @@ impl Database {
             .map_err(store_error)?;
         let last = self.last_open()?.map(|last| last.store);
         let is_recent = |last: i64| end == Some(last) || now.saturating_sub(last) <= RESTART;
-        let is_whole = self.saved.0.is_there() && last.is_some_and(is_recent);
+        let is_whole = self.saved.is_there() && last.is_some_and(is_recent);
         // before anything is committed: from here on, an end is clean only if it is recorded
         let begun = self.transaction(now, |writing| {
             ledger::keep_time(writing, wall)?;
@@ -56,8 +43,8 @@ impl Database {
 
     /// Notes that commits are not on the disk which should be.
     pub(crate) fn commits_are_lost(&self) {
-        if self.saved.0.is_there()
-            && let Err(error) = self.saved.0.remove()
+        if self.saved.is_there()
+            && let Err(error) = self.saved.remove()
         {
             tracing::debug!(%error, "the mark that commits are saved is not removed");
         }
@@ -65,7 +52,7 @@ impl Database {
 
     /// Notes that all commits are on the disk.
     pub(crate) fn commits_are_saved(&self) {
-        if let Err(error) = self.saved.0.put() {
+        if let Err(error) = self.saved.put() {
             tracing::debug!(%error, "the mark that commits are saved is not made");
         }
     }

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use rusqlite::params;
 
+use super::attempt::insert_attempt;
 use super::ended::close;
 use super::ledger::let_go;
 use super::ms;
 use super::unit::{bury, end, take_dead};
-use super::writing::{DELIVERIES, Writing};
-use crate::clock::unix_ms;
-use crate::store::queue::{Attempt, CUT_OFF, Cause, Lease, Next, Unit};
+use super::writing::Writing;
+use crate::store::queue::{Attempt, CUT_OFF, Lease, Next, Unit};
 use crate::store::{Held, StoreError};
 
 /// The result of a settlement.
@@ -157,98 +157,4 @@ fn again(
             params![unit.delivery, unit.target, run_at, u32::from(counted)],
         )
         .map(drop)
-}
-
-/// Records that the outcome of an attempt is not known, unless it is recorded. An outcome that arrives later replaces the row.
-/// `begun` is in milliseconds of wall time.
-pub(super) fn cut_off(
-    writing: &Writing<'_>,
-    lease: Lease,
-    cause: Cause,
-    begun: Option<i64>,
-) -> Result<(), StoreError> {
-    let Lease {
-        unit,
-        number,
-        attempt,
-    } = lease;
-    let insert = "insert or ignore into attempt (id, target, n, number, cause, started, took, error, late, head, body)
-        values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'')";
-    let row = params![
-        unit.delivery,
-        unit.target,
-        number,
-        attempt,
-        cause,
-        begun.unwrap_or(writing.now),
-        CUT_OFF
-    ];
-    writing.execute(insert, row).map(drop)
-}
-
-/// Records an attempt of a delivery that still exists. Returns whether it is new. `origin` is the delivery's, if it is known.
-pub(super) fn insert_attempt(
-    writing: &Writing<'_>,
-    lease: Lease,
-    attempt: &Attempt,
-    late: bool,
-    origin: Option<u32>,
-) -> Result<bool, StoreError> {
-    let Lease {
-        unit,
-        number,
-        attempt: nth,
-    } = lease;
-    let origin = match origin {
-        Some(origin) => Some(origin),
-        None => writing.row(
-            "select origin from delivery where id = ?1",
-            params![unit.delivery],
-            |row| row.get(0),
-        )?,
-    };
-    let Some(origin) = origin else {
-        return Ok(false);
-    };
-    let Attempt {
-        cause,
-        started,
-        took,
-        connect,
-        first_byte,
-        status,
-        error,
-        peer,
-        head,
-        body,
-    } = attempt;
-    let inserted = writing.execute(
-        "insert into attempt (id, target, n, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number)
-            values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-            on conflict (id, target, n) do update set (cause, started, took, connect, first_byte, status, error, peer, late, head, body)
-                = (excluded.cause, excluded.started, excluded.took, excluded.connect, excluded.first_byte, excluded.status, excluded.error,
-                excluded.peer, excluded.late, excluded.head, excluded.body) where attempt.error = ?16",
-        params![
-            unit.delivery,
-            unit.target,
-            number,
-            cause,
-            super::int(unix_ms(*started)),
-            ms(*took),
-            connect.map(ms),
-            first_byte.map(ms),
-            status,
-            error.as_deref(),
-            peer.as_deref(),
-            late,
-            &head[..],
-            &body[..],
-            nth,
-            CUT_OFF
-        ],
-    )?;
-    if inserted > 0 {
-        writing.count(DELIVERIES, origin, 0, super::int(head.len() + body.len()));
-    }
-    Ok(inserted > 0)
 }

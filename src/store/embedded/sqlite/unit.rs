@@ -2,10 +2,10 @@
 use rusqlite::params;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+use super::attempt::cut_off;
 use super::ended::{close, reopen};
 use super::ledger::hold;
-use super::name::target_time;
-use super::settle::cut_off;
+use super::park::target_time;
 use super::writing::{CANCELLED, DEAD, WAITING, Writing};
 use crate::retry::Reason;
 use crate::store::StoreError;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Params, Row, params};
 
+use super::connection::{row, rows, store_error};
 use super::marker::Marker;
-use super::{row, rows, store_error};
 use crate::store::{Key, StoreError};
 
 /// Deliveries of an origin, and their bytes.

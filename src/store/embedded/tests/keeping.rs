@@ -1262,8 +1262,8 @@ async fn what_is_forgotten_stays_so_after_a_restart() {
 /// A restart between any two reloads changes nothing: the numbers and their names are in the store alone.
 #[tokio::test]
 async fn numbers_are_the_same_after_any_restart() {
+    use crate::store::names::Kind;
     use crate::store::names::{Named, assign};
-    use crate::store::queue::Kind;
     let named = |name: &str, before: &[&str]| Named {
         kind: Kind::Route,
         name: name.into(),

@@ -1,0 +1,102 @@
+//! The rows of attempts.
+use rusqlite::params;
+
+use super::writing::{DELIVERIES, Writing};
+use super::{int, ms};
+use crate::clock::unix_ms;
+use crate::store::StoreError;
+use crate::store::queue::{Attempt, CUT_OFF, Cause, Lease};
+
+/// Records that the outcome of an attempt is not known, unless it is recorded. An outcome that arrives later replaces the row.
+/// `begun` is in milliseconds of wall time.
+pub(super) fn cut_off(
+    writing: &Writing<'_>,
+    lease: Lease,
+    cause: Cause,
+    begun: Option<i64>,
+) -> Result<(), StoreError> {
+    let Lease {
+        unit,
+        number,
+        attempt,
+    } = lease;
+    let insert = "insert or ignore into attempt (id, target, n, number, cause, started, took, error, late, head, body)
+        values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'')";
+    let row = params![
+        unit.delivery,
+        unit.target,
+        number,
+        attempt,
+        cause,
+        begun.unwrap_or(writing.now),
+        CUT_OFF
+    ];
+    writing.execute(insert, row).map(drop)
+}
+
+/// Records an attempt of a delivery that still exists. Returns whether it is new. `origin` is the delivery's, if it is known.
+pub(super) fn insert_attempt(
+    writing: &Writing<'_>,
+    lease: Lease,
+    attempt: &Attempt,
+    late: bool,
+    origin: Option<u32>,
+) -> Result<bool, StoreError> {
+    let Lease {
+        unit,
+        number,
+        attempt: nth,
+    } = lease;
+    let origin = match origin {
+        Some(origin) => Some(origin),
+        None => writing.row(
+            "select origin from delivery where id = ?1",
+            params![unit.delivery],
+            |row| row.get(0),
+        )?,
+    };
+    let Some(origin) = origin else {
+        return Ok(false);
+    };
+    let Attempt {
+        cause,
+        started,
+        took,
+        connect,
+        first_byte,
+        status,
+        error,
+        peer,
+        head,
+        body,
+    } = attempt;
+    let inserted = writing.execute(
+        "insert into attempt (id, target, n, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number)
+            values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+            on conflict (id, target, n) do update set (cause, started, took, connect, first_byte, status, error, peer, late, head, body)
+                = (excluded.cause, excluded.started, excluded.took, excluded.connect, excluded.first_byte, excluded.status, excluded.error,
+                excluded.peer, excluded.late, excluded.head, excluded.body) where attempt.error = ?16",
+        params![
+            unit.delivery,
+            unit.target,
+            number,
+            cause,
+            int(unix_ms(*started)),
+            ms(*took),
+            connect.map(ms),
+            first_byte.map(ms),
+            status,
+            error.as_deref(),
+            peer.as_deref(),
+            late,
+            &head[..],
+            &body[..],
+            nth,
+            CUT_OFF
+        ],
+    )?;
+    if inserted > 0 {
+        writing.count(DELIVERIES, origin, 0, int(head.len() + body.len()));
+    }
+    Ok(inserted > 0)
+}
