@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::LogFormat;
 use super::line::json;
+use super::log_policy::LogFormat;
 use crate::clock::rfc3339;
 use crate::delivery::Outcome;
 use crate::units::saturating;

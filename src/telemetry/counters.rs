@@ -12,6 +12,8 @@ use super::outcome::{Judged, OUTCOMES, Outcome};
 use super::record::Facts;
 
 const MINUTES: u64 = 60;
+/// The route label of a request that no route matched.
+pub(super) const NO_ROUTE: &str = "-";
 
 /// Counts of the last hour on one route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::LogFormat;
 use super::line::{json, push_field};
+use super::log_policy::LogFormat;
 use super::sink::Sink;
 use crate::clock::{Clock as _, SystemClock, rfc3339};
 use crate::units::saturating;

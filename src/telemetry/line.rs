@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use serde::Serialize;
 
-use super::LogFormat;
-use super::record::{Cut, Ended, Facts, shown};
+use super::log_policy::LogFormat;
+use super::record::{Cut, Ended, Facts};
+use super::shown::shown;
 use crate::clock::rfc3339;
 use crate::units::saturating;
 

@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::LogFormat;
 use super::event_line::EventLines;
+use super::log_policy::LogFormat;
 use super::sink::Sink;
 
 /// The variable that says what is logged, such as `debug` or `hookgate::config=debug`.

@@ -4,12 +4,15 @@ mod attempts;
 pub mod counters;
 mod event_line;
 mod expose;
+mod histograms;
 mod line;
 pub mod log;
+mod log_policy;
 mod observed;
 mod outcome;
 mod recent;
 mod record;
+mod shown;
 mod sink;
 mod tail;
 mod writer;
@@ -26,15 +29,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use prometheus::{Histogram, HistogramVec};
+use prometheus::Histogram;
 
 use crate::alarm::Alarm;
 use crate::clock::{Clock, Now};
 pub use crate::telemetry::counters::Hour;
-use crate::telemetry::counters::{RouteCounters, When};
+use crate::telemetry::counters::{NO_ROUTE, RouteCounters, When};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptEvent};
 pub use expose::Gauges;
+use histograms::Histograms;
+pub use log_policy::{LogFormat, LogPolicy, LogRequests};
 pub use observed::{Observation, Verdict, WouldRefuse};
 use outcome::Outcome;
 use recent::Recent;
@@ -46,37 +51,6 @@ use writer::Lines;
 
 /// Signed times that the skew is computed from.
 const SKEW_SAMPLES: usize = 256;
-/// The route label of a request that no route matched.
-const NO_ROUTE: &str = "-";
-
-/// The format of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Pretty,
-}
-
-/// The requests that get a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogRequests {
-    /// Every one.
-    All,
-    /// Requests that were not let through.
-    Refused,
-    /// None; metrics count them.
-    None,
-}
-
-/// The settings of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogPolicy {
-    /// The format of a line.
-    pub format: LogFormat,
-    /// The requests that get one.
-    pub requests: LogRequests,
-}
 
 /// The distance of recent signed times from the gateway's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,14 +80,6 @@ pub struct Telemetry {
     tail: Tail,
     /// The alarms that are raised now.
     alarms: ArcSwap<Vec<Alarm>>,
-}
-
-#[derive(Debug)]
-struct Histograms {
-    request_seconds: HistogramVec,
-    verify_seconds: HistogramVec,
-    signature_age: HistogramVec,
-    upstream_seconds: HistogramVec,
 }
 
 #[derive(Debug, Default)]
@@ -247,11 +213,6 @@ impl Telemetry {
             seconds: if median < 0 { -size } else { size },
             samples: sorted.len(),
         }
-    }
-
-    /// Returns all metrics as text. `gauges` are the values that only the caller knows.
-    pub fn metrics_text(&self, gauges: &Gauges) -> String {
-        expose::text(self, gauges)
     }
 
     /// Waits, for a few seconds at most, until all log lines so far are written.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use http::header::USER_AGENT;
 
-use super::record::shown;
+use super::shown::shown;
 use crate::verify::NotAuthentic;
 
 /// Clients, and kinds of clients, that are distinguished for each code.

@@ -8,7 +8,8 @@ use http::{Method, StatusCode};
 use parking_lot::Mutex;
 
 use super::line::METHOD_SHOWN;
-use super::record::{Facts, shown};
+use super::record::Facts;
+use super::shown::shown;
 use crate::request::RequestId;
 
 /// Refusals remembered.

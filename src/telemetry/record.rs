@@ -6,6 +6,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::observed::Verdict;
+use super::shown::shown;
 use crate::clock::{Now, unix_ms};
 use crate::headers::shown_id;
 use crate::refusal::Refusal;
@@ -269,29 +270,6 @@ fn visible(text: &[u8], longest: usize) -> Option<Box<str>> {
     is_visible
         .then(|| std::str::from_utf8(text).ok().map(Box::from))
         .flatten()
-}
-
-/// Makes a sender's text fit for a line: escapes all but visible ASCII as `\\xNN`, and cuts and marks a text that is too long.
-pub(super) fn shown(text: &[u8], longest: usize) -> Box<str> {
-    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
-    if text.len() <= longest && text.iter().all(is_plain) {
-        return String::from_utf8_lossy(text).into();
-    }
-    let mut shown = String::new();
-    for byte in text.iter().take(longest) {
-        match byte {
-            b' ' => shown.push(' '),
-            byte if is_plain(byte) => shown.push(char::from(*byte)),
-            byte => shown.extend(format!("\\x{byte:02x}").chars()),
-        }
-        if shown.len() >= longest {
-            break;
-        }
-    }
-    if shown.len() >= longest && text.len() > 1 {
-        shown.push('…');
-    }
-    shown.into()
 }
 
 #[cfg(test)]

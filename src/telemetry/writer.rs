@@ -9,9 +9,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::attempts::{self, AttemptEvent};
+use super::counters::NO_ROUTE;
+use super::line;
+use super::log_policy::{LogPolicy, LogRequests};
 use super::record::{Cut, Ended, Facts};
 use super::sink::Sink;
-use super::{LogPolicy, LogRequests, NO_ROUTE, line};
 use crate::clock::{Clock, Now};
 
 /// Lines of one refusal on one route in a second.

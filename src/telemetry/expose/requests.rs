@@ -1,9 +1,10 @@
 //! Metrics of requests and attempts.
 use std::sync::atomic::Ordering;
 
-use super::Families;
-use crate::telemetry::counters::RouteCounters;
-use crate::telemetry::{Histograms, NO_ROUTE, Telemetry, log};
+use super::families::Families;
+use crate::telemetry::counters::{NO_ROUTE, RouteCounters};
+use crate::telemetry::histograms::Histograms;
+use crate::telemetry::{Telemetry, log};
 
 /// The counters of a route, under its name.
 type Named<'a> = (&'a str, &'a RouteCounters);

@@ -1,5 +1,59 @@
 //! Metrics of the gateway's state: ledger, memory, connections, breakers, queue and store.
-use super::{Families, Gauges, float};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::families::{Families, float};
+
+/// The values of metrics that only the caller knows, read at each scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Delivery IDs remembered.
+    pub ledger_entries: u64,
+    /// Memory they take, in bytes.
+    pub ledger_bytes: u64,
+    /// The hash over all files and variables of the config.
+    pub hash: String,
+    /// IDs forgotten before their window was over, since the start.
+    pub forgotten_early: u64,
+    /// Committed IDs that are not in the store yet.
+    pub ledger_unsaved: u64,
+    /// Bytes of bodies held now.
+    pub in_flight_bytes: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections refused since the start, before their first request, by reason.
+    pub refused_connections: Vec<(&'static str, u64)>,
+    /// Errors of accepting since the start, by cause.
+    pub accept_errors: Vec<(&'static str, u64)>,
+    /// Every webhook route, and whether it refuses what is not authentic.
+    pub enforcing: Vec<(Arc<str>, bool)>,
+    /// Every upstream, and whether the breaker of its address is open.
+    pub breakers: Vec<(Arc<str>, bool)>,
+    /// Every webhook route, and whether the breaker of its handler is open.
+    pub handlers: Vec<(Arc<str>, bool)>,
+    /// Secret files without a usable secret now.
+    pub stale_secrets: u64,
+    /// Certificates whose files have no valid pair now.
+    pub stale_certificates: u64,
+    /// The end of each certificate in use.
+    pub certificates: Vec<(String, SystemTime)>,
+    /// Whether the store was set aside or its writes fail.
+    pub store_alarm: bool,
+    /// Deliveries that wait, by route.
+    pub waiting: Vec<(Arc<str>, u64)>,
+    /// Whether the queue of each route pauses.
+    pub paused: Vec<(Arc<str>, bool)>,
+    /// Dead deliveries, by route.
+    pub dead: Vec<(Arc<str>, u64)>,
+    /// Cancelled deliveries, by route.
+    pub cancelled: Vec<(Arc<str>, u64)>,
+    /// Bytes of the store's files.
+    pub store_bytes: u64,
+    /// Writes that wait for the disk.
+    pub store_writes_waiting: u64,
+    /// Attempts that ended after their lease had passed to another, since the start.
+    pub late_attempts: u64,
+}
 
 pub(super) fn add(gauges: &Gauges, families: &mut Families) {
     add_levels(gauges, families);
