@@ -242,6 +242,20 @@ fn unreached(address: &str, error: &FetchError) -> Error {
         .hint("--config FILE, with the config of the gateway")
 }
 
+/// Escapes a segment of a path for a target.
+pub(super) fn escaped(part: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    part.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

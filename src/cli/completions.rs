@@ -1,9 +1,8 @@
 //! `hookgate completions`: completion scripts for shells.
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::cli::error::{Error, Exit};
-use crate::cli::{Cli, term};
+use crate::cli::term;
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -12,10 +11,13 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Runs `completions`.
-pub(super) fn completions(args: &CompletionsArgs) -> Result<Exit, Error> {
+/// Runs `completions`. `command` is the whole command line.
+pub(super) fn completions(
+    args: &CompletionsArgs,
+    command: &mut clap::Command,
+) -> Result<Exit, Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "hookgate", &mut script);
+    clap_complete::generate(args.shell, command, "hookgate", &mut script);
     term::print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::DONE)
 }

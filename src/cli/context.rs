@@ -21,6 +21,11 @@ use crate::verify::Shape;
 /// The largest request, body or config that a command reads, in bytes.
 const MAX_FILE: u64 = 64 << 20;
 
+/// Returns the wall time.
+pub(super) fn now() -> SystemTime {
+    SystemClock.now().wall
+}
+
 /// Loads a config as the gateway does.
 pub(super) fn try_load(path: &Path) -> Result<Loaded, Rejected> {
     load::load(

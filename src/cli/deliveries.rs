@@ -1,11 +1,8 @@
 //! `hookgate deliveries`: lists, shows, follows, replays, cancels, purges and exports stored deliveries.
-use std::time::SystemTime;
-
 use clap::Subcommand;
 
 use crate::cli::ask::GateArgs;
 use crate::cli::error::{Error, Exit};
-use crate::clock::{Clock as _, SystemClock};
 
 mod attempts;
 mod change;
@@ -83,23 +80,4 @@ pub(super) fn deliveries(args: &DeliveriesArgs) -> Result<Exit, Error> {
         DeliveriesCommand::Purge(args) => change::purge(gate, args),
         DeliveriesCommand::Export(args) => export::export(gate, args),
     }
-}
-
-/// Returns the wall time.
-fn now() -> SystemTime {
-    SystemClock.now().wall
-}
-
-/// Escapes a segment of a path for a target.
-fn escaped(part: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    part.bytes()
-        .map(|byte| {
-            if plain(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
 }

@@ -3,6 +3,7 @@ mod admin_client;
 mod ask;
 mod check;
 mod clean;
+mod clock_skew;
 mod completions;
 mod context;
 mod deliveries;
@@ -32,7 +33,7 @@ mod words;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use error::{Error, Exit};
 
@@ -206,15 +207,13 @@ impl Command {
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
             Self::Demo(args) => demo::demo(args),
-            Self::Completions(args) => completions::completions(args),
+            Self::Completions(args) => completions::completions(args, &mut Cli::command()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

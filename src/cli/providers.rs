@@ -1,19 +1,16 @@
 //! `hookgate providers`: lists the built-in presets, and shows what each does.
+mod row;
 mod show;
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
 
-use self::show::{show, spelled};
+use self::row::Row;
+use self::show::show;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::table::{Align, Cell, Table, cut};
 use crate::cli::term::{self, BOLD, GREEN, Look, PLAIN, YELLOW};
-use crate::cli::verify::covered;
-use crate::config::compile::handshake::kind;
-use crate::config::file::OneOrMany;
-use crate::config::presets::{Catalogue, Preset};
-use crate::verify::Covers;
+use crate::config::presets::Catalogue;
 
 /// The width of a handshake in the list on a terminal, in characters.
 const HANDSHAKE_WIDTH: usize = 24;
@@ -74,101 +71,6 @@ impl Proof {
             Self::Library => "library",
             Self::Unproven => "unproven",
         }
-    }
-}
-
-/// A preset and its properties.
-struct Row<'a> {
-    preset: &'a Preset,
-    /// The covered parts; none if the preset leaves the token's header to the route.
-    covers: Covers,
-    /// Whether a queued delivery can be signed again.
-    resignable: bool,
-}
-
-impl<'a> Row<'a> {
-    fn of(preset: &'a Preset) -> Self {
-        let shape = context::shape(preset, None).ok();
-        let resignable = shape
-            .as_ref()
-            .is_some_and(|shape| shape.resignable().is_ok());
-        Self {
-            preset,
-            covers: shape.map(|shape| shape.covers()).unwrap_or_default(),
-            resignable,
-        }
-    }
-
-    fn proof(&self) -> &str {
-        self.preset
-            .provider
-            .facts
-            .proof
-            .as_deref()
-            .unwrap_or("unproven")
-    }
-
-    fn scheme(&self) -> &str {
-        self.preset
-            .provider
-            .verify
-            .scheme
-            .as_deref()
-            .unwrap_or_default()
-    }
-
-    fn delivery_id(&self) -> String {
-        let Some(id) = &self.preset.provider.verify.delivery_id else {
-            return "content".to_owned();
-        };
-        let place = match (&id.header, &id.json, &id.query) {
-            (Some(header), ..) => format!("header:{}", header.all().join(" or ")),
-            (None, Some(pointer), _) => format!("json:{pointer}"),
-            (None, None, Some(name)) => format!("query:{name}"),
-            (None, None, None) => return "content".to_owned(),
-        };
-        if id.with_body == Some(true) {
-            format!("{place} with the body")
-        } else {
-            place
-        }
-    }
-
-    /// Returns the kinds of handshakes that the gateway answers.
-    fn handshakes(&self) -> Vec<&'static str> {
-        let written = self
-            .preset
-            .provider
-            .handshake
-            .as_ref()
-            .map(OneOrMany::all)
-            .unwrap_or_default();
-        written.iter().map(kind).collect()
-    }
-
-    fn retries(&self) -> String {
-        self.preset
-            .provider
-            .facts
-            .retries_for
-            .as_deref()
-            .map_or_else(String::new, |text| format!("for {}", spelled(text)))
-    }
-
-    fn json(&self) -> Value {
-        let Preset { name, provider } = self.preset;
-        json!({
-            "name": name,
-            "title": self.preset.title(),
-            "scheme": self.scheme(),
-            "proof": self.proof(),
-            "covers": covered(self.covers),
-            "resignable": self.resignable,
-            "delivery_id": provider.verify.delivery_id,
-            "event_type": provider.verify.event_type,
-            "handshakes": self.handshakes(),
-            "facts": provider.facts,
-        })
     }
 }
 

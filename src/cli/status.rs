@@ -9,14 +9,12 @@ use crate::api::deliveries::{Deliveries, Delivery};
 use crate::api::status::{Status, StoreStatus};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::GateArgs;
+use crate::cli::clock_skew::drift;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::status::attention::attention;
 use crate::cli::term::{self, BOLD, GREEN, Look, Sign, YELLOW};
 use crate::clock::{Clock as _, SystemClock};
-
-/// The largest clock skew that needs no attention: providers allow five minutes, some five seconds.
-pub(super) const MAX_SKEW_SECONDS: f64 = 30.0;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -167,18 +165,6 @@ fn store(store: &StoreStatus) -> String {
     } else {
         format!("{}{of} in {path}{fsync}", term::size(store.bytes))
     }
-}
-
-/// Describes the clock skew: `0.2 s behind the senders`.
-pub(super) fn drift(skew: f64) -> String {
-    if skew.abs() < 0.05 {
-        return "in step with the senders".to_owned();
-    }
-    format!(
-        "{:.1} s {} the senders",
-        skew.abs(),
-        if skew > 0.0 { "ahead of" } else { "behind" }
-    )
 }
 
 #[cfg(test)]

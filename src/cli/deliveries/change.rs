@@ -95,7 +95,7 @@ fn change(gate: &GateArgs, args: &ChangeArgs, change: Change) -> Result<Exit, Er
         return Err(Error::usage("no deliveries are selected")
             .hint("give an ID, or a filter such as --route ROUTE or --state dead"));
     } else {
-        order.filter = Some(args.filter.to_filter(super::now()));
+        order.filter = Some(args.filter.to_filter(context::now()));
     }
     let several = args.one.is_none();
     if several || args.dry_run {
@@ -120,7 +120,7 @@ fn change(gate: &GateArgs, args: &ChangeArgs, change: Change) -> Result<Exit, Er
                     &filter,
                     "",
                     &[change.effect.to_owned()],
-                    super::now(),
+                    context::now(),
                     &look,
                 )
                 .trim_end(),

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::list::{Pages, json};
-use super::{escaped, raw};
+use super::raw;
 use crate::api::deliveries::{DeliveryDetails, Filter, Order};
-use crate::cli::admin_client::AdminClient;
+use crate::cli::admin_client::{AdminClient, escaped};
 use crate::cli::ask::GateArgs;
 use crate::cli::context;
 use crate::cli::deliveries::filter_args::FilterArgs;
@@ -43,7 +43,7 @@ pub(super) struct ExportArgs {
 
 /// Runs `deliveries export`.
 pub(super) fn export(gate: &GateArgs, args: &ExportArgs) -> Result<Exit, Error> {
-    let (client, filter) = (gate.client()?, args.filter.to_filter(super::now()));
+    let (client, filter) = (gate.client()?, args.filter.to_filter(context::now()));
     let form = if args.curl {
         Form::Curl
     } else {

@@ -36,7 +36,7 @@ pub(super) struct ListArgs {
 
 /// Runs `deliveries list`.
 pub(super) fn list(gate: &GateArgs, args: &ListArgs) -> Result<Exit, Error> {
-    let (client, now) = (gate.client()?, super::now());
+    let (client, now) = (gate.client()?, context::now());
     let order = if args.oldest {
         Order::Oldest
     } else {

@@ -2,11 +2,11 @@
 use std::time::Duration;
 
 use super::list::json;
+use super::plan;
 use super::watch::{self, watch};
-use super::{escaped, plan};
 use crate::api::actions::{Replay, ReplayBegun, ReplayState, Resume};
 use crate::api::deliveries::{Order, Plan, ReplayMany, ReplayOne, Replayed};
-use crate::cli::admin_client::AdminClient;
+use crate::cli::admin_client::{AdminClient, escaped};
 use crate::cli::ask::GateArgs;
 use crate::cli::context;
 use crate::cli::deliveries::confirm::ConfirmArgs;
@@ -146,7 +146,7 @@ fn one(client: &AdminClient, id: &str, args: &ReplayArgs) -> Result<Exit, Error>
 }
 
 fn many(client: &AdminClient, args: &ReplayArgs) -> Result<Exit, Error> {
-    let now = super::now();
+    let now = context::now();
     let mut order = ReplayMany {
         filter: args.filter.to_filter(now),
         dry_run: true,

@@ -4,9 +4,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime};
 
 use super::list::{json, next, style};
-use super::{escaped, raw};
+use super::raw;
 use crate::api::deliveries::{DeliveryDetails, DeliveryState, Target};
-use crate::cli::admin_client::AdminClient;
+use crate::cli::admin_client::{AdminClient, escaped};
 use crate::cli::ask::GateArgs;
 use crate::cli::context;
 use crate::cli::deliveries::attempts;
@@ -58,7 +58,11 @@ pub(super) fn show(gate: &GateArgs, args: &ShowArgs) -> Result<Exit, Error> {
         } else if args.json {
             term::print_line(&json(&shown)?)?;
         } else {
-            term::print(&render(&shown, super::now(), &Look::of_stdout_in(args.utc)))?;
+            term::print(&render(
+                &shown,
+                context::now(),
+                &Look::of_stdout_in(args.utc),
+            ))?;
             hint(&shown, &args.id);
         }
         Ok(Exit::DONE)

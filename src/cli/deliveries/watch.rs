@@ -2,9 +2,8 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::escaped;
 use crate::api::actions::{Replay, ReplayState};
-use crate::cli::admin_client::AdminClient;
+use crate::cli::admin_client::{AdminClient, escaped};
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::quoted;
 use crate::cli::term::{self, DIM, GREEN, Look, RED, Sign};

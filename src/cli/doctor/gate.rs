@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use super::finding::Finding;
 use crate::api::status::ClockStatus;
+use crate::cli::clock_skew::{MAX_SKEW_SECONDS, drift};
 use crate::cli::policy::quoted;
-use crate::cli::status::{MAX_SKEW_SECONDS, drift};
 use crate::cli::term;
 use crate::clock::Dates;
 use crate::config::secret::Origins;

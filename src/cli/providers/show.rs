@@ -1,10 +1,9 @@
 //! The page of one preset.
-use super::Row;
+use super::row::{Row, spelled};
 use crate::cli::context;
-use crate::cli::term::{self, BOLD, YELLOW};
+use crate::cli::term::{BOLD, YELLOW};
 use crate::config::file::{Facts, OneOrMany, Signature, Verify};
 use crate::config::presets::{Known, Preset};
-use crate::units;
 use crate::verify::Covers;
 
 pub(super) fn show(row: &Row<'_>) -> String {
@@ -311,11 +310,4 @@ fn second_secret(row: &Row<'_>) -> String {
     } else {
         String::new()
     }
-}
-
-/// Spells a duration: `3d` as `3 d`.
-pub(super) fn spelled(text: &str) -> String {
-    units::duration(text)
-        .map(term::long_age)
-        .unwrap_or_else(|_| text.to_owned())
 }

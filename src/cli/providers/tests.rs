@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::presets::Preset;
 
 fn look() -> Look {
     Look {

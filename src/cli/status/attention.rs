@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::api::deliveries::Delivery;
 use crate::api::status::{AlarmStatus, ConfigStatus, RouteStatus, Status};
+use crate::cli::clock_skew::{MAX_SKEW_SECONDS, drift};
 use crate::cli::deliveries::export::deliveries;
 use crate::cli::policy::quoted;
-use crate::cli::status::{MAX_SKEW_SECONDS, drift};
 use crate::cli::table::cut;
 use crate::cli::term::{self, DIM, Look, Sign, moment};
 
