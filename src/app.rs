@@ -1,6 +1,7 @@
 //! A whole gateway in one process: starts the store, the gate, the worker, the listeners and the admin API of a config, and stops them gracefully.
 pub mod memory;
 mod operators;
+mod start_error;
 mod store;
 
 use std::net::SocketAddr;
@@ -18,11 +19,12 @@ use crate::config::watch as config_watch;
 use crate::deliver;
 use crate::gateway::admin_source::GatewaySource;
 use crate::gateway::reload::Reloader;
-use crate::gateway::serve::{CannotListen, Server};
-use crate::gateway::{CannotRun, Gate, alarm_watch};
+use crate::gateway::serve::Server;
+use crate::gateway::{Gate, alarm_watch};
 use crate::store::embedded::Embedded;
-use crate::store::embedded::sqlite::OpenError;
 use crate::telemetry::Telemetry;
+
+pub use start_error::StartError;
 
 /// The parts from which a gateway is started.
 #[derive(Debug)]
@@ -59,42 +61,6 @@ impl Stop {
         // an error would mean that the sender is gone, and this is one
         requested.wait_for(|requested| *requested).await.ok();
     }
-}
-
-/// The reason why a gateway did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The stop was requested before the store was open.
-    #[error("the gateway was stopped while it started")]
-    Stopped,
-    /// Another process holds the store and did not leave it in time.
-    #[error(transparent)]
-    StoreHeld(OpenError),
-    /// The database of the store cannot be used.
-    #[error("{}: {cause}", path.display())]
-    Store {
-        /// The directory of the store.
-        path: PathBuf,
-        /// The error of the database.
-        cause: crate::store::StoreError,
-    },
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Open(OpenError),
-    /// The gate cannot be built from the config.
-    #[error(transparent)]
-    Gate(#[from] CannotRun),
-    /// An address for senders cannot be bound.
-    #[error(transparent)]
-    Listen(#[from] CannotListen),
-    /// The system refused something that the gateway needs.
-    #[error("cannot {action}: {cause}")]
-    System {
-        /// The refused action, which completes "cannot".
-        action: String,
-        /// The error of the system.
-        cause: std::io::Error,
-    },
 }
 
 /// A gateway whose listeners are bound. It accepts requests, and reports that it is ready once [`App::run`] is called.

@@ -4,69 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::latch::{Latch, Level};
-use super::{Alarm, Change, Code, DisablesAfter, Policy};
+use super::{Alarm, Change, Code, Policy};
 use crate::clock::Now;
-use crate::mount::Space;
 
+mod finding;
 mod gateway;
+mod observation;
 mod route;
-use route::RouteState;
 
-/// Seconds of an hour.
-const HOUR: u64 = 3600;
-
-/// The observations of one look. Counts are since the start.
-#[derive(Clone, Debug, Default)]
-pub struct Observation {
-    /// The webhook routes of the config.
-    pub routes: Vec<RouteObservation>,
-    /// The disk of the store, if there is one.
-    pub disk: Option<Space>,
-    /// Bytes of the store's files.
-    pub store_bytes: u64,
-    /// Deliveries that wait for a route that is not in the config.
-    pub parked: u64,
-    /// The reason why writes to the store fail, if they do.
-    pub failing: Option<String>,
-    /// A message about a damaged store that was set aside.
-    pub set_aside: Option<String>,
-    /// Whether the clock jumped recently.
-    pub clock_jump: bool,
-    /// The number of times that no file descriptor was left for a connection, since the start.
-    pub out_of_files: u64,
-    /// The certificates that end soon or are not valid, in words.
-    pub certificates: Option<String>,
-    /// The upstreams whose names do not resolve, and for how long, where that is long enough for an alarm.
-    pub unresolved: Vec<(Arc<str>, Duration)>,
-}
-
-/// The observations of one route.
-#[derive(Clone, Debug, Default)]
-pub struct RouteObservation {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Requests that verified.
-    pub verified: u64,
-    /// Requests that did not.
-    pub unverified: u64,
-    /// Authentic requests that were answered 2xx.
-    pub succeeded: u64,
-    /// Authentic requests that were answered otherwise.
-    pub failed: u64,
-    /// Authentic requests of the last hour.
-    pub authentic_of_hour: u64,
-    /// The authentic requests that were answered as duplicates.
-    pub duplicates_of_hour: u64,
-    /// Deliveries whose last attempt failed.
-    pub deaths: u64,
-    /// Dead deliveries in the store.
-    pub dead: u64,
-    /// The rule by which the provider disables the endpoint, if it is known.
-    pub disables_after: Option<DisablesAfter>,
-}
-
-/// The present finding about an alarm: its level, the time that it must be bad, and its text.
-struct Finding(Level, Duration, String);
+use finding::Finding;
+pub use observation::{Observation, RouteObservation};
+use route::{HOUR, RouteState};
 
 /// The identity of an alarm: its code, and its route if it has one.
 type Key = (Code, Option<Arc<str>>);
@@ -185,12 +133,6 @@ impl Detector {
             at: now.wall,
         })
     }
-}
-
-/// Formats a duration for people, such as `1h 30m`, with two units at most.
-fn in_words(duration: Duration) -> String {
-    let text = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

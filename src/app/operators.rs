@@ -10,7 +10,7 @@ use crate::admin::{
     AdminSource, Guard, Offered, TOKEN_FILE, TokenMatcher, health, router, serve_tcp, serve_unix,
     token_beside,
 };
-use crate::app::StartError;
+use crate::app::start_error::StartError;
 use crate::config::snapshot::{Admin, AdminAddress, Token};
 use crate::gateway::Gate;
 use crate::gateway::admin_source::GatewaySource;

@@ -2,8 +2,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::StartError;
 use crate::app::operators::HealthListener;
+use crate::app::start_error::StartError;
 use crate::clock::Clock;
 use crate::config::snapshot::Snapshot;
 use crate::store::embedded::Embedded;

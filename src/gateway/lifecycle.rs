@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::activity::Activity;
-use crate::gateway::Gate;
 use crate::listener::connection_limits::Connections;
 
 /// The state of the gateway between start and exit.
@@ -18,26 +17,27 @@ pub(crate) struct Lifecycle {
     /// The requests and attempts in flight, and whether anything new may begin.
     pub(crate) activity: Arc<Activity>,
     /// The number of streams of pass routes among the requests in flight.
-    pub(crate) streams: AtomicUsize,
+    streams: Arc<AtomicUsize>,
     /// The open connections of all listeners.
     pub(crate) connections: Arc<Connections>,
 }
 
 /// A stream of a pass route in flight, until it is dropped.
 #[derive(Debug)]
-pub(super) struct StreamInFlight(Arc<Gate>);
+pub(super) struct StreamInFlight(Arc<AtomicUsize>);
 
 impl StreamInFlight {
     /// Counts a stream from now on.
-    pub(super) fn begin(gate: Arc<Gate>) -> Self {
-        gate.lifecycle.streams.fetch_add(1, Ordering::Relaxed);
-        Self(gate)
+    pub(super) fn begin(lifecycle: &Lifecycle) -> Self {
+        let streams = Arc::clone(&lifecycle.streams);
+        streams.fetch_add(1, Ordering::Relaxed);
+        Self(streams)
     }
 }
 
 impl Drop for StreamInFlight {
     fn drop(&mut self) {
-        self.0.lifecycle.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -96,7 +96,7 @@ impl Passing {
             pipe: MAX_HELD_ANSWER,
             gate: Arc::clone(gate),
             _in_flight: InFlight::begin(Arc::clone(&gate.lifecycle.activity)),
-            _stream: StreamInFlight::begin(Arc::clone(gate)),
+            _stream: StreamInFlight::begin(&gate.lifecycle),
             route,
             record,
             host,

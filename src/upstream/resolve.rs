@@ -15,15 +15,11 @@ use crate::delivery::{Fault, Pending, Shortage};
 
 mod name;
 
-use name::{Name, Step};
+pub use name::Addresses;
+use name::{LOOKUP_TIMEOUT, Name, Step};
 
-/// The longest time of a look-up.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time for which a request waits for a look-up while it could use the last good addresses.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-
-/// The addresses of one upstream, at least one.
-pub type Addresses = Arc<[SocketAddr]>;
 
 /// A function that looks up a host and port.
 type Lookup =

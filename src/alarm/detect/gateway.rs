@@ -2,7 +2,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Finding, Observation, in_words};
+use super::finding::{Finding, in_words};
+use super::observation::Observation;
 use crate::alarm::latch::Level;
 use crate::alarm::{Code, Policy};
 use crate::mount::Space;

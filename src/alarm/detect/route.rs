@@ -1,11 +1,14 @@
 //! The history of one route, and the findings about its alarms.
 use std::time::{Duration, Instant};
 
-use super::{Finding, HOUR, RouteObservation, in_words};
+use super::finding::{Finding, in_words};
+use super::observation::RouteObservation;
 use crate::alarm::baseline::{History, Hour, Shares};
 use crate::alarm::latch::Level;
 use crate::alarm::{Code, DisablesAfter};
 
+/// Seconds of an hour.
+pub(super) const HOUR: u64 = 3600;
 /// The time after the last dead letter after which the alarm clears although nobody looked at them.
 pub(super) const DEAD_QUIET: Duration = Duration::from_secs(86_400);
 /// The largest age of the counts of the store.

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use super::gateway::HOLD;
 use super::route::DEAD_QUIET;
 use super::*;
-use crate::alarm::Share;
 use crate::alarm::latch::CLEAR_AFTER;
+use crate::alarm::{DisablesAfter, Share};
 use crate::clock::{Clock as _, SystemClock};
+use crate::mount::Space;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

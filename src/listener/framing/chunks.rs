@@ -1,6 +1,6 @@
 //! Scans the framing of a chunked body: sizes, extensions, the ends of chunks, the trailer.
 use super::head::Head;
-use super::{Bad, Scanned, Violation, skip};
+use super::violation::{Bad, Scanned, Violation};
 
 /// The most hexadecimal digits of a size, with leading zeros.
 const MAX_DIGITS: u8 = 16;
@@ -123,4 +123,13 @@ fn in_trailer(scanned: Scanned, before: usize) -> Scanned {
             why: Violation::Trailer,
         }),
     }
+}
+
+/// Subtracts `available` bytes from the ones left. Returns how many were left if they end within the available ones.
+pub(super) fn skip(left: &mut u64, available: usize) -> Option<usize> {
+    let ends = usize::try_from(*left)
+        .ok()
+        .filter(|left| *left <= available);
+    *left = left.saturating_sub(u64::try_from(available).unwrap_or(u64::MAX));
+    ends
 }

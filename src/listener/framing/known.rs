@@ -1,5 +1,5 @@
 //! The headers whose names and values decide the framing, the host or the continuation of a request.
-use super::Violation;
+use super::violation::Violation;
 
 /// A value that is the only one allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

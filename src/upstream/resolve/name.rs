@@ -1,10 +1,12 @@
 //! The addresses of a name, and the time of the next look-up. Pure: callers pass the time and report the results of look-ups.
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Addresses, LOOKUP_TIMEOUT};
 use crate::delivery::Shortage;
 
+/// The longest time of a look-up.
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The age from which on addresses are refreshed beside the request.
 pub(super) const SOFT_TTL: Duration = Duration::from_secs(10);
 /// The age from which on a request waits for a look-up: another service may have the old address by then.
@@ -15,6 +17,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 pub(super) const FAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// The time for which look-ups fail before an alarm is raised.
 pub(super) const ALARM_AFTER: Duration = Duration::from_secs(300);
+
+/// The addresses of one upstream, at least one.
+pub type Addresses = Arc<[SocketAddr]>;
 
 /// The state of a name.
 #[derive(Debug, Default)]

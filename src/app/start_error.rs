@@ -1,0 +1,43 @@
+//! The reason why a gateway did not start.
+use std::path::PathBuf;
+
+use crate::gateway::CannotRun;
+use crate::gateway::serve::CannotListen;
+use crate::store::StoreError;
+use crate::store::embedded::sqlite::OpenError;
+
+/// The reason why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The stop was requested before the store was open.
+    #[error("the gateway was stopped while it started")]
+    Stopped,
+    /// Another process holds the store and did not leave it in time.
+    #[error(transparent)]
+    StoreHeld(OpenError),
+    /// The database of the store cannot be used.
+    #[error("{}: {cause}", path.display())]
+    Store {
+        /// The directory of the store.
+        path: PathBuf,
+        /// The error of the database.
+        cause: StoreError,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(OpenError),
+    /// The gate cannot be built from the config.
+    #[error(transparent)]
+    Gate(#[from] CannotRun),
+    /// An address for senders cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] CannotListen),
+    /// The system refused something that the gateway needs.
+    #[error("cannot {action}: {cause}")]
+    System {
+        /// The refused action, which completes "cannot".
+        action: String,
+        /// The error of the system.
+        cause: std::io::Error,
+    },
+}
