@@ -34,7 +34,7 @@ use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::telemetry::{Ended, Record};
 use crate::upstream::client::{announces_content, has_no_content};
-use crate::upstream::switch::{self, Deadline};
+use crate::upstream::switch::Deadline;
 
 /// The most bytes of a response that pingora holds for a sender that does not read: ten chunks of 64 KiB. Four are in its pipe, one is
 /// before it, and five were taken out of it to be written together.
@@ -212,10 +212,12 @@ impl Passing {
         if end {
             self.sent = true;
             // a WebSocket also ends like this
-            self.deadline = self
-                .answered
-                .is_none()
-                .then(|| Deadline::within(self.route.pass.timeout, self.connection));
+            self.deadline = self.answered.is_none().then(|| {
+                self.route
+                    .upstream
+                    .switches()
+                    .deadline(self.route.pass.timeout, self.connection)
+            });
         }
         Ok(())
     }
@@ -302,7 +304,7 @@ impl Passing {
     /// Ends the response, and keeps an uncertain connection from being reused.
     pub(super) fn answer_ends(&self) {
         if self.uncertain {
-            switch::retire(self.connection);
+            self.route.upstream.switches().retire(self.connection);
         }
     }
 

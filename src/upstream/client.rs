@@ -10,6 +10,7 @@ use pingora::upstreams::peer::HttpPeer;
 use super::Outgoing;
 use super::breaker::{Breaker, Permit, Scope};
 use super::render;
+use super::switch::Switches;
 use super::wire::{Bounds, Failure, Wire};
 use crate::clock::Clock;
 use crate::config::snapshot::{Upstream, WebhookRoute};
@@ -152,6 +153,11 @@ impl Client {
             .wire
             .peers_for_streams(self.policy.connect_timeout)
             .await
+    }
+
+    /// Returns the connections that were made to those peers.
+    pub fn switches(&self) -> &Switches {
+        self.state.wire.switches()
     }
 
     /// Looks its name up again: none of the peers took a connection for a stream.

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,8 +20,9 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
 
-/// The open connections for streams, by the number of pingora's handle.
-static OPEN: LazyLock<Mutex<HashMap<RawFd, Arc<Handle>>>> = LazyLock::new(Mutex::default);
+/// The open connections for streams to one address, by the number of pingora's handle.
+#[derive(Clone, Debug, Default)]
+pub struct Switches(Arc<Mutex<HashMap<RawFd, Arc<Handle>>>>);
 
 /// The second handle on a socket.
 #[derive(Debug)]
@@ -42,13 +43,16 @@ impl Handle {
 }
 
 /// Connects, and holds the second handle for as long as the first is open.
-#[derive(Clone, Debug, Default)]
-struct Switched(Arc<Mutex<Option<RawFd>>>);
+#[derive(Clone, Debug)]
+struct Switched {
+    open: Switches,
+    number: Arc<Mutex<Option<RawFd>>>,
+}
 
 impl Switched {
     fn keep(&self, number: RawFd, handle: Handle) {
-        *self.0.lock() = Some(number);
-        OPEN.lock().insert(number, Arc::new(handle));
+        *self.number.lock() = Some(number);
+        self.open.0.lock().insert(number, Arc::new(handle));
     }
 }
 
@@ -89,8 +93,8 @@ impl Tracing for Switched {
 
     /// Forgets the connection. pingora calls this before it closes its handle, so the number still belongs to this connection.
     fn on_disconnected(&self) {
-        if let Some(number) = self.0.lock().take() {
-            OPEN.lock().remove(&number);
+        if let Some(number) = self.number.lock().take() {
+            self.open.0.lock().remove(&number);
         }
     }
 
@@ -99,18 +103,41 @@ impl Tracing for Switched {
     }
 }
 
-/// Has connections to `peer` made so that a [`Deadline`] can cut them.
-pub fn install(peer: &mut HttpPeer) {
-    let switched = Switched::default();
-    peer.options.custom_l4 = Some(Arc::new(switched.clone()));
-    peer.options.tracer = Some(Tracer(Box::new(switched)));
-}
+impl Switches {
+    /// Has connections to `peer` made so that a [`Deadline`] can cut them.
+    pub(super) fn install(&self, peer: &mut HttpPeer) {
+        let switched = Switched {
+            open: self.clone(),
+            number: Arc::default(),
+        };
+        peer.options.custom_l4 = Some(Arc::new(switched.clone()));
+        peer.options.tracer = Some(Tracer(Box::new(switched)));
+    }
 
-/// Keeps the connection with that handle from being used for another request: pingora finds its reading side closed. Called once the
-/// answer is whole.
-pub fn retire(number: RawFd) {
-    if let Some(handle) = OPEN.lock().get(&number) {
-        handle.shut_down(Shutdown::Read);
+    /// Keeps the connection with that handle from being used for another request: pingora finds its reading side closed. Called once the
+    /// answer is whole.
+    pub fn retire(&self, number: RawFd) {
+        if let Some(handle) = self.0.lock().get(&number) {
+            handle.shut_down(Shutdown::Read);
+        }
+    }
+
+    /// Gives the connection with that handle so much time from now on.
+    pub fn deadline(&self, time: Duration, number: RawFd) -> Deadline {
+        let handle = self.0.lock().get(&number).map(Arc::downgrade);
+        let passed = Arc::new(AtomicBool::new(false));
+        let tell = Arc::clone(&passed);
+        let waiting = async move {
+            tokio::time::sleep(time).await;
+            tell.store(true, Ordering::SeqCst);
+            if let Some(handle) = handle.and_then(|handle| handle.upgrade()) {
+                handle.shut_down(Shutdown::Both);
+            }
+        };
+        Deadline {
+            passed,
+            task: tokio::spawn(waiting).abort_handle(),
+        }
     }
 }
 
@@ -122,24 +149,6 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Gives the connection with that handle so much time from now on.
-    pub fn within(time: Duration, number: RawFd) -> Self {
-        let handle = OPEN.lock().get(&number).map(Arc::downgrade);
-        let passed = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&passed);
-        let waiting = async move {
-            tokio::time::sleep(time).await;
-            tell.store(true, Ordering::SeqCst);
-            if let Some(handle) = handle.and_then(|handle| handle.upgrade()) {
-                handle.shut_down(Shutdown::Both);
-            }
-        };
-        Self {
-            passed,
-            task: tokio::spawn(waiting).abort_handle(),
-        }
-    }
-
     /// Returns whether the time has passed.
     pub fn has_passed(&self) -> bool {
         self.passed.load(Ordering::SeqCst)

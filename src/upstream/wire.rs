@@ -21,7 +21,7 @@ use super::answer::{Early, Final, Open, Rest, final_head, has_no_content};
 use super::pool::Pool;
 use super::request_bytes::write;
 use super::resolve::{Addresses, Resolver};
-use super::switch;
+use super::switch::Switches;
 use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
 use crate::clock::{Clock, within};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
@@ -35,6 +35,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub(super) struct Wire {
     transport: TransportConnector,
     pool: Arc<Pool>,
+    /// The connections that pingora's own connector makes for streams.
+    switches: Switches,
     clock: Arc<dyn Clock>,
     /// `None`: the peers are in `peers` for good.
     resolver: Option<Arc<Resolver>>,
@@ -141,6 +143,7 @@ impl Wire {
         Ok(Self {
             transport,
             pool,
+            switches: Switches::default(),
             clock,
             resolver,
             tls: tls.is_some(),
@@ -203,6 +206,11 @@ impl Wire {
         self.resolver.as_ref()
     }
 
+    /// Returns the connections for streams.
+    pub(super) fn switches(&self) -> &Switches {
+        &self.switches
+    }
+
     /// Returns the peers that pingora's own connector may connect to for a stream, first the one that took the last connection of ours.
     /// Their connections are separate from those of any other wire.
     pub(super) async fn peers_for_streams(
@@ -219,7 +227,7 @@ impl Wire {
             let mut peer = HttpPeer::clone(peer);
             peer.group_key = self.id;
             peer.options.ca.clone_from(&self.authorities);
-            switch::install(&mut peer);
+            self.switches.install(&mut peer);
             peer
         };
         Ok(after.iter().chain(before).map(own).collect())
