@@ -8,9 +8,6 @@ use super::support::source::without_tests;
 /// The circles that may stay: their files below `src/`, and the reason.
 const ALLOWED: &[(&[&str], &str)] = &[];
 
-/// Rooms whose circles are not removed yet.
-const NOT_YET: &[&str] = &["config", "verify"];
-
 /// A path of modules below the crate's root.
 type Module = Vec<String>;
 
@@ -44,9 +41,6 @@ fn files_of_a_room_form_no_circle() {
     let found = circles(&graph);
     let mut wrong = Vec::new();
     for circle in &found {
-        if NOT_YET.contains(&circle[0][0].as_str()) {
-            continue;
-        }
         let names: Vec<String> = circle.iter().map(|file| short(&files, file)).collect();
         if !ALLOWED.iter().any(|(allowed, _)| *allowed == names) {
             wrong.push(described(&files, &graph, circle));
