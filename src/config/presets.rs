@@ -1,17 +1,16 @@
 //! The presets: one YAML file per provider, embedded when hookgate is built. A config may add a directory of its own.
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use include_dir::{Dir, include_dir};
 
 use crate::config::diagnostic::{Diagnostics, Place};
 use crate::config::file;
-use crate::config::report::Report;
 use crate::config::source::Source;
 use crate::units;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/providers");
-static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read(files()).0);
+static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(Catalogue::embedded);
 
 /// A provider's preset and its name.
 #[derive(Debug)]
@@ -33,10 +32,33 @@ impl Preset {
     }
 }
 
+/// A preset of a catalogue.
+///
+/// An embedded one is parsed when it is first used: a config uses few of them, and parsing all would take most of the time of a start.
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    /// The file of an embedded preset; empty for one that was added.
+    bytes: &'static [u8],
+    preset: OnceLock<Arc<Preset>>,
+}
+
+impl Entry {
+    /// Returns the preset, parsed. Errors of an embedded one are for the tests, which parse them all.
+    fn preset(&self) -> &Arc<Preset> {
+        self.preset.get_or_init(|| {
+            let mut source = Source::new(format!("providers/{}.yaml", self.name), self.bytes);
+            let provider = source.parse(0, &mut Diagnostics::default());
+            let name = Arc::clone(&self.name);
+            Arc::new(Preset { name, provider })
+        })
+    }
+}
+
 /// Presets by name.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
-    presets: BTreeMap<Arc<str>, Arc<Preset>>,
+    presets: BTreeMap<Arc<str>, Arc<Entry>>,
 }
 
 impl Catalogue {
@@ -45,24 +67,20 @@ impl Catalogue {
         &BUILT_IN
     }
 
-    /// Reads presets. Presets with errors are left out, and the report lists the errors.
-    fn read<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> (Self, Report) {
-        let mut catalogue = Self::default();
-        let mut problems = Diagnostics::default();
-        let mut sources = Vec::new();
-        for (index, (name, bytes)) in files.enumerate() {
-            let mut source = Source::new(format!("providers/{name}.yaml"), bytes);
-            let provider: file::Provider = source.parse(index, &mut problems);
-            check_facts(
-                &provider.facts,
-                &Place::root(index).key("facts"),
-                &mut problems,
-            );
-            catalogue.add(name, provider);
-            sources.push(source);
+    /// Lists the embedded presets.
+    fn embedded() -> Self {
+        let presets = files().map(|(name, bytes)| {
+            let name: Arc<str> = name.into();
+            let entry = Entry {
+                name: Arc::clone(&name),
+                bytes,
+                preset: OnceLock::new(),
+            };
+            (name, Arc::new(entry))
+        });
+        Self {
+            presets: presets.collect(),
         }
-        let report = Report::new(&sources, &problems);
-        (catalogue, report)
     }
 
     /// Adds a preset. Returns `false` if the name is already in use.
@@ -71,14 +89,24 @@ impl Catalogue {
             return false;
         }
         let name: Arc<str> = name.into();
-        self.presets
-            .insert(Arc::clone(&name), Arc::new(Preset { name, provider }));
+        let preset = Preset {
+            name: Arc::clone(&name),
+            provider,
+        };
+        let entry = Entry {
+            name: Arc::clone(&name),
+            bytes: &[],
+            preset: OnceLock::from(Arc::new(preset)),
+        };
+        self.presets.insert(name, Arc::new(entry));
         true
     }
 
     /// Returns the preset of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Preset>> {
-        self.presets.get(name).cloned()
+        self.presets
+            .get(name)
+            .map(|entry| Arc::clone(entry.preset()))
     }
 
     /// Returns all names, sorted.
@@ -88,7 +116,7 @@ impl Catalogue {
 
     /// Returns all presets, sorted by name.
     pub fn presets(&self) -> impl Iterator<Item = &Arc<Preset>> {
-        self.presets.values()
+        self.presets.values().map(|entry| entry.preset())
     }
 }
 
@@ -300,11 +328,27 @@ impl StatusPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::report::Report;
+
+    /// Returns the errors of these presets.
+    fn read<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Report {
+        let mut problems = Diagnostics::default();
+        let mut sources = Vec::new();
+        for (index, (name, bytes)) in files.enumerate() {
+            let mut source = Source::new(format!("providers/{name}.yaml"), bytes);
+            let provider: file::Provider = source.parse(index, &mut problems);
+            let facts = Place::root(index).key("facts");
+            check_facts(&provider.facts, &facts, &mut problems);
+            sources.push(source);
+        }
+        Report::new(&sources, &problems)
+    }
 
     #[test]
     fn every_embedded_preset_can_be_read() {
-        let (catalogue, report) = Catalogue::read(files());
+        let report = read(files());
         assert!(report.findings.is_empty(), "{}", report.render(false));
+        let catalogue = Catalogue::built_in();
         assert_eq!(catalogue.get("github").unwrap().title(), "GitHub");
         assert!(catalogue.names().count() >= 25);
     }
@@ -356,9 +400,7 @@ mod tests {
     fn preset_refuses_only_with_a_status_that_is_retried() {
         let report = |facts: &str| {
             let text = format!("title: Acme\nfacts: {facts}\n");
-            Catalogue::read([("acme", text.as_bytes())].into_iter())
-                .1
-                .render(false)
+            read([("acme", text.as_bytes())].into_iter()).render(false)
         };
         for facts in [
             "{ refused_status: 403, stops_on: [403] }",
