@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench queue
 //!
-//! Gate, app and senders are processes of their own, so that the CPU of each is told apart.
+//! Gate, app and senders are processes of their own, so that the CPU of each is measured separately.
 #![allow(
     clippy::print_stdout,
     clippy::panic,
@@ -150,19 +150,19 @@ impl Process {
             .spawn()
             .unwrap();
         let mut address = None;
-        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         while !line.contains("\"ready\"") {
             line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "the gate left");
-            let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if told["for"] == "senders" {
-                address = told["address"]
+            assert!(log.read_line(&mut line).unwrap() > 0, "the gate left");
+            let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if fields["for"] == "senders" {
+                address = fields["address"]
                     .as_str()
                     .map(|address| address.parse().unwrap());
             }
         }
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self {
             child,
             address: address.unwrap(),

@@ -38,7 +38,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Samples of each kind.
 const SAMPLES: usize = 20_000;
-/// What a difference is taken to be shown by.
+/// The bound above which a difference counts as shown.
 const SHOWN: f64 = 4.5;
 const SECRET: &str = "a-secret-of-more-than-sixteen-bytes";
 const TOLERANCE: u64 = 300;
@@ -53,7 +53,7 @@ struct Kind {
     /// Seconds from now to what the request says.
     age: i64,
     forged: Forged,
-    /// What it is compared with: by its place.
+    /// The index of the case that it is compared with.
     against: usize,
 }
 
@@ -191,7 +191,7 @@ fn in_process(what: &str, verifier: &Verifier, body: &Bytes) -> Vec<String> {
     })
 }
 
-/// What the sender sees: from the last byte of the request to the last of the answer, on one connection to a real gate.
+/// The time that the sender sees: from the last byte of the request to the last of the answer, on one connection to a real gate.
 fn over_loopback(body: &Bytes) -> Vec<String> {
     let gate = Gate::start();
     let mut connection = Sender::to(gate.address);
@@ -442,8 +442,8 @@ routes:
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = said.by_ref().map_while(Result::ok).find_map(|line| {
+        let mut log_lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = log_lines.by_ref().map_while(Result::ok).find_map(|line| {
             let line: serde_json::Value = serde_json::from_str(&line).ok()?;
             if line["msg"] == "listening" && line["for"] == "senders" {
                 line["address"].as_str()?.parse().ok()
@@ -452,7 +452,7 @@ routes:
             }
         });
         let address = address.unwrap_or_else(|| panic!("the gate did not start"));
-        std::thread::spawn(move || said.for_each(drop));
+        std::thread::spawn(move || log_lines.for_each(drop));
         Self {
             child,
             address,

@@ -114,18 +114,18 @@ pub(crate) async fn bare(
                 batch.push(next);
             }
             write(&connection, &batch);
-            for (.., tell) in batch {
-                tell.send(()).unwrap();
+            for (.., ready) in batch {
+                ready.send(()).unwrap();
             }
         }
     });
     let measured = load(directory.path(), callers, move || {
         let (rows, one) = (rows.clone(), delivery());
         async move {
-            let (tell, told) = oneshot::channel();
+            let (ready, is_ready) = oneshot::channel();
             let record = one.record.encode();
-            rows.send((one, key(), record, tell)).unwrap();
-            told.await.unwrap();
+            rows.send((one, key(), record, ready)).unwrap();
+            is_ready.await.unwrap();
         }
     })
     .await;

@@ -1,4 +1,4 @@
-//! A config and the files around it: parsed, compiled, and told about without a panic, the same way twice, and without a secret.
+//! A config and the files around it: parsed, compiled and reported without a panic, the same way twice, and without a secret.
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use hookgate::request::Received;
 
 use super::request;
 
-/// What no report may show.
+/// The secrets that no report may show.
 const SECRETS: [&str; 3] = [
     "Secret-0f-the-variable",
     "Secret-0f-the-file",
@@ -27,7 +27,7 @@ const FILES: [&str; 4] = [
 
 pub fn run(bytes: &[u8]) {
     thread_local!(static DIR: tempfile::TempDir = prepared());
-    // Whose texts these are is not known any more, and what leads out of the directory reads the machine.
+    // the origin of these texts is not known any more, and a path out of the directory reads the machine
     let text = String::from_utf8_lossy(bytes);
     if SECRETS.iter().any(|secret| text.contains(secret)) || leads_out(&text) {
         return;
@@ -55,15 +55,15 @@ fn check(config: &Path) {
         )
     };
     let first = try_it(None);
-    let said = said(&first);
+    let report = report(&first);
     for secret in SECRETS {
-        assert!(!said.contains(secret), "a secret is shown: {said}");
+        assert!(!report.contains(secret), "a secret is shown: {report}");
     }
     let again = try_it(first.as_ref().ok());
     match (&first, &again) {
         (Ok(one), Ok(two)) => assert_eq!(one.snapshot.hash, two.snapshot.hash),
         (Err(one), Err(two)) => assert_eq!(one.report.render(false), two.report.render(false)),
-        (Ok(_), Err(_)) | (Err(_), Ok(_)) => panic!("two verdicts on the same files: {said}"),
+        (Ok(_), Err(_)) | (Err(_), Ok(_)) => panic!("two verdicts on the same files: {report}"),
     }
     match first {
         Ok(loaded) => runs(&loaded),
@@ -75,7 +75,7 @@ fn check(config: &Path) {
 }
 
 /// All that is ever shown of a load.
-fn said(tried: &Result<Loaded, Rejected>) -> String {
+fn report(tried: &Result<Loaded, Rejected>) -> String {
     let report = match tried {
         Ok(loaded) => &loaded.report,
         Err(rejected) => &rejected.report,
@@ -96,7 +96,7 @@ fn said(tried: &Result<Loaded, Rejected>) -> String {
     )
 }
 
-/// What was accepted can be run: every route is found under its own path, and refuses a request that proves nothing.
+/// Checks that an accepted config can be run: every route is found under its own path, and refuses a request without a proof.
 fn runs(loaded: &Loaded) {
     assert_eq!(loaded.report.errors(), 0);
     let snapshot = &loaded.snapshot;

@@ -280,17 +280,17 @@ fn addresses(headers: &[(HeaderName, HeaderValue)]) {
         .collect::<Vec<_>>()
         .join(",");
     let mut due = proxy;
-    for told in joined.rsplit(',').filter(|_| !lines.is_empty()) {
-        let told = told.trim();
-        let bare = told
+    for entry in joined.rsplit(',').filter(|_| !lines.is_empty()) {
+        let entry = entry.trim();
+        let bare = entry
             .strip_prefix('[')
-            .and_then(|told| told.strip_suffix(']'))
-            .and_then(|told| told.parse::<IpAddr>().ok());
-        let Some(ip) = told
+            .and_then(|entry| entry.strip_suffix(']'))
+            .and_then(|entry| entry.parse::<IpAddr>().ok());
+        let Some(ip) = entry
             .parse::<IpAddr>()
             .ok()
             .or(bare)
-            .or_else(|| told.parse::<SocketAddr>().ok().map(|told| told.ip()))
+            .or_else(|| entry.parse::<SocketAddr>().ok().map(|entry| entry.ip()))
         else {
             break;
         };

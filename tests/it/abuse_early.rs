@@ -9,7 +9,7 @@ use super::support::gate::{Gate, wait_for};
 use super::support::{http, sign};
 
 const PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
-/// What the gate reads of a rest, and how long, with some room.
+/// The longest time for which the gate reads a rest, with some room.
 const BOUND: Duration = Duration::from_secs(4);
 
 fn open(address: SocketAddr) -> TcpStream {
@@ -63,7 +63,7 @@ fn is_over(gate: &Gate) {
 }
 
 #[test]
-fn who_sends_on_gets_the_answer() {
+fn sender_that_keeps_sending_gets_the_answer() {
     let (app, gate) = gate();
     let address = gate.address("senders");
     let length = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3145728\r\n\r\n";
@@ -147,7 +147,7 @@ fn the_end_comes_with_the_answer() {
 
 /// Neither a sender without an end nor one that drips keeps the connection.
 #[test]
-fn the_drain_has_an_end() {
+fn reading_a_refused_body_is_bounded() {
     let (_app, gate) = gate();
     let address = gate.address("senders");
     let head = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n";
@@ -165,7 +165,7 @@ fn the_drain_has_an_end() {
 
 /// A refused head does not end a connection that the sender had refused before: what comes later in its own time is a request.
 #[test]
-fn what_comes_after_a_whole_refused_request_is_a_request() {
+fn request_after_a_complete_refused_one_is_served() {
     let (_app, gate) = gate();
     let mut stream = open(gate.address("senders"));
     for _ in 0..3 {
@@ -180,7 +180,7 @@ fn what_comes_after_a_whole_refused_request_is_a_request() {
 
 /// Whatever the first of two in one packet comes to, the second is never a request.
 #[test]
-fn what_came_with_a_request_is_dropped_with_it() {
+fn bytes_sent_with_a_refused_request_are_dropped() {
     let app = App::start();
     let handshake = format!(
         "  - name: dropbox
@@ -223,7 +223,7 @@ fn what_came_with_a_request_is_dropped_with_it() {
     }
 }
 
-/// Whoever runs the gate sees why an honest but sloppy sender is refused; the sender does not.
+/// The operator sees why an honest but sloppy sender is refused. The sender does not.
 #[test]
 fn the_log_says_what_was_wrong() {
     let (_app, gate) = gate();

@@ -36,7 +36,7 @@ fn serves(gate: &Gate, secret: &str, id: &str) {
     assert_eq!(answer.status, 200, "{id}: {}", answer.text());
 }
 
-/// What is put where a file was, by name.
+/// Names of the things that are put in the place of a file.
 const STAND_INS: [&str; 8] = [
     "nothing",
     "a directory",
@@ -163,7 +163,7 @@ fn no_configs(yaml: &str) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn no_config_in_its_place_changes_anything() {
+fn broken_config_file_changes_nothing() {
     let app = App::start();
     let yaml = config::forward(&app.url(), "");
     let gate = Gate::start(&yaml);
@@ -178,12 +178,12 @@ fn no_config_in_its_place_changes_anything() {
             &format!("the reason that there is {what}"),
             || last_error(&gate).is_some(),
         );
-        let told = last_error(&gate).unwrap();
-        assert!(told.contains("config.yaml"), "{what}: {told}");
+        let error = last_error(&gate).unwrap();
+        assert!(error.contains("config.yaml"), "{what}: {error}");
         assert!(
-            told.len() < 100_000,
-            "{what}: {} bytes are told",
-            told.len()
+            error.len() < 100_000,
+            "{what}: {} bytes are reported",
+            error.len()
         );
         number += 1;
         serves(&gate, SECRET, &format!("{what} {number}"));
@@ -194,7 +194,7 @@ fn no_config_in_its_place_changes_anything() {
             &format!("the end of {what}"),
             || last_error(&gate).is_none(),
         );
-        eprintln!("{what}: told and mended in {:?}", begun.elapsed());
+        eprintln!("{what}: reported and mended in {:?}", begun.elapsed());
     };
     for by in STAND_INS {
         broken(by, &|| replace(&path, by));
@@ -226,7 +226,7 @@ fn a_byte_order_mark_and_other_line_ends_are_no_mistake() {
 
 /// Every kind of file that a config names, with everything in its place that is none.
 #[test]
-fn what_a_config_names_may_go_wrong_too() {
+fn broken_files_of_a_config_change_nothing() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -281,7 +281,7 @@ fn what_a_config_names_may_go_wrong_too() {
         ]
     };
     assert_eq!(all(), [200; 3]);
-    let told = || {
+    let is_reported = || {
         let status = gate.admin("/-/status");
         let stale = ["stale_secrets", "stale_certificates"].map(|key| {
             status["config"][key]
@@ -308,11 +308,16 @@ fn what_a_config_names_may_go_wrong_too() {
             }
             replace(&path, by);
             gate.signal("HUP");
-            wait_for(&format!("{by} in place of {name} to be told"), told);
+            wait_for(
+                &format!("{by} in place of {name} to be reported"),
+                is_reported,
+            );
             assert_eq!(all(), [200; 3], "{by} in place of {name}");
             put(&path, &good);
             gate.signal("HUP");
-            wait_for(&format!("{name} to be mended after {by}"), || !told());
+            wait_for(&format!("{name} to be mended after {by}"), || {
+                !is_reported()
+            });
         }
         for (what, bytes) in [("empty", &b""[..]), ("zeros", &[0; 100])] {
             // any bytes may be a secret
@@ -321,11 +326,11 @@ fn what_a_config_names_may_go_wrong_too() {
             }
             put(&path, bytes);
             gate.signal("HUP");
-            wait_for(&format!("{name} being {what} to be told"), told);
+            wait_for(&format!("{name} being {what} to be reported"), is_reported);
             assert_eq!(all(), [200; 3], "{name} is {what}");
             put(&path, &good);
             gate.signal("HUP");
-            wait_for(&format!("{name} to be mended"), || !told());
+            wait_for(&format!("{name} to be mended"), || !is_reported());
         }
     }
     remove(&dir.path().join("tenants/acme"));
@@ -334,7 +339,7 @@ fn what_a_config_names_may_go_wrong_too() {
     });
 }
 
-/// Sends signed requests until told to stop; what failed, and how many were sent.
+/// Sends signed requests until `stop` is set. Returns the failures, and the number of requests.
 fn load(
     gate: &Gate,
     secrets: &[&str],
@@ -422,7 +427,9 @@ fn a_storm_of_reloads() {
         }
         put(&path, yaml.as_bytes());
     });
-    wait_for("the last good to be told", || last_error(&gate).is_none());
+    wait_for("the report of the last good secret to end", || {
+        last_error(&gate).is_none()
+    });
     serves(&gate, SECRET, "after the storm");
 }
 
@@ -506,7 +513,7 @@ fn secrets_swapped_back_and_forth_refuse_nobody() {
     });
 }
 
-/// Whoever writes a secret anew in place empties it first and writes it bit by bit.
+/// A secret that is rewritten in place is empty first, and then half written.
 #[test]
 fn secrets_half_written_or_emptied_refuse_nobody() {
     let app = App::start();
@@ -549,7 +556,7 @@ fn secrets_half_written_or_emptied_refuse_nobody() {
         written_in_time,
         "the machine is too busy to write a file in 90 ms"
     );
-    wait_for("the last good to be told", || {
+    wait_for("the report of the last good secret to end", || {
         gate.admin("/-/status")["config"]["stale_secrets"]
             .as_array()
             .is_none_or(Vec::is_empty)

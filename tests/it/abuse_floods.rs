@@ -213,9 +213,9 @@ fn a_greedy_client_leaves_room_for_others() {
     wait_for("all to be free", || held() == 0);
 }
 
-/// Whoever asks first is told no before a byte of its body is sent.
+/// A sender that asks with `Expect` is refused before it sends a byte of its body.
 #[test]
-fn nobody_is_invited_to_send_what_has_no_place() {
+fn expect_is_refused_if_the_body_does_not_fit() {
     let app = App::start();
     let gate = Gate::start(&config::forward(
         &app.url(),

@@ -17,7 +17,7 @@ const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const DATA: u8 = 0;
 
-/// What became of a stream.
+/// The end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Came {
     Status(u16),

@@ -100,7 +100,7 @@ const TRICKS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What `Connection` may take off: its own lines, never the gate's.
+/// A `Connection` header removes lines of the sender, and never those of the gate.
 const NOMINATIONS: &[&str] = &[
     "Connection: Hookgate-Verified",
     "Connection: close, hookgate-verified, x-request-id",
@@ -226,7 +226,7 @@ fn no_header_speaks_for_the_gate() {
     assert!(tricks >= 25);
 }
 
-/// What an app may see, it sees as it was sent.
+/// The app gets a permitted header as it was sent.
 #[test]
 fn honest_headers_pass() {
     let app = App::start();

@@ -206,7 +206,7 @@ const TRICKS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What lenient apps make of a target, in the orders that are common.
+/// Returns the paths that lenient apps read in a target, by the usual orders of decoding.
 fn readings(target: &str) -> Vec<String> {
     let path = target.split(['?', '#']).next().unwrap();
     let decode =
@@ -377,9 +377,9 @@ fn no_trick_reaches_a_guarded_path() {
     );
 }
 
-/// What the tricks are measured by: without the guard most of them would arrive.
+/// Checks the tricks themselves: without the guard most of them would reach a guarded path.
 #[test]
-fn the_tricks_are_tricks() {
+fn tricks_arrive_without_the_guard() {
     let known = TRICKS
         .iter()
         .filter(|(group, _)| !["other alphabets", "no path at all", "other forms"].contains(group));
@@ -431,7 +431,7 @@ fn patterns_are_guarded() {
     }
 }
 
-/// Who asks for guarded paths all the time is slowed down like anybody who is refused.
+/// Refusals by the guard count against the rate of a client, as all refusals do.
 #[test]
 fn refusals_by_the_guard_count() {
     let app = App::start();
@@ -440,9 +440,18 @@ fn refusals_by_the_guard_count() {
         "trusted_proxies: [127.0.0.1]\nlimits: { refused_per_client: 1/h }\nhealth:",
     );
     let gate = Gate::start(&yaml);
-    let told = [("X-Forwarded-For", "203.0.113.9")];
+    let forwarded_for = [("X-Forwarded-For", "203.0.113.9")];
     let statuses: Vec<u16> = (0..14)
-        .map(|_| http::request(gate.address("senders"), "GET", "/hooks/github", &told, b"").status)
+        .map(|_| {
+            http::request(
+                gate.address("senders"),
+                "GET",
+                "/hooks/github",
+                &forwarded_for,
+                b"",
+            )
+            .status
+        })
         .collect();
     assert_eq!((statuses[0], statuses[13]), (404, 429), "{statuses:?}");
 }

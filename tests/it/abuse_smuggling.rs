@@ -38,7 +38,7 @@ impl Request {
 #[derive(Clone, Default)]
 struct Recorder {
     requests: Arc<Mutex<Vec<Request>>>,
-    /// What was left when a connection ended, or could not be read.
+    /// The bytes that were left when a connection ended, or could not be read.
     stray: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -128,7 +128,7 @@ struct Run {
     id: String,
 }
 
-/// What the sender saw.
+/// The sender's view of a trick.
 #[derive(Debug, Default)]
 struct Saw {
     /// Of final answers.
@@ -217,7 +217,7 @@ impl Run {
         }
     }
 
-    /// What is wrong with what became of it.
+    /// Returns the fault of the outcome, if it has one.
     fn judge(&self, saw: &Saw, upstream: &[&Request]) -> Option<String> {
         let (status, closed, requests) = match self.trick.expect {
             Expect::Refused => (400, true, 0),
@@ -239,7 +239,7 @@ impl Run {
     }
 }
 
-/// Nothing of the sender's connection is told to the app.
+/// The app learns nothing of the sender's connection.
 fn is_clean(request: &Request) -> bool {
     let hop_by_hop = [
         "Connection",

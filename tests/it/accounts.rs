@@ -40,7 +40,7 @@ admin: {{ address: 127.0.0.1:0 }}
 shutdown: {{ delay: 0s, grace: 5s }}
 store: {{ path: store }}
 upstreams:
-  app: {{ url: {}, timeout: 2s, connect_timeout: 500ms, breaker: {{ failures: 0 }} }}
+  app: {{ url: {}, timeout: 10s, connect_timeout: 10s, breaker: {{ failures: 0 }} }}
 routes:
   - name: acme
     path: \"{path}\"
@@ -62,19 +62,18 @@ routes:
         )
         .unwrap();
         Self {
-            gate: Gate::start_in(dir, &yaml),
+            gate: Gate::in_process_in(dir, &yaml),
             by_header: !path.contains('{'),
             yaml,
         }
     }
 
-    /// Kills the gateway and starts another on the same directory.
+    /// Ends the gateway and starts another on the same directory.
     fn restart(self) -> Self {
         let (dir, yaml) = (self.gate.shared_dir(), self.yaml);
-        self.gate.signal("KILL");
         drop(self.gate);
         Self {
-            gate: Gate::start_in(dir, &yaml),
+            gate: Gate::in_process_in(dir, &yaml),
             yaml,
             by_header: self.by_header,
         }
@@ -125,12 +124,12 @@ routes:
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let said = format!(
+        let text = format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        (output.status.code(), said)
+        (output.status.code(), text)
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -178,12 +177,12 @@ fn secret(account: &str) -> String {
     format!("secret-of-the-account-{account}")
 }
 
-/// An app that answers with this status until it is told another.
+/// An app that answers with this status until the test sets another.
 fn app(first: u16) -> (App, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(first));
-    let told = Arc::clone(&status);
+    let current = Arc::clone(&status);
     (
-        App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))),
+        App::answering(move |_, _| Act::status(current.load(Ordering::SeqCst))),
         status,
     )
 }
@@ -383,8 +382,8 @@ fn forgetting_an_id_of_one_account_leaves_the_others() {
         for account in ["a", "b"] {
             accounts.is_sent(account, "evt_1", fresh);
         }
-        let (exit, said) = accounts.run(&["forget", "--route", "acme", "evt_1"]);
-        assert!(exit != Some(0) && said.contains("account"), "{said}");
+        let (exit, text) = accounts.run(&["forget", "--route", "acme", "evt_1"]);
+        assert!(exit != Some(0) && text.contains("account"), "{text}");
         accounts.is_sent("a", "evt_1", Some("duplicate"));
         assert_eq!(
             accounts
@@ -392,8 +391,8 @@ fn forgetting_an_id_of_one_account_leaves_the_others() {
                 .0,
             Some(1)
         );
-        let (exit, said) = accounts.run(&["forget", "--route", "acme", "evt_1", "--account", "a"]);
-        assert_eq!(exit, Some(0), "{said}");
+        let (exit, text) = accounts.run(&["forget", "--route", "acme", "evt_1", "--account", "a"]);
+        assert_eq!(exit, Some(0), "{text}");
         accounts.is_sent("b", "evt_1", Some("duplicate"));
         accounts.is_sent("a", "evt_1", fresh);
     }

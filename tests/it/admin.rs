@@ -34,7 +34,7 @@ fn generation(gate: &Gate) -> u64 {
     gate.admin("/-/status")["generation"].as_u64().unwrap()
 }
 
-/// What a name that resolves to this machine is worth: nothing, on any path and with the token.
+/// A `Host` name that resolves to this machine is refused, on any path and with the token.
 #[test]
 fn names_that_resolve_to_this_machine_are_refused() {
     let (_app, gate) = guarded();
@@ -113,7 +113,7 @@ fn names_that_resolve_to_this_machine_are_refused() {
     assert!(matches!(bare.answer().unwrap().status, 400 | 403));
 }
 
-/// What a page can send without asking first: forms of three types, and reads by `<img>` and navigation.
+/// Requests that a page can send without a preflight: forms of three types, and reads by `<img>` and navigation.
 #[test]
 fn pages_of_other_sites_change_and_learn_nothing() {
     let (_app, gate) = guarded();
@@ -269,7 +269,7 @@ fn a_token_is_right_to_the_last_byte() {
             answer.text()
         })
         .collect();
-    assert_eq!(bodies.len(), 1, "they are all told the same: {bodies:?}");
+    assert_eq!(bodies.len(), 1, "all get the same answer: {bodies:?}");
     assert_eq!(
         ask(
             &gate,
@@ -466,7 +466,7 @@ fn greedy_senders_lose_their_connection() {
 
 /// All secrets that a config can hold, and all that a gate and its commands say.
 #[test]
-fn nothing_that_is_said_holds_a_secret() {
+fn no_output_of_the_gate_contains_a_secret() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let secrets: Vec<String> = (0..6)
@@ -515,7 +515,7 @@ routes:
         jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 10),
     );
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
-    let mut said: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     let as_header = |name: &str, secret: &str| {
         vec![
             (name.to_owned(), secret.to_owned()),
@@ -531,7 +531,7 @@ routes:
                 "X-Hub-Signature-256",
                 "Cookie",
             ] {
-                said.push(
+                texts.push(
                     gate.post(
                         &format!("{path}?token={secret}"),
                         &as_header(name, secret),
@@ -541,7 +541,7 @@ routes:
                 );
             }
         }
-        said.push(
+        texts.push(
             http::request(
                 gate.address("senders"),
                 "GET",
@@ -570,7 +570,7 @@ routes:
                 &[HOST, JSON, ("Authorization", authorization)],
                 b"{}",
             );
-            said.push(format!(
+            texts.push(format!(
                 "{} {:?} {}",
                 answer.status,
                 answer.headers,
@@ -579,7 +579,7 @@ routes:
         }
     }
     assert!(
-        said.iter().any(|text| text.contains("signature_mismatch")),
+        texts.iter().any(|text| text.contains("signature_mismatch")),
         "the report tells of the forged ones"
     );
     // a reload that fails tells its reasons
@@ -591,9 +591,9 @@ routes:
         gate.address("admin").to_string(),
         gate.config_path().display().to_string(),
     );
-    said.push(gate.admin("/-/status").to_string());
+    texts.push(gate.admin("/-/status").to_string());
     for path in ["/livez", "/readyz", "/metrics", "/none"] {
-        said.push(gate.health(path).text());
+        texts.push(gate.health(path).text());
     }
     for round in 0..2 {
         for command in [
@@ -611,7 +611,7 @@ routes:
                 .args(["--admin", &admin, "--config", &config, "-v"])
                 .output()
                 .unwrap();
-            said.push(format!(
+            texts.push(format!(
                 "{}{}",
                 String::from_utf8_lossy(&output.stdout),
                 String::from_utf8_lossy(&output.stderr)
@@ -619,7 +619,7 @@ routes:
         }
         for command in [&["check", &config][..], &["check", "--json", &config]] {
             let output = hookgate().args(command).output().unwrap();
-            said.push(format!(
+            texts.push(format!(
                 "{}{}",
                 String::from_utf8_lossy(&output.stdout),
                 String::from_utf8_lossy(&output.stderr)
@@ -631,8 +631,8 @@ routes:
     }
     // so many at the least: lines of one route and reason are capped
     wait_for("the lines", || gate.lines().len() >= 20);
-    said.extend([gate.said().join("\n"), gate.lines().join("\n")]);
-    for (number, text) in said.iter().enumerate() {
+    texts.extend([gate.log_lines().join("\n"), gate.lines().join("\n")]);
+    for (number, text) in texts.iter().enumerate() {
         for secret in &secrets {
             assert!(
                 !text.contains(secret.as_str()),

@@ -38,7 +38,7 @@ const LOOPBACK: &str = "egress: { allow: [127.0.0.0/8, \"::1\"] }\n";
 fn start(yaml: &str) -> Gate {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let yaml = yaml.replace("STORE", dir.path().join("store").to_str().unwrap());
-    Gate::start_in(dir, &yaml)
+    Gate::in_process_in(dir, &yaml)
 }
 
 fn send(gate: &Gate, id: &str) {
@@ -119,7 +119,7 @@ fn a_dead_letter_is_shown_and_sent_signed_until_it_is_taken() {
         "{alarm}"
     );
     wait_for("its line", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("alarm raised") && line.contains("dead_letters"))
     });
@@ -146,7 +146,7 @@ fn a_dead_letter_is_shown_and_sent_signed_until_it_is_taken() {
         (event["timestamp"].as_str(), Some("github"))
     );
     assert!(
-        !gate.said().iter().any(|line| line.contains("team=a")),
+        !gate.log_lines().iter().any(|line| line.contains("team=a")),
         "what stands in a URL may be a secret"
     );
 }
@@ -164,7 +164,7 @@ fn an_alarm_survives_a_gate_that_is_killed() {
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     send(&gate, "1");
     wait_for("a try", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("an alarm is not delivered yet"))
     });
@@ -186,7 +186,7 @@ fn waiting_alarms_without_a_webhook_are_not_parked() {
     let gate = start(&yaml);
     send(&gate, "1");
     wait_for("an attempt", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("an alarm is not delivered yet"))
     });
@@ -205,7 +205,7 @@ fn waiting_alarms_without_a_webhook_are_not_parked() {
     // after the reload, and where the store is opened without one
     let dir = gate.shared_dir();
     std::fs::write(gate.config_path(), &without).unwrap();
-    gate.signal("HUP");
+    gate.reload();
     wait_for("the reload", || gate.admin("/-/status")["generation"] == 2);
     send(&gate, "2");
     wait_for("new counts", || {
@@ -217,7 +217,7 @@ fn waiting_alarms_without_a_webhook_are_not_parked() {
         "hookgate_alarm{code=\"parked\",route=\"-\"} 0"
     ));
     drop(gate);
-    let gate = Gate::start_in(dir, &without);
+    let gate = Gate::in_process_in(dir, &without);
     wait_for("the counts", || {
         gate.admin("/-/status")["routes"][0]["dead"] == 2
     });
@@ -230,23 +230,25 @@ fn no_address_that_is_not_public_is_called() {
     let ops = App::start();
     let port = ops.address.port();
     let denied = "egress: { allow: [127.0.0.0/8, \"::1\"], deny: [127.0.0.1] }\n";
-    for (host, more) in [
+    let cases = [
         ("localhost", "egress: { allow: [10.0.0.0/8] }\n"),
         ("[::ffff:127.0.0.1]", ""),
         ("127.0.0.1", denied),
-    ] {
-        let gate = start(&config(
-            &dead.url(),
-            &format!("http://{host}:{port}/"),
-            more,
-        ));
+    ];
+    // an attempt takes seconds to begin: the gates wait for theirs at the same time
+    let gates = cases.map(|(host, more)| {
+        let url = format!("http://{host}:{port}/");
+        let gate = start(&config(&dead.url(), &url, more));
         send(&gate, "1");
-        wait_for("a try", || {
-            gate.said()
+        gate
+    });
+    for (gate, case) in gates.iter().zip(cases) {
+        wait_for("an attempt", || {
+            gate.log_lines()
                 .iter()
                 .any(|line| line.contains("unreached_egress"))
         });
-        assert_eq!(ops.count(), 0, "{host} {more}");
+        assert_eq!(ops.count(), 0, "{case:?}");
     }
 }
 
@@ -262,7 +264,7 @@ fn a_redirect_is_an_answer_and_not_followed() {
     let gate = start(&config(&dead.url(), &ops.url(), LOOPBACK));
     send(&gate, "1");
     wait_for("the redirect", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("an alarm is not delivered yet") && line.contains("307"))
     });

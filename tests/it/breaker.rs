@@ -40,7 +40,7 @@ fn visit(gate: &Gate, path: &str) -> u16 {
 #[test]
 fn pass_traffic_does_not_ask_open_or_close_it() {
     let address = closed_address();
-    let gate = Gate::start(&config::pass(&format!("http://{address}"), "", ""));
+    let gate = Gate::in_process(&config::pass(&format!("http://{address}"), "", ""));
     for _ in 0..10 {
         assert_eq!(visit(&gate, "/"), 502);
     }
@@ -65,7 +65,7 @@ fn an_upload_of_a_visitor_is_never_the_probe() {
     let address = closed_address();
     let yaml =
         config::pass(&format!("http://{address}"), "", "").replace("open: 10m", "open: 200ms");
-    let gate = Gate::start(&yaml);
+    let gate = Gate::in_process(&yaml);
     for id in ["a", "b", "c"] {
         assert_eq!(webhook(&gate, id), 502);
     }
@@ -93,7 +93,7 @@ fn slow_pages_of_visitors_do_not_stop_webhooks() {
             Duration::ZERO
         })
     });
-    let gate = Gate::start(&config::pass(&app.url(), ", timeout: 300ms", ""));
+    let gate = Gate::in_process(&config::pass(&app.url(), ", timeout: 300ms", ""));
     let timeouts = (0..6).filter(|_| visit(&gate, "/slow") == 504).count();
     assert_eq!(timeouts, 6);
     for number in 0..20 {
@@ -118,7 +118,7 @@ fn a_hanging_handler_does_not_stop_other_routes() {
             "  - name: {name}\n    path: /{name}\n    verify: {{ provider: github, secrets: {secret} }}\n    forward: {{ upstream: app }}\n"
         )
     };
-    let gate = Gate::start(&format!(
+    let gate = Gate::in_process(&format!(
         "listen: [{{ address: 127.0.0.1:0 }}]\nhealth: {{ address: 127.0.0.1:0 }}\nadmin: {{ address: 127.0.0.1:0 }}
 upstreams: {{ app: {{ url: '{}', timeout: 200ms, breaker: {{ failures: 3, open: 10m }} }} }}\nroutes:\n{}{}",
         app.url(),
@@ -162,7 +162,7 @@ upstreams: {{ app: {{ url: '{}', timeout: 200ms, breaker: {{ failures: 3, open: 
 fn a_corrected_address_does_not_inherit_an_open_breaker() {
     let app = App::start();
     let wrong = config::pass(&format!("http://{}", closed_address()), "", "");
-    let gate = Gate::start(&wrong);
+    let gate = Gate::in_process(&wrong);
     for id in ["a", "b", "c"] {
         assert_eq!(webhook(&gate, id), 502);
     }

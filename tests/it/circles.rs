@@ -11,7 +11,7 @@ const ALLOWED: &[(&[&str], &str)] = &[];
 /// A path of modules below the crate's root.
 type Module = Vec<String>;
 
-/// What a file imports from each other file of its room.
+/// The imports of a file from each other file of its room.
 type Imports = BTreeMap<Module, BTreeSet<String>>;
 
 /// A source file without its tests.

@@ -75,16 +75,16 @@ fn verify_judges_recorded_requests() {
             let output = run(&args);
             let due = case.due(deviations.get(&provider));
             count += 1;
-            let said: serde_json::Value =
+            let verdict: serde_json::Value =
                 serde_json::from_slice(&output.stdout).unwrap_or_default();
             let says_so = if due {
-                said["verdict"] == "authentic"
+                verdict["verdict"] == "authentic"
             } else {
-                said["code"].is_string()
+                verdict["code"].is_string()
             };
             if output.status.code() != Some(i32::from(!due)) || !says_so {
                 wrong.push(format!(
-                    "{provider} {}: {:?} {said} {}",
+                    "{provider} {}: {:?} {verdict} {}",
                     case.name,
                     output.status.code(),
                     String::from_utf8_lossy(&output.stderr)
@@ -180,7 +180,7 @@ fn verify_called_wrongly_exits_with_2() {
 }
 
 #[test]
-fn what_sign_makes_the_gate_lets_in() {
+fn gate_accepts_requests_made_by_sign() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let body = dir.path().join("body.json");
@@ -307,7 +307,7 @@ fn check_says_all_at_once_and_where() {
     .unwrap();
     let checked = run(&["check", &path]);
     assert_eq!(checked.status.code(), Some(1));
-    let said = stdout(&checked);
+    let text = stdout(&checked);
     for part in [
         "did you mean `app`?",
         "did you mean `dedupe`?",
@@ -315,7 +315,7 @@ fn check_says_all_at_once_and_where() {
         "config.yaml:6:",
         "3 errors",
     ] {
-        assert!(said.contains(part), "{part} is not in\n{said}");
+        assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let json = stdout(&run(&["check", "--format", "json", &path]));
     let lines: Vec<serde_json::Value> = json
@@ -361,18 +361,18 @@ fn the_demo_shows_every_verdict() {
     std::fs::write(&path, yaml).unwrap();
     copy("demo", &dir.path().join("demo"));
     let shown = run(&["demo", "--exit", "--config", &path.display().to_string()]);
-    let said = stdout(&shown);
+    let text = stdout(&shown);
     assert_eq!(
         shown.status.code(),
         Some(0),
-        "{said}{}",
+        "{text}{}",
         String::from_utf8_lossy(&shown.stderr)
     );
     assert!(
-        said.contains("4 authentic, 2 refused, 1 duplicate; the app got 4 requests, as expected."),
-        "{said}"
+        text.contains("4 authentic, 2 refused, 1 duplicate; the app got 4 requests, as expected."),
+        "{text}"
     );
-    let said = format!("{said}{}", String::from_utf8_lossy(&shown.stderr));
+    let text = format!("{text}{}", String::from_utf8_lossy(&shown.stderr));
     for name in [
         "github-2026-11",
         "github-2026-05",
@@ -383,7 +383,7 @@ fn the_demo_shows_every_verdict() {
     ] {
         let secret = std::fs::read_to_string(format!("demo/secrets/{name}")).unwrap();
         assert!(
-            !said.contains(secret.trim()),
+            !text.contains(secret.trim()),
             "the demo shows the secret {name}"
         );
     }
@@ -483,7 +483,7 @@ fn nobody_sees_a_secret() {
     let admin = gate.address("admin").to_string();
     let config = gate.config_path().display().to_string();
     let all = [
-        gate.said().join("\n"),
+        gate.log_lines().join("\n"),
         gate.lines().join("\n"),
         gate.admin("/-/status").to_string(),
         gate.admin("/-/refusals").to_string(),
@@ -640,19 +640,19 @@ fn no_command_prints_a_secret() {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let said = format!(
+        let text = format!(
             "{}{}",
             stdout(&output),
             String::from_utf8_lossy(&output.stderr)
         );
         assert!(
-            spellings.iter().all(|secret| !said.contains(secret)),
-            "{args:?}: {said}"
+            spellings.iter().all(|secret| !text.contains(secret)),
+            "{args:?}: {text}"
         );
         assert!(
-            !said.contains("panicked") && output.status.code().is_some_and(|code| code < 100),
-            "{args:?}: {said}"
+            !text.contains("panicked") && output.status.code().is_some_and(|code| code < 100),
+            "{args:?}: {text}"
         );
-        assert!(!said.is_empty(), "{args:?} says nothing");
+        assert!(!text.is_empty(), "{args:?} says nothing");
     }
 }

@@ -12,7 +12,7 @@ use super::support::sign;
 const NEW: &str = "the-secret-after-the-rotation";
 
 #[test]
-fn a_delivery_is_handed_on_once() {
+fn delivery_is_forwarded_once() {
     let app = App::start();
     let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let send = |id: &str, body: &[u8]| {
@@ -242,7 +242,7 @@ fn per_secret_keeps_two_senders_apart() {
 }
 
 #[test]
-fn duplicates_in_flight_wait_and_are_told_it_is_done() {
+fn duplicates_in_flight_wait_for_the_outcome() {
     let app = App::answering(|_, _| Act::status(200).after(Duration::from_millis(500)));
     let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let answers = at_once(&gate, 4);
@@ -297,13 +297,13 @@ fn after_a_failure_exactly_one_waiter_takes_over() {
     assert_eq!(app.count(), 2);
 }
 
-/// The app needs longer than the sender waits. It is called once: the sender's retry is told that it is done.
+/// The app needs longer than the sender waits. It is called once: the sender's retry is answered as a duplicate.
 #[test]
 fn a_slow_app_is_called_once_although_the_sender_hangs_up() {
     let done = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&done);
     let app = App::answering(move |_, _| {
-        std::thread::sleep(Duration::from_millis(1_500));
+        std::thread::sleep(Duration::from_millis(700));
         count.fetch_add(1, Ordering::SeqCst);
         Act::status(200)
     });

@@ -8,7 +8,7 @@ use super::support::app::{Act, App};
 use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http;
-use super::support::queue::start;
+use super::support::queue::start_process;
 use super::support::sign;
 
 const HOST: (&str, &str) = ("Host", "localhost");
@@ -24,8 +24,9 @@ fn gate() -> (App, Arc<AtomicU16>, Gate) {
     let tokens = format!(
         "admin: {{ address: 127.0.0.1:0, tokens: [{{ name: anna, insecure_inline: {ANNA}, allow: [read, act] }}, {{ name: ben, insecure_inline: {BEN}, allow: [read] }}] }}"
     );
-    let gate =
-        start(&config::queue(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &tokens));
+    let gate = start_process(
+        &config::queue(&app.url(), "").replace("admin: { address: 127.0.0.1:0 }", &tokens),
+    );
     (app, status, gate)
 }
 
@@ -70,7 +71,7 @@ fn found(gate: &Gate, status: &str) -> usize {
 }
 
 #[test]
-fn what_is_dead_is_found_shown_and_replayed() {
+fn dead_deliveries_are_found_shown_and_replayed() {
     let (app, status, gate) = gate();
     for number in 0..6 {
         assert_eq!(
@@ -186,7 +187,7 @@ fn a_dead_app_stops_a_replay() {
 }
 
 #[test]
-fn what_is_forgotten_is_handed_on_again() {
+fn forgotten_delivery_is_forwarded_again() {
     let (app, status, gate) = gate();
     status.store(200, Ordering::Relaxed);
     assert_eq!(send(&gate, "id-1").as_deref(), Some("queued"));
@@ -228,7 +229,7 @@ fn a_declared_secret_is_shown_nowhere() {
         .trim_start()
         .to_owned();
     yaml = yaml.replace(&line, verify);
-    let gate = start(&yaml);
+    let gate = start_process(&yaml);
     let post = |headers: &[(&str, &str)]| {
         http::request(
             gate.address("senders"),
@@ -305,11 +306,11 @@ fn a_declared_secret_is_shown_nowhere() {
             "{args:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let said = [output.stdout, output.stderr].concat();
-        shown.push((args.join(" "), String::from_utf8_lossy(&said).into_owned()));
+        let text = [output.stdout, output.stderr].concat();
+        shown.push((args.join(" "), String::from_utf8_lossy(&text).into_owned()));
     }
     shown.push(("lines".to_owned(), gate.lines().join("\n")));
-    shown.push(("log".to_owned(), gate.said().join("\n")));
+    shown.push(("log".to_owned(), gate.log_lines().join("\n")));
     for (place, text) in &shown {
         assert!(!text.contains("plain-0123"), "{place}: {text}");
     }

@@ -16,7 +16,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -41,7 +41,7 @@ fn of_kind<'a>(documents: &'a [serde_yaml::Value], kind: &str) -> &'a serde_yaml
 
 /// Lines above INFO that the gateway logged.
 fn warnings(gate: &Gate) -> Vec<String> {
-    gate.said()
+    gate.log_lines()
         .into_iter()
         .filter(|line| {
             ["WARN", "ERROR", "\"warn\"", "\"error\""]
@@ -171,19 +171,23 @@ fn reload_says_whether_the_config_was_taken() {
     let (_app, _dir, gate, yaml) = with_store();
     let path = gate.config_path();
     let taken = beside(&path, None, &["reload"]);
-    assert_eq!(taken.status.code(), Some(0), "{}", said(&taken));
-    assert!(said(&taken).contains("generation 2"), "{}", said(&taken));
+    assert_eq!(taken.status.code(), Some(0), "{}", text_of(&taken));
+    assert!(
+        text_of(&taken).contains("generation 2"),
+        "{}",
+        text_of(&taken)
+    );
     fs::write(&path, yaml.replace("upstream: app", "upstream: ap")).unwrap();
     let refused = beside(&path, None, &["reload"]);
-    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert_eq!(refused.status.code(), Some(1), "{}", text_of(&refused));
     assert!(
-        said(&refused).contains("did you mean `app`?"),
+        text_of(&refused).contains("did you mean `app`?"),
         "{}",
-        said(&refused)
+        text_of(&refused)
     );
     fs::write(&path, "{").unwrap();
     let broken = beside(&path, Some(&gate.dir().join("state")), &["reload"]);
-    assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
+    assert_eq!(broken.status.code(), Some(1), "{}", text_of(&broken));
     assert_eq!(
         gate.post("/webhooks/github", &github(SECRET, "a", b"{}"), b"{}")
             .status,
@@ -196,7 +200,7 @@ fn reload_says_whether_the_config_was_taken() {
         elsewhere.status.code(),
         Some(69),
         "another config means another gateway: {}",
-        said(&elsewhere)
+        text_of(&elsewhere)
     );
 }
 
@@ -218,7 +222,7 @@ fn reload_uses_a_named_token_that_may_act() {
     );
     let gate = Gate::start_in(dir, &yaml);
     let taken = beside(&gate.config_path(), None, &["reload"]);
-    assert_eq!(taken.status.code(), Some(0), "{}", said(&taken));
+    assert_eq!(taken.status.code(), Some(0), "{}", text_of(&taken));
 }
 
 #[test]
@@ -251,24 +255,33 @@ fn reload_without_an_admin_listener_goes_by_signal() {
         ("routes:", "routes: [", 1, "error"),
     ] {
         fs::write(&path, yaml.replace(from, to)).unwrap();
-        let told = reload(Some(gate.pid()));
-        assert_eq!(told.status.code(), Some(code), "{to}: {}", said(&told));
-        assert!(said(&told).contains(word), "{to}: {}", said(&told));
+        let reloaded = reload(Some(gate.pid()));
+        assert_eq!(
+            reloaded.status.code(),
+            Some(code),
+            "{to}: {}",
+            text_of(&reloaded)
+        );
+        assert!(
+            text_of(&reloaded).contains(word),
+            "{to}: {}",
+            text_of(&reloaded)
+        );
     }
     // nobody else is asked, and no process is guessed
     fs::write(&path, &yaml).unwrap();
     let unknown = reload(None);
-    assert_eq!(unknown.status.code(), Some(69), "{}", said(&unknown));
+    assert_eq!(unknown.status.code(), Some(69), "{}", text_of(&unknown));
     assert!(
-        said(&unknown).contains("no admin listener") && said(&unknown).contains("SIGHUP"),
+        text_of(&unknown).contains("no admin listener") && text_of(&unknown).contains("SIGHUP"),
         "{}",
-        said(&unknown)
+        text_of(&unknown)
     );
     let status = beside(&path, None, &["status"]);
     assert!(
-        said(&status).contains("no admin listener"),
+        text_of(&status).contains("no admin listener"),
         "{}",
-        said(&status)
+        text_of(&status)
     );
 }
 
@@ -288,7 +301,7 @@ fn the_unit_passes_systemd_analyze_and_reload_tells_the_truth() {
     assert!(
         verified.status.success() && verified.stderr.is_empty(),
         "{}",
-        said(&verified)
+        text_of(&verified)
     );
     for line in [
         "ExecReload=/usr/local/bin/hookgate reload",
@@ -318,7 +331,7 @@ fn the_manifest_passes_kubernetes_validate() {
         assert!(
             validated.status.success() && validated.stderr.is_empty(),
             "{}",
-            said(&validated)
+            text_of(&validated)
         );
     }
 }
@@ -342,7 +355,7 @@ struct Ending {
     app_stays: Duration,
     delay: Duration,
     grace: Duration,
-    /// What the kubelet grants in all.
+    /// The whole time that the kubelet grants.
     granted: Duration,
 }
 
@@ -422,8 +435,8 @@ fn the_end_of_a_pod_loses_no_delivery() {
         ..
     } = ending();
     let [app_stays, delay, grace] = [app_stays, delay, grace].map(|duration| duration / 10);
-    // a native sidecar is told after the app has left, any other container at the same time
-    for told_after_app in [true, false] {
+    // a native sidecar gets SIGTERM after the app has left, any other container at the same time
+    for stopped_after_app in [true, false] {
         let mut app = Some(App::start());
         let url = app.as_ref().unwrap().url();
         let timing = format!(
@@ -459,7 +472,7 @@ fn the_end_of_a_pod_loses_no_delivery() {
                 statuses
             }
         });
-        if !told_after_app {
+        if !stopped_after_app {
             gate.signal("TERM");
         }
         wait_for("the load balancers to notice", || {
@@ -469,13 +482,13 @@ fn the_end_of_a_pod_loses_no_delivery() {
         let statuses = sender.join().unwrap();
         wait_for("the app's preStop", || begun.elapsed() >= app_stays);
         let handled = app.take().map(|app| app.count());
-        if told_after_app {
+        if stopped_after_app {
             gate.signal("TERM");
         }
         assert_eq!(gate.wait(Duration::from_secs(10)).code(), Some(0));
         assert!(
             statuses.len() > 5 && statuses.iter().all(|status| *status == 200),
-            "told after the app: {told_after_app}: {statuses:?}"
+            "stopped after the app: {stopped_after_app}: {statuses:?}"
         );
         assert_eq!(handled, Some(statuses.len()));
     }
@@ -521,7 +534,7 @@ fn shipped_examples_are_quiet_when_idle() {
     });
     for (name, gate) in gates {
         let after_ready = gate
-            .said()
+            .log_lines()
             .into_iter()
             .skip_while(|line| !line.contains("\"ready\"") && !line.contains(" ready"))
             .collect::<Vec<_>>();

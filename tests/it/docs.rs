@@ -1,4 +1,4 @@
-//! What the documents say is what the code says.
+//! Compares the documents with the code.
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -65,7 +65,7 @@ fn refusals_by_status() {
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next())
         .unwrap();
-    let mut said = BTreeSet::new();
+    let mut documented = BTreeSet::new();
     for row in section
         .lines()
         .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
@@ -74,7 +74,7 @@ fn refusals_by_status() {
         let status: u16 = cells.next().unwrap().parse().unwrap();
         for code in cells.next().unwrap().split('`').skip(1).step_by(2) {
             assert!(
-                said.insert((status, code.to_owned())),
+                documented.insert((status, code.to_owned())),
                 "{code} is there twice"
             );
         }
@@ -83,10 +83,10 @@ fn refusals_by_status() {
         .iter()
         .map(|refusal| (refusal.status().as_u16(), refusal.code().to_owned()))
         .collect();
-    assert_eq!(said, is);
+    assert_eq!(documented, is);
 }
 
-/// What the README shows of `make run` is what the demo shows.
+/// Checks that the README shows the output of the demo.
 #[test]
 fn the_demo_of_the_readme() {
     let readme = read("README.md");
@@ -101,7 +101,7 @@ fn the_demo_of_the_readme() {
     assert!(readme.contains(table), "{table}");
 }
 
-/// What docs/observe.md shows of `report` and `doctor` is what they print.
+/// Checks that docs/observe.md shows the output of `report` and `doctor`.
 #[test]
 fn samples_of_commands() {
     let page = read("docs/observe.md");
@@ -142,8 +142,8 @@ fn exit_rows() -> Vec<(u8, String)> {
 /// The table has the codes that there are, and each is returned by some command.
 #[test]
 fn exit_codes() {
-    let said: BTreeSet<u8> = exit_rows().into_iter().map(|(code, _)| code).collect();
-    assert_eq!(said, Exit::ALL.iter().map(|exit| exit.0).collect());
+    let documented: BTreeSet<u8> = exit_rows().into_iter().map(|(code, _)| code).collect();
+    assert_eq!(documented, Exit::ALL.iter().map(|exit| exit.0).collect());
     let constants = [
         ("DONE", Exit::DONE),
         ("NO", Exit::NO),
@@ -154,7 +154,7 @@ fn exit_codes() {
         ("INTERRUPTED", Exit::INTERRUPTED),
     ];
     let known: BTreeSet<u8> = constants.iter().map(|(_, exit)| exit.0).collect();
-    assert_eq!(known, said);
+    assert_eq!(known, documented);
     for (name, _) in constants {
         assert!(
             !returned_by(name).is_empty(),
@@ -171,7 +171,7 @@ fn commands_that_can_end_unfinished() {
         .iter()
         .find(|(code, _)| *code == Exit::UNFINISHED.0)
         .unwrap();
-    let said: BTreeSet<&str> = meaning.split('`').skip(1).step_by(2).collect();
+    let documented: BTreeSet<&str> = meaning.split('`').skip(1).step_by(2).collect();
     let mut commands = BTreeSet::new();
     for file in returned_by("UNFINISHED") {
         commands.extend(match &*file {
@@ -181,7 +181,7 @@ fn commands_that_can_end_unfinished() {
             other => panic!("{other} exits with 3: add its command here and to docs/operate.md"),
         });
     }
-    assert_eq!(said, commands);
+    assert_eq!(documented, commands);
 }
 
 /// The files of the commands that return this exit code, outside tests.
@@ -331,7 +331,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// What is wrong with a config whose secrets and directories of state are made in `dir`.
+/// Returns the errors of a config, after making its secrets and directories of state in `dir`.
 fn problems(yaml: &str, dir: &Path) -> Option<String> {
     let mut yaml = yaml.to_owned();
     for place in ["/run/secrets/", "/etc/hookgate/", "/var/lib/hookgate/"] {
@@ -384,7 +384,7 @@ fn schema() -> jsonschema::Validator {
         .unwrap()
 }
 
-/// What the schema finds wrong with a config.
+/// Returns the errors that the schema finds in a config.
 fn breaches(schema: &jsonschema::Validator, yaml: &str) -> Vec<String> {
     let config: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
     schema
@@ -549,7 +549,7 @@ fn the_example_compiles() {
     );
     let loaded = loaded.unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
     // a clone may lie on any disk
-    let said: Vec<_> = loaded
+    let warnings: Vec<_> = loaded
         .report
         .findings
         .iter()
@@ -559,7 +559,7 @@ fn the_example_compiles() {
                 .any(|disk| finding.message.contains(disk))
         })
         .collect();
-    assert!(said.is_empty(), "{said:?}");
+    assert!(warnings.is_empty(), "{warnings:?}");
 }
 
 /// The Dockerfile copies what the compiler reads, and nothing that it copies is kept from the builder.
@@ -589,7 +589,7 @@ fn the_image_is_built_of_what_it_needs() {
     );
 }
 
-/// What a page links to is there, and so is what it names as a file of this repository.
+/// Checks that the targets of links, and the files that a page names, exist.
 #[test]
 fn links_lead_somewhere() {
     for (page, text) in pages() {

@@ -63,7 +63,7 @@ fn others() -> usize {
 
 /// An app bound to every address is reached past the gate; one on loopback is not.
 #[test]
-fn a_way_past_the_gate_is_found() {
+fn bypass_of_the_gate_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     let near = App::start();
@@ -261,7 +261,7 @@ fn a_running_gate_tells_its_clock_and_its_limits() {
 }
 
 #[test]
-fn what_people_read_is_ordered_and_a_wrong_config_is_told() {
+fn text_is_ordered_and_a_wrong_config_is_reported() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");

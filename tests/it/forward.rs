@@ -93,7 +93,7 @@ fn forged_requests_are_all_the_same_401() {
 }
 
 #[test]
-fn other_requests_are_refused_by_what_they_are() {
+fn other_requests_are_refused_with_their_reason() {
     let app = App::start();
     let gate = Gate::in_process(&config::forward(
         &app.url(),
@@ -201,7 +201,7 @@ fn a_sender_that_asks_first_is_invited() {
 }
 
 #[test]
-fn what_the_app_answers_passes_unchanged_and_its_failures_give_the_id_back() {
+fn answers_pass_unchanged_and_failures_release_the_id() {
     let app = App::answering(|number, _| match number {
         0 => Act {
             headers: vec![
@@ -298,7 +298,7 @@ fn an_app_that_does_not_answer_is_504_and_one_that_hangs_up_502() {
 }
 
 #[test]
-fn headers_that_pretend_are_removed() {
+fn forged_hookgate_headers_are_removed() {
     let app = App::start();
     let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let mut headers = sign::github(SECRET, "id", b"{}");

@@ -11,7 +11,7 @@ const SECRET: &str = "a-secret-of-more-than-sixteen-bytes";
 
 /// A gate with one route: `lines` stand in it, each with its indentation below `- name`.
 fn gate(app: &App, lines: &str) -> Gate {
-    Gate::start(&yaml(app, lines))
+    Gate::in_process(&yaml(app, lines))
 }
 
 fn yaml(app: &App, lines: &str) -> String {
@@ -64,8 +64,9 @@ fn hosts_exact_and_wild_and_most_specific_whatever_the_order() {
 fn methods_and_an_upstream_that_wants_its_own_host() {
     let app = App::start();
     let lines = "    path: /a\n    methods: [PUT, PATCH]\n    verify: none\n    forward: { upstream: app }\n";
-    let gate =
-        Gate::start(&yaml(&app, lines).replace("timeout: 5s }", "timeout: 5s, host: upstream }"));
+    let gate = Gate::in_process(
+        &yaml(&app, lines).replace("timeout: 5s }", "timeout: 5s, host: upstream }"),
+    );
     let ask = |method: &str| {
         http::request(
             gate.address("senders"),
@@ -158,7 +159,7 @@ fn a_table_by_header_and_one_written_as_one_file() {
     )
     .unwrap();
     let lines = "    path: /a\n    verify: { provider: github, secrets: { by: \"header:X-Tenant\", file: tenants.yaml } }\n    dedupe: {}\n    forward: { upstream: app }\n";
-    let gate = Gate::start_in(dir, &yaml(&app, lines));
+    let gate = Gate::in_process_in(dir, &yaml(&app, lines));
     let send = |tenant: &str, secret: &str| {
         let mut headers = github(secret, "the-same-id", b"{}");
         headers.push(("X-Tenant".to_owned(), tenant.to_owned()));
@@ -181,7 +182,7 @@ fn a_table_by_header_and_one_written_as_one_file() {
     );
     assert_eq!(post(&gate, "/a", "no tenant"), 401);
     wait_for("the line about it", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("number 3 is ignored"))
     });
@@ -193,7 +194,7 @@ fn a_table_by_header_and_one_written_as_one_file() {
 }
 
 #[test]
-fn an_entry_that_turns_bad_is_told_and_the_others_go_on() {
+fn bad_table_entry_is_logged_and_the_others_work() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let tenants = dir.path().join("tenants");
@@ -201,10 +202,10 @@ fn an_entry_that_turns_bad_is_told_and_the_others_go_on() {
     std::fs::write(tenants.join("one"), "secret-of-tenant-one-1").unwrap();
     std::fs::write(tenants.join("two"), "secret-of-tenant-two-2").unwrap();
     let lines = "    path: /a/{tenant}\n    verify: { provider: github, secrets: { by: \"{tenant}\", dir: tenants } }\n    forward: { upstream: app }\n";
-    let gate = Gate::start_in(dir, &yaml(&app, lines));
+    let gate = Gate::in_process_in(dir, &yaml(&app, lines));
     std::fs::write(tenants.join("two"), "two lines\nare no secret").unwrap();
-    wait_for("the bad entry to be told", || {
-        gate.said()
+    wait_for("the bad entry to be logged", || {
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("key two is ignored"))
     });
@@ -240,7 +241,7 @@ fn included_files_and_presets_of_ones_own() {
     std::fs::write(dir.path().join("conf.d/b.yaml"), included).unwrap();
     let head = config::forward(&app.url(), "");
     let head = head.split("routes:\n").next().unwrap();
-    let gate = Gate::start_in(
+    let gate = Gate::in_process_in(
         Arc::clone(&dir),
         &format!("include: [conf.d/*.yaml]\nproviders: presets.d\n{head}"),
     );
@@ -278,7 +279,7 @@ fn included_files_and_presets_of_ones_own() {
 }
 
 #[test]
-fn a_renamed_route_remembers_what_was_handed_on() {
+fn renamed_route_remembers_forwarded_ids() {
     let app = App::start();
     let gate = gate(
         &app,

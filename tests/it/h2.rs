@@ -109,14 +109,8 @@ fn resets_and_early_answers_leave_nothing_behind() {
         );
     });
     assert_eq!(app.count(), 1);
-    gate.signal("TERM");
-    let begun = std::time::Instant::now();
-    assert_eq!(gate.wait(std::time::Duration::from_secs(4)).code(), Some(0));
-    assert!(
-        begun.elapsed() < std::time::Duration::from_secs(3),
-        "{:?}",
-        begun.elapsed()
-    );
+    // the grace is five seconds: nothing that is left holds it up
+    gate.stop(std::time::Duration::from_secs(3));
 }
 
 /// The app broke off: the stream is reset, so that half an answer does not look like a whole one. The connection lives on.
@@ -164,7 +158,7 @@ fn an_authority_with_a_user_is_refused() {
     });
 }
 
-/// A long target and a large head are told apart, as over HTTP/1.
+/// A long target and a large head have different statuses, as over HTTP/1.
 #[test]
 fn a_large_head_is_431_and_a_long_target_414() {
     let app = App::start();

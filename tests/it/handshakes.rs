@@ -69,7 +69,7 @@ fn vectors() -> Vec<Vector> {
         .collect()
 }
 
-/// What the pure code answers.
+/// Returns the answer of the pure code.
 fn pure(
     hook: &WebhookRoute,
     received: Received,
@@ -215,8 +215,8 @@ fn no_answer_to_a_challenge_is_the_signature_of_a_delivery() {
         match tokens.apart(&scheme.content) {
             Some(Separation::ByLiteral) => {
                 // all signed content holds this literal, and no token does
-                let told = |part: &Part| matches!(part, Part::Literal(text) if !tokens.is_token(std::str::from_utf8(text).unwrap()));
-                assert!(scheme.content.parts().iter().any(told), "{name}");
+                let is_own = |part: &Part| matches!(part, Part::Literal(text) if !tokens.is_token(std::str::from_utf8(text).unwrap()));
+                assert!(scheme.content.parts().iter().any(is_own), "{name}");
             }
             Some(Separation::ByBody) => {
                 let route = format!(

@@ -1,4 +1,4 @@
-//! Apps that break off and senders that play with framing: nobody may take half for whole, or a body for a request.
+//! Apps that break off and senders that play with framing: half an answer never looks complete, and a body is never a request.
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -24,7 +24,7 @@ fn post(connection: &mut Connection, id: &str) -> http::Answer {
 
 #[test]
 fn an_answer_without_a_length_keeps_the_connection() {
-    let gate = Gate::start(&config::forward(&format!("http://{}", raw_app(WHOLE)), ""));
+    let gate = Gate::in_process(&config::forward(&format!("http://{}", raw_app(WHOLE)), ""));
     let mut sender = Connection::open(gate.address("senders"));
     for id in ["a", "b"] {
         let answer = post(&mut sender, id);
@@ -39,10 +39,10 @@ fn an_answer_without_a_length_keeps_the_connection() {
     }
 }
 
-/// Without the last chunk the sender sees that the rest is missing. The app said 200 and has the delivery: it is not called again.
+/// Without the last chunk the sender sees that the rest is missing. The app answered 200 and has the delivery: it is not called again.
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
-    let gate = Gate::start(&config::forward(&format!("http://{}", raw_app(HALF)), ""));
+    let gate = Gate::in_process(&config::forward(&format!("http://{}", raw_app(HALF)), ""));
     let mut sender = Connection::open(gate.address("senders"));
     let headers = sign::github(SECRET, "a", b"{}");
     sender
@@ -67,9 +67,9 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
 
 /// Chunk heads that no two readers agree on, and a signed request behind them.
 #[test]
-fn what_follows_a_broken_body_is_never_a_request() {
+fn bytes_after_a_broken_body_are_never_a_request() {
     let app = App::start();
-    let gate = Gate::start(&config::forward(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let mut behind = http::head(
         "POST",
         "/webhooks/github",
@@ -110,7 +110,7 @@ fn what_follows_a_broken_body_is_never_a_request() {
 #[test]
 fn two_framings_or_two_names_are_refused() {
     let app = App::start();
-    let gate = Gate::start(&config::forward(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let good = http::head(
         "POST",
         "/webhooks/github",
@@ -157,7 +157,7 @@ fn two_framings_or_two_names_are_refused() {
 #[test]
 fn an_old_client_is_not_invited() {
     let app = App::start();
-    let gate = Gate::start(&config::forward(&app.url(), ""));
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
     let headers = sign::github(SECRET, "old", b"{}");
     let head = http::head(
         "POST",
@@ -177,7 +177,7 @@ fn an_old_client_is_not_invited() {
 
 /// A log collector that hangs, then dies. Deliveries go on, reloads go on, and SIGTERM is obeyed.
 #[test]
-fn nobody_reads_what_the_gate_says() {
+fn unread_output_blocks_nothing() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0")

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::support::app::{Act, App};
 use super::support::gate::{Gate, wait_for};
 use super::support::http::Answer;
+use super::support::set_clock::SetClock;
 use super::support::sign::hmac_hex;
 
 const SECRET: &str = "a-secret-of-more-than-sixteen-bytes";
@@ -53,7 +54,7 @@ admin: {{ address: 127.0.0.1:0 }}
 shutdown: {{ delay: 0s, grace: 5s }}
 providers: presets.d
 {store}upstreams:
-  app: {{ url: {}, timeout: 2s, connect_timeout: 500ms, breaker: {{ failures: 0 }} }}
+  app: {{ url: {}, timeout: 10s, connect_timeout: 10s, breaker: {{ failures: 0 }} }}
 routes:
 {}{}",
         app.url(),
@@ -62,10 +63,29 @@ routes:
     )
 }
 
-fn start(app: &App, store: bool, dedupe: &str) -> Gate {
+/// Starts a gate by a clock of the test: no machine is too slow to send within the tolerance.
+fn start(app: &App, clock: &Arc<SetClock>, store: bool, dedupe: &str) -> Gate {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     presets(dir.path());
-    Gate::start_in(dir, &yaml(app, store, dedupe))
+    Gate::in_process_at(Arc::clone(clock) as _, dir, &yaml(app, store, dedupe))
+}
+
+/// Starts a gate as a process of its own, which can be killed.
+fn start_process(app: &App, store: bool) -> Gate {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    presets(dir.path());
+    Gate::start_in(dir, &yaml(app, store, "dedupe: {},"))
+}
+
+/// A clock that stands at the present second.
+fn clock() -> Arc<SetClock> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Arc::new(SetClock(now.as_secs().into()))
+}
+
+/// Returns the time of a clock.
+fn time(clock: &SetClock) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(clock.0.load(Ordering::SeqCst))
 }
 
 /// A request that can be sent again as it was.
@@ -115,18 +135,25 @@ impl Request {
     }
 
     #[track_caller]
-    fn is_answered(&self, gate: &Gate, status: u16, said: Option<&str>) {
+    fn is_answered(&self, gate: &Gate, status: u16, word: Option<&str>) {
         let answer = self.send(gate);
         assert_eq!(
             (answer.status, answer.header("Hookgate-Status")),
-            (status, said),
+            (status, word),
             "{}",
             answer.text()
         );
     }
 
-    /// Waits until the tolerance has passed.
-    fn goes_stale(&self) {
+    /// Sets the clock to a time after the tolerance.
+    fn goes_stale(&self, clock: &SetClock) {
+        let late = self.signed + TOLERANCE + Duration::from_secs(1);
+        let late = late.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        clock.0.fetch_max(late, Ordering::SeqCst);
+    }
+
+    /// Waits until the tolerance has passed, for a gate by the real clock.
+    fn becomes_stale(&self) {
         wait_for("the tolerance to pass", || {
             SystemTime::now() > self.signed + TOLERANCE + Duration::from_millis(5)
         });
@@ -135,9 +162,9 @@ impl Request {
 
 fn app(first: u16) -> (App, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(first));
-    let told = Arc::clone(&status);
+    let current = Arc::clone(&status);
     (
-        App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))),
+        App::answering(move |_, _| Act::status(current.load(Ordering::SeqCst))),
         status,
     )
 }
@@ -145,16 +172,17 @@ fn app(first: u16) -> (App, Arc<AtomicU16>) {
 #[test]
 fn a_late_retry_of_a_failed_delivery_reaches_the_app() {
     let (app, status) = app(503);
-    let gate = start(&app, true, "dedupe: {},");
+    let clock = clock();
+    let gate = start(&app, &clock, true, "dedupe: {},");
     let linear = |now| Request::linear("one", SECRET, now);
     let mailgun = |now| Request::mailgun("one", now);
     let requests: [&dyn Fn(SystemTime) -> Request; 2] = [&linear, &mailgun];
     for request in requests {
-        let request = request(SystemTime::now());
+        let request = request(time(&clock));
         status.store(503, Ordering::SeqCst);
         let seen = app.count();
         request.is_answered(&gate, 503, None);
-        request.goes_stale();
+        request.goes_stale(&clock);
         let other_body = Request {
             body: request
                 .body
@@ -183,44 +211,54 @@ fn a_late_retry_of_a_failed_delivery_reaches_the_app() {
 
 #[test]
 fn a_first_attempt_that_was_never_seen_counts_only_without_a_gap() {
-    for (store, restarts, status) in [
-        (true, true, 200),
-        (true, false, 200),
-        (false, false, 200),
-        (false, true, 401),
-    ] {
-        let app = App::start();
-        let gate = start(&app, store, "dedupe: {},");
-        let requests = [
-            Request::linear("lost", SECRET, SystemTime::now()),
-            Request::mailgun("lost", SystemTime::now()),
-        ];
-        requests[0].goes_stale();
-        requests[1].goes_stale();
-        let gate = if restarts {
-            let dir = gate.shared_dir();
-            gate.signal("KILL");
-            drop(gate);
-            Gate::start_in(dir, &yaml(&app, store, "dedupe: {},"))
-        } else {
-            gate
-        };
-        requests[0].is_answered(&gate, status, None);
+    let app = App::start();
+    let gates = [true, false].map(|store| {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        presets(dir.path());
+        Gate::in_process_in(dir, &yaml(&app, store, "dedupe: {},"))
+    });
+    let requests = [
+        Request::linear("lost", SECRET, SystemTime::now()),
+        Request::mailgun("lost", SystemTime::now()),
+    ];
+    // the real clock: the gate measures by the monotonic one for how long it has been there
+    requests.iter().for_each(Request::becomes_stale);
+    for gate in &gates {
+        requests[0].is_answered(gate, 200, None);
+        requests[1].is_answered(gate, 401, None);
+        let early = SystemTime::now() - Duration::from_secs(600);
+        Request::linear("before the start", SECRET, early).is_answered(gate, 401, None);
+    }
+}
+
+/// A store bridges a kill. A ledger in memory is empty after it.
+#[test]
+fn a_late_retry_after_a_kill_counts_only_with_a_store() {
+    let app = App::start();
+    let gates = [true, false].map(|store| (store, start_process(&app, store)));
+    let requests = [
+        Request::linear("lost", SECRET, SystemTime::now()),
+        Request::mailgun("lost", SystemTime::now()),
+    ];
+    requests.iter().for_each(Request::becomes_stale);
+    for (store, gate) in gates {
+        let dir = gate.shared_dir();
+        gate.signal("KILL");
+        drop(gate);
+        let gate = Gate::start_in(dir, &yaml(&app, store, "dedupe: {},"));
+        requests[0].is_answered(&gate, if store { 200 } else { 401 }, None);
         requests[1].is_answered(&gate, 401, None);
-        let early = Request::linear(
-            "before the start",
-            SECRET,
-            SystemTime::now() - Duration::from_secs(600),
-        );
-        early.is_answered(&gate, 401, None);
+        let early = SystemTime::now() - Duration::from_secs(600);
+        Request::linear("before the start", SECRET, early).is_answered(&gate, 401, None);
     }
 }
 
 #[test]
 fn a_captured_request_is_never_delivered_again() {
     let app = App::start();
-    let gate = start(&app, true, "dedupe: {},");
-    let now = SystemTime::now();
+    let clock = clock();
+    let gate = start(&app, &clock, true, "dedupe: {},");
+    let now = time(&clock);
     let captured = [
         Request::linear("one", SECRET, now),
         Request::mailgun("one", now),
@@ -229,7 +267,7 @@ fn a_captured_request_is_never_delivered_again() {
         request.is_answered(&gate, 200, None);
     }
     for request in &captured {
-        request.goes_stale();
+        request.goes_stale(&clock);
         let mut renamed = request.clone();
         renamed
             .headers
@@ -249,12 +287,12 @@ fn a_captured_request_is_never_delivered_again() {
     assert_eq!(app.count(), 2);
 }
 
-/// What was delivered while the disk took nothing is lost with the process: the ledger may not pass for complete.
+/// A commit that the disk refused is lost with the process, so the ledger may not count as complete.
 #[test]
 fn captured_request_is_refused_after_a_disk_lost_its_commit() {
     for signal in ["KILL", "TERM"] {
         let app = App::start();
-        let mut gate = start(&app, true, "dedupe: {},");
+        let mut gate = start_process(&app, true);
         let dir = gate.shared_dir();
         let disk = rusqlite::Connection::open(dir.path().join("store/hookgate.db")).unwrap();
         disk.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -266,7 +304,7 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
         let request = Request::linear("one", SECRET, SystemTime::now());
         request.is_answered(&gate, 200, None);
         wait_for("the disk to refuse it", || {
-            gate.said()
+            gate.log_lines()
                 .iter()
                 .any(|line| line.contains("writes to the store fail"))
         });
@@ -276,11 +314,11 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
         disk.execute_batch("drop trigger refuse").unwrap();
         drop(disk);
         let gate = Gate::start_in(dir, &yaml(&app, true, "dedupe: {},"));
-        request.goes_stale();
+        request.becomes_stale();
         request.is_answered(&gate, 401, None);
         assert_eq!(app.count(), 1);
         let request = Request::linear("after the start", SECRET, SystemTime::now());
-        request.goes_stale();
+        request.becomes_stale();
         request.is_answered(&gate, 200, None);
     }
 }
@@ -288,20 +326,25 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
 #[test]
 fn the_rule_needs_dedupe_and_an_unchanged_route_and_a_good_signature() {
     let (app, status) = app(503);
-    let gate = start(&app, true, "");
-    let request = Request::linear("one", SECRET, SystemTime::now());
+    let clock = clock();
+    let gate = start(&app, &clock, true, "");
+    let request = Request::linear("one", SECRET, time(&clock));
     request.is_answered(&gate, 503, None);
-    request.goes_stale();
+    request.goes_stale(&clock);
     request.is_answered(&gate, 401, None);
     let dir = gate.shared_dir();
     drop(gate);
     status.store(200, Ordering::SeqCst);
-    let gate = Gate::start_in(dir, &yaml(&app, true, "dedupe: {},"));
+    let gate = Gate::in_process_at(
+        Arc::clone(&clock) as _,
+        dir,
+        &yaml(&app, true, "dedupe: {},"),
+    );
     request.is_answered(&gate, 401, None);
-    let forged = Request::linear("forged", "another-secret-of-many-bytes", SystemTime::now());
-    forged.goes_stale();
+    let forged = Request::linear("forged", "another-secret-of-many-bytes", time(&clock));
+    forged.goes_stale(&clock);
     forged.is_answered(&gate, 401, None);
-    Request::linear("ahead", SECRET, SystemTime::now() + Duration::from_secs(60))
+    Request::linear("ahead", SECRET, time(&clock) + Duration::from_secs(60))
         .is_answered(&gate, 401, None);
     assert_eq!(app.count(), 1);
 }

@@ -94,7 +94,7 @@ fn rates_by_header_and_by_json_are_apart_for_each_value_and_several_hold_togethe
 }
 
 #[test]
-fn who_is_refused_often_is_slowed_down_and_an_authentic_request_gives_its_token_back() {
+fn refusals_slow_a_client_down_and_authentic_requests_do_not() {
     let app = App::start();
     let yaml = format!(
         "trusted_proxies: [127.0.0.1]\nlimits: {{ refused_per_client: 1/h }}\n{}",
@@ -315,7 +315,7 @@ fn want_of_open_files_is_logged_counted_and_an_alarm() {
     let app = App::start();
     let gate = limited("-n 48", &config::forward(&app.url(), ""));
     let lines = |text: &str| {
-        gate.said()
+        gate.log_lines()
             .iter()
             .filter(|line| line.contains(text))
             .count()

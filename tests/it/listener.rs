@@ -1,4 +1,4 @@
-//! What stands between the internet and a request: the PROXY protocol, unix sockets, certificates on both sides, the time of a connection.
+//! The edge in front of a request: the PROXY protocol, unix sockets, certificates on both sides, the time of a connection.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -94,14 +94,14 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-fn told(address: &str) -> Vec<u8> {
+fn proxy_header(address: &str) -> Vec<u8> {
     format!("PROXY TCP4 {address} 10.9.9.9 51234 443\r\n").into_bytes()
 }
 
 // ---- the PROXY protocol
 
 #[test]
-fn a_balancer_tells_who_is_there() {
+fn proxy_header_gives_the_client_address() {
     let app = App::start();
     let gate = Gate::start(&config(
         "{ address: 127.0.0.1:0, proxy_protocol: true }",
@@ -119,7 +119,7 @@ fn a_balancer_tells_who_is_there() {
     ]
     .concat();
     let cases = [
-        (told("203.0.113.9"), "203.0.113.9"),
+        (proxy_header("203.0.113.9"), "203.0.113.9"),
         (
             b"PROXY TCP6 2001:db8::9 fd00::1 51234 443\r\n".to_vec(),
             "2001:db8::9",
@@ -137,7 +137,7 @@ fn a_balancer_tells_who_is_there() {
         // the balancer's own: what it says of others in X-Forwarded-For counts, as that of any trusted proxy
         (b"PROXY UNKNOWN\r\n".to_vec(), "198.51.100.1"),
         (version_2(0x20, 0x00, &[]), "198.51.100.1"),
-        (told("10.1.1.1"), "198.51.100.1"),
+        (proxy_header("10.1.1.1"), "198.51.100.1"),
     ];
     for (header, client) in cases {
         // in one piece, and byte by byte
@@ -167,7 +167,7 @@ fn a_balancer_tells_who_is_there() {
 }
 
 #[test]
-fn who_sends_no_header_is_closed_and_who_is_not_trusted_is_not_heard() {
+fn proxy_header_is_required_and_only_of_trusted_peers() {
     let app = App::start();
     let listen = "{ address: 127.0.0.1:0, proxy_protocol: true }";
     let gate = Gate::start(&config(
@@ -197,7 +197,7 @@ fn who_sends_no_header_is_closed_and_who_is_not_trusted_is_not_heard() {
     assert_eq!(
         ask(
             &mut half,
-            &[&told("203.0.113.9")[..], b"POST /in HTTP/1.1\r\n"].concat()
+            &[&proxy_header("203.0.113.9")[..], b"POST /in HTTP/1.1\r\n"].concat()
         ),
         0
     );
@@ -212,21 +212,21 @@ fn who_sends_no_header_is_closed_and_who_is_not_trusted_is_not_heard() {
     assert_eq!(
         ask(
             &mut stranger,
-            &[&told("203.0.113.9")[..], REQUEST.as_bytes()].concat()
+            &[&proxy_header("203.0.113.9")[..], REQUEST.as_bytes()].concat()
         ),
         0
     );
     wait_for("it to be counted", || turned_away(&gate, "untrusted") == 1);
     assert_eq!(app.count(), 0);
     wait_for("the log", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("\"why\":\"untrusted\""))
     });
 }
 
 #[test]
-fn the_told_address_is_what_is_counted_and_the_balancer_is_not() {
+fn limits_count_the_address_in_the_proxy_header() {
     let app = App::start();
     let gate = Gate::start(&config(
         "{ address: 127.0.0.1:0, proxy_protocol: true }, { address: 127.0.0.1:0 }",
@@ -239,11 +239,11 @@ fn the_told_address_is_what_is_counted_and_the_balancer_is_not() {
         let status = ask(&mut stream, &[header, REQUEST.as_bytes()].concat());
         (stream, status)
     };
-    let held: Vec<_> = (0..2).map(|_| open(&told("203.0.113.9"))).collect();
+    let held: Vec<_> = (0..2).map(|_| open(&proxy_header("203.0.113.9"))).collect();
     assert!(held.iter().all(|(_, status)| *status == 200));
-    assert_eq!(open(&told("203.0.113.9")).1, 0, "one too many");
+    assert_eq!(open(&proxy_header("203.0.113.9")).1, 0, "one too many");
     assert_eq!(turned_away(&gate, "client_full"), 1);
-    let _other = open(&told("203.0.113.10"));
+    let _other = open(&proxy_header("203.0.113.10"));
     assert_eq!(_other.1, 200, "another client has its own");
     let checks: Vec<_> = (0..4).map(|_| open(&version_2(0x20, 0, &[]))).collect();
     assert!(
@@ -259,7 +259,7 @@ fn the_told_address_is_what_is_counted_and_the_balancer_is_not() {
         );
     }
     drop(held);
-    wait_for("a place", || open(&told("203.0.113.9")).1 == 200);
+    wait_for("a place", || open(&proxy_header("203.0.113.9")).1 == 200);
 }
 
 // ---- unix sockets
@@ -632,7 +632,7 @@ fn an_expired_pair_replaces_no_valid_one() {
     );
     let gate = Gate::start_in(dir, &self::config(&listen, "", &url(&app)));
     wait_for("the warning", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("the certificate expired at 2020-01-01"))
     });
@@ -788,7 +788,7 @@ fn tls_behind_the_proxy_protocol() {
         &config(&listen, "trusted_proxies: [127.0.0.1]", &url(&app)),
     );
     for header in [
-        told("203.0.113.9"),
+        proxy_header("203.0.113.9"),
         version_2(0x21, 0x11, &[203, 0, 113, 9, 10, 0, 0, 1, 0, 1, 0, 2]),
     ] {
         let mut tcp = connect(gate.address("senders"));

@@ -53,7 +53,7 @@ fn ours(app: &App) -> Vec<(String, String)> {
 }
 
 #[test]
-fn everything_is_let_in_as_unverified_and_counted() {
+fn observed_requests_pass_as_unverified_and_are_counted() {
     let app = App::start();
     let gate = Gate::in_process(&observing(&app, days(14)));
     let unverified = [("hookgate-verified".to_owned(), "false".to_owned())];
@@ -262,7 +262,7 @@ fn it_enforces_by_itself_when_its_time_is_over() {
 }
 
 #[test]
-fn counts_survive_reloads_and_nothing_that_was_observed_is_remembered() {
+fn counts_survive_reloads_and_observed_ids_are_not_claimed() {
     let app = App::start();
     let yaml = observing(&app, days(14));
     let gate = Gate::in_process(&yaml);
@@ -309,7 +309,7 @@ fn counts_survive_reloads_and_nothing_that_was_observed_is_remembered() {
 
 /// Observing takes nothing off but the proof: whoever is refused for another reason is refused.
 #[test]
-fn bounds_hold_and_what_is_let_in_is_no_refusal() {
+fn limits_hold_and_observed_requests_are_no_refusals() {
     let app = App::start();
     let yaml = observing(&app, days(14))
         .replace("shutdown:", "trusted_proxies: [127.0.0.1]\nlimits: { refused_per_client: 1/h }\nshutdown:")

@@ -1,4 +1,4 @@
-//! What operators do with a gate: ask it over a socket or with a token, read its log, start it wrongly.
+//! The work of operators: asking a gate over a socket or with a token, reading its log, starting it wrongly.
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn run(args: &[&str]) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -63,7 +63,7 @@ fn an_admin_socket_is_for_its_owner_and_group() {
         "--config",
         &dir.path().join("config.yaml").display().to_string(),
     ]);
-    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert_eq!(refused.status.code(), Some(1), "{}", text_of(&refused));
     assert_eq!(std::fs::read(&socket).unwrap(), b"somebody's file");
 }
 
@@ -188,7 +188,7 @@ fn the_log_is_the_gates_own_at_any_level() {
 }
 
 #[test]
-fn who_does_not_read_the_log_does_not_hold_up_the_gate() {
+fn unread_log_does_not_hold_up_the_gate() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
@@ -216,7 +216,7 @@ fn who_does_not_read_the_log_does_not_hold_up_the_gate() {
             addresses.insert(line["for"].as_str().unwrap().to_owned(), address);
         }
     }
-    // each refused reload is told with all its mistakes
+    // the log has all mistakes of each refused reload
     let refused = || {
         let metrics = http::request(
             addresses["health"],
@@ -273,13 +273,13 @@ fn a_gate_started_wrongly_says_why() {
     let shown = path.display().to_string();
     let none = run(&["run"]);
     assert_eq!(none.status.code(), Some(2));
-    assert!(said(&none).contains("--config"), "{}", said(&none));
+    assert!(text_of(&none).contains("--config"), "{}", text_of(&none));
     let absent = run(&["run", "--config", &shown]);
     assert_eq!(absent.status.code(), Some(1));
     assert!(
-        said(&absent).contains("does not exist"),
+        text_of(&absent).contains("does not exist"),
         "{}",
-        said(&absent)
+        text_of(&absent)
     );
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap();
@@ -293,9 +293,9 @@ fn a_gate_started_wrongly_says_why() {
     assert_eq!(wrong.status.code(), Some(1));
     assert!(wrong.stdout.is_empty(), "the report is talk about the run");
     assert!(
-        said(&wrong).contains("did you mean `app`?"),
+        text_of(&wrong).contains("did you mean `app`?"),
         "{}",
-        said(&wrong)
+        text_of(&wrong)
     );
     for listener in [
         "listen: [{ address: 127.0.0.1:0 }]",
@@ -311,18 +311,18 @@ fn a_gate_started_wrongly_says_why() {
         )
         .unwrap();
         let output = run(&["run", "--config", &shown]);
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
         assert!(
-            said(&output).contains(&format!("cannot listen on {taken}")),
+            text_of(&output).contains(&format!("cannot listen on {taken}")),
             "{}",
-            said(&output)
+            text_of(&output)
         );
     }
     drop(holder);
 }
 
 #[test]
-fn a_stale_secret_is_told_in_log_status_and_metric() {
+fn stale_secret_is_shown_in_log_status_and_metric() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let secret = dir.path().join("secret");
@@ -340,9 +340,13 @@ fn a_stale_secret_is_told_in_log_status_and_metric() {
     });
     let status = run(&["status", "--admin", &gate.address("admin").to_string()]);
     assert_eq!(status.status.code(), Some(1));
-    assert!(said(&status).contains("github/main"), "{}", said(&status));
+    assert!(
+        text_of(&status).contains("github/main"),
+        "{}",
+        text_of(&status)
+    );
     wait_for("the line about it", || {
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("last good text"))
     });
@@ -359,7 +363,7 @@ fn a_stale_secret_is_told_in_log_status_and_metric() {
 
 /// Between the load of the config and the begin of the watch there may be a minute of waiting for the store.
 #[test]
-fn what_changed_while_the_gate_started_is_taken_up() {
+fn changes_during_the_start_are_loaded() {
     let app = App::start();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let yaml = format!(
@@ -369,7 +373,10 @@ fn what_changed_while_the_gate_started_is_taken_up() {
     let first = Gate::start_in(Arc::clone(&dir), &yaml);
     let mut second = Gate::spawn(hookgate(), Arc::clone(&dir), &yaml);
     wait_for("it to wait for the store", || {
-        second.said().iter().any(|line| line.contains("waiting"))
+        second
+            .log_lines()
+            .iter()
+            .any(|line| line.contains("waiting"))
     });
     std::fs::write(
         dir.path().join("config.yaml"),
@@ -387,7 +394,7 @@ fn what_changed_while_the_gate_started_is_taken_up() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_who_asks() {
+fn colour_is_for_terminals_or_on_request() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     std::fs::write(
@@ -433,7 +440,7 @@ fn a_closed_pipe_ends_a_command_quietly() {
             (output.status.code(), output.stderr.len()),
             (Some(0), 0),
             "{args:?}: {}",
-            said(&output)
+            text_of(&output)
         );
     }
 }

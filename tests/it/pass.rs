@@ -239,7 +239,7 @@ fn events_arrive_as_they_are_sent() {
                 return;
             }
         }
-        // the sender leaves; the app is told
+        // the sender leaves, and the app sees the end of the connection
         assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
     });
     let gate = Gate::in_process(&config::pass(&format!("http://{app}"), "", ""));
@@ -325,11 +325,11 @@ fn websockets_pass_and_end_when_they_are_idle() {
     assert!(!seen.contains("hookgate-verified: true"), "{seen}");
     // longer than the idle limit in all, and never idle for so long
     for number in 0..6 {
-        let said = frame(&format!("message {number}"));
-        sender.write_all(&said).unwrap();
-        let mut heard = vec![0; said.len()];
-        sender.read_exact(&mut heard).unwrap();
-        assert_eq!(heard, said);
+        let sent = frame(&format!("message {number}"));
+        sender.write_all(&sent).unwrap();
+        let mut received = vec![0; sent.len()];
+        sender.read_exact(&mut received).unwrap();
+        assert_eq!(received, sent);
         std::thread::sleep(Duration::from_millis(250));
     }
     let began = Instant::now();
@@ -383,9 +383,9 @@ fn an_open_websocket_is_cut_at_the_end_of_the_grace() {
     assert!(read_head(&mut sender).starts_with("HTTP/1.1 101 "));
     gate.signal("TERM");
     let began = Instant::now();
-    let said = frame("still there");
-    sender.write_all(&said).unwrap();
-    sender.read_exact(&mut vec![0; said.len()]).unwrap();
+    let sent = frame("still there");
+    sender.write_all(&sent).unwrap();
+    sender.read_exact(&mut vec![0; sent.len()]).unwrap();
     assert_eq!(gate.wait(Duration::from_secs(6)).code(), Some(0));
     assert!(
         began.elapsed() >= Duration::from_millis(1_900),
@@ -459,7 +459,7 @@ fn heads_ranges_and_unchanged_answers_pass_untouched() {
 
 /// Each kind of trouble is refused in the gate's own form, with its code on record.
 #[test]
-fn trouble_with_the_app_is_told_apart() {
+fn failures_of_the_app_have_distinct_statuses() {
     let app = app_on_sockets(|mut stream, head| match head.split(' ').nth(1).unwrap() {
         "/reset" => {}
         "/nonsense" => stream
@@ -900,7 +900,7 @@ fn each_hop_leaves_its_entry() {
     );
 }
 
-/// What nobody needs to be changed reaches the app and the sender as it was sent.
+/// Heads that need no change reach the app and the sender as they were sent.
 #[test]
 fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
     let app = App::answering(|_, seen| {

@@ -1,4 +1,4 @@
-//! What people type to look at a queue and to act on it, against a real gate.
+//! The commands that show a queue and act on it, against a real gate.
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::support::app::{Act, App};
 use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
-use super::support::queue::{send, start, start_in};
+use super::support::queue::{send, start_process, start_process_in};
 
 const ONCE: &str = "retry: { initial: 1h, max: 1h, factor: 1, max_attempts: 5 }";
 
@@ -26,15 +26,15 @@ fn run(gate: &Gate, args: &[&str]) -> Output {
         .output()
         .unwrap();
     let token = std::fs::read_to_string(gate.dir().join("store/admin-token")).unwrap();
-    let said = said(&output);
+    let text = text_of(&output);
     assert!(
-        !said.contains(SECRET) && !said.contains(token.trim()),
-        "a secret is shown: {said}"
+        !text.contains(SECRET) && !text.contains(token.trim()),
+        "a secret is shown: {text}"
     );
     output
 }
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -49,7 +49,7 @@ fn ends(gate: &Gate, args: &[&str], code: i32) -> String {
         output.status.code(),
         Some(code),
         "{args:?}: {}",
-        said(&output)
+        text_of(&output)
     );
     String::from_utf8(output.stdout).unwrap()
 }
@@ -70,12 +70,12 @@ fn in_state(gate: &Gate, state: &str) -> Vec<String> {
     lines.lines().map(id).collect()
 }
 
-/// An app that answers what it is told to.
+/// An app that answers with a status that the test sets.
 fn app(first: u16) -> (App, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(first));
-    let told = Arc::clone(&status);
+    let current = Arc::clone(&status);
     (
-        App::answering(move |_, _| Act::status(told.load(Ordering::SeqCst))),
+        App::answering(move |_, _| Act::status(current.load(Ordering::SeqCst))),
         status,
     )
 }
@@ -83,7 +83,7 @@ fn app(first: u16) -> (App, Arc<AtomicU16>) {
 #[test]
 fn dead_letters_are_found_shown_and_replayed() {
     let (app, answers) = app(410);
-    let gate = start(&config::queue(&app.url(), ONCE));
+    let gate = start_process(&config::queue(&app.url(), ONCE));
     for id in ["one", "two", "three"] {
         assert_eq!(
             send(
@@ -134,7 +134,11 @@ fn dead_letters_are_found_shown_and_replayed() {
         &gate,
         &["deliveries", "replay", "--state", "dead", "--dry-run"],
     );
-    assert!(said(&dry).contains("plan: 3 deliveries"), "{}", said(&dry));
+    assert!(
+        text_of(&dry).contains("plan: 3 deliveries"),
+        "{}",
+        text_of(&dry)
+    );
     ends(&gate, &["deliveries", "replay", "--state", "dead"], 2);
     assert_eq!(app.count(), before, "a plan changes nothing");
     ends(&gate, &["deliveries", "replay", "one"], 0);
@@ -155,11 +159,11 @@ fn dead_letters_are_found_shown_and_replayed() {
             "100/s",
         ],
     );
-    assert_eq!(many.status.code(), Some(0), "{}", said(&many));
+    assert_eq!(many.status.code(), Some(0), "{}", text_of(&many));
     assert!(
-        said(&many).contains("2 delivered, 0 failed"),
+        text_of(&many).contains("2 delivered, 0 failed"),
         "{}",
-        said(&many)
+        text_of(&many)
     );
     assert_eq!(in_state(&gate, "delivered"), ["one", "two", "three"]);
 }
@@ -167,7 +171,7 @@ fn dead_letters_are_found_shown_and_replayed() {
 #[test]
 fn a_replay_that_stops_says_how_to_go_on() {
     let (app, answers) = app(410);
-    let gate = start(&config::queue(&app.url(), ONCE));
+    let gate = start_process(&config::queue(&app.url(), ONCE));
     for id in ["one", "two", "three", "four"] {
         send(&gate, id, b"{}");
     }
@@ -182,13 +186,14 @@ fn a_replay_that_stops_says_how_to_go_on() {
             "--yes",
             "--reason",
             "a try",
+            // slow enough for each outcome to be known before the next one begins
             "--rate",
-            "20/s",
+            "2/s",
             "--stop-after",
             "2",
         ],
     );
-    let text = said(&stopped);
+    let text = text_of(&stopped);
     assert_eq!(stopped.status.code(), Some(3), "{text}");
     assert!(
         text.contains("✕ stopped") && text.contains("2 failed") && text.contains("2 not attempted"),
@@ -211,15 +216,15 @@ fn a_replay_that_stops_says_how_to_go_on() {
         resumed.status.code(),
         Some(3),
         "two of all failed: {}",
-        said(&resumed)
+        text_of(&resumed)
     );
     wait_for("the other two", || in_state(&gate, "delivered").len() == 2);
 }
 
 #[test]
-fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
+fn pending_deliveries_are_cancelled_and_purged_and_ids_forgotten() {
     let (app, answers) = app(503);
-    let gate = start(&config::queue(&app.url(), ONCE));
+    let gate = start_process(&config::queue(&app.url(), ONCE));
     for id in ["one", "two"] {
         send(&gate, id, b"{}");
     }
@@ -227,14 +232,13 @@ fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
         in_state(&gate, "retrying").len() == 2
     });
     // its counts are a second old
-    wait_for("the status to need somebody", || {
-        run(&gate, &["status"]).status.code() == Some(1)
+    wait_for("the status with both", || {
+        let status = run(&gate, &["status"]);
+        let text = text_of(&status);
+        status.status.code() == Some(1)
+            && text.contains("answers 503; 2 deliveries wait, oldest ")
+            && text.contains("WAITING")
     });
-    let text = said(&run(&gate, &["status"]));
-    assert!(
-        text.contains("answers 503; 2 deliveries wait, oldest ") && text.contains("WAITING"),
-        "{text}"
-    );
     ends(
         &gate,
         &["deliveries", "cancel", "one", "--reason", "not wanted"],
@@ -289,7 +293,7 @@ fn what_waits_is_cancelled_and_purged_and_ids_are_forgotten() {
 fn a_gate_is_drained_and_says_what_is_left() {
     let (app, answers) = app(503);
     let quick = "retry: { initial: 50ms, max: 50ms, factor: 1, max_attempts: 1000 }";
-    let gate = start(&config::queue(&app.url(), quick));
+    let gate = start_process(&config::queue(&app.url(), quick));
     for id in ["one", "two"] {
         send(&gate, id, id.as_bytes());
     }
@@ -327,7 +331,7 @@ fn a_gate_is_drained_and_says_what_is_left() {
     );
 }
 
-/// A running `deliveries tail`, and what it said on both ways.
+/// A running `deliveries tail`, and its output on stdout and stderr.
 struct Tail {
     child: Child,
     out: Arc<Mutex<Vec<String>>>,
@@ -395,13 +399,13 @@ fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
         "admin: { address: 127.0.0.1:0 }",
         "admin: { address: unix:admin.sock }",
     );
-    let mut gate = start(&yaml);
+    let mut gate = start_process(&yaml);
     let dir = gate.shared_dir();
     let tail = Tail::start(&format!("unix:{}", dir.path().join("admin.sock").display()));
     let count = AtomicU16::new(0);
     let seen = |gate: &Gate, what: &str| {
         let first = count.load(Ordering::SeqCst);
-        // it is told from its connection on: send until one is seen
+        // it shows events from its connection on: send until one is seen
         wait_for(what, || {
             let number = count.fetch_add(1, Ordering::SeqCst);
             send(gate, &format!("id-{number}"), b"{}");
@@ -423,7 +427,7 @@ fn a_tail_follows_both_sides_and_a_gate_that_was_away() {
     assert!(gate.wait(Duration::from_secs(10)).success());
     wait_for("it to say so", || tail.says("not connected"));
     drop(gate);
-    let gate = start_in(dir, &yaml);
+    let gate = start_process_in(dir, &yaml);
     wait_for("it to be back", || {
         tail.says("reconnected after") && tail.says("was restarted")
     });
@@ -438,7 +442,7 @@ fn a_recorded_delivery_is_forgotten_and_accepted_again() {
         "dedupe: { window: 24h }",
         "dedupe: { by: content, window: 24h }",
     );
-    let gate = start(&by_content);
+    let gate = start_process(&by_content);
     assert_eq!(send(&gate, "lost", b"{}").status, 200);
     wait_for("it to be recorded", || {
         in_state(&gate, "delivered") == ["lost"]
@@ -447,7 +451,7 @@ fn a_recorded_delivery_is_forgotten_and_accepted_again() {
         send(&gate, "lost", b"{}").header("Hookgate-Status"),
         Some("duplicate")
     );
-    let refused = said(&run(&gate, &["deliveries", "replay", "lost"]));
+    let refused = text_of(&run(&gate, &["deliveries", "replay", "lost"]));
     assert!(
         refused.contains("`--include-delivered`"),
         "the command's own words: {refused}"
@@ -480,7 +484,7 @@ fn a_delivery_that_is_not_recorded_is_forgotten_by_its_body() {
         "dedupe: { by: content, window: 24h }",
         "dedupe: { window: 24h }",
     ] {
-        let gate = start(
+        let gate = start_process(
             &config::forward_with_store(&app.url(), "record: none")
                 .replace("dedupe: { window: 24h }", dedupe),
         );
@@ -490,7 +494,7 @@ fn a_delivery_that_is_not_recorded_is_forgotten_by_its_body() {
             send(&gate, "lost", b"{\"n\":1}").header("Hookgate-Status"),
             Some("duplicate")
         );
-        let refused = said(&run(&gate, &["forget", "--route", "github", "lost"]));
+        let refused = text_of(&run(&gate, &["forget", "--route", "github", "lost"]));
         assert!(refused.contains("`--body FILE`"), "{refused}");
         let file = gate.dir().join("body");
         std::fs::write(&file, "{\"n\":1}").unwrap();

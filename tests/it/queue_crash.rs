@@ -19,7 +19,7 @@ use super::support::sign;
 const SENDERS: u64 = 6;
 const ROUTES: [&str; 2] = ["queued", "spilled"];
 
-/// What a sender knows of a delivery.
+/// A sender's knowledge of a delivery.
 #[derive(Clone, Debug)]
 struct Sent {
     route: &'static str,
@@ -29,7 +29,7 @@ struct Sent {
     acknowledged: bool,
 }
 
-/// What all senders know, and where the gate is.
+/// The knowledge of all senders, and the address of the gate.
 #[derive(Default)]
 struct Senders {
     address: Mutex<Option<SocketAddr>>,
@@ -181,10 +181,10 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
         *senders.address.lock().unwrap() = None;
         let before = unix_ms();
         gate.signal("KILL");
-        let said = gate.said().join("\n");
+        let text = gate.log_lines().join("\n");
         assert!(
-            !said.contains("panicked") && !said.contains("\"level\":\"error\""),
-            "life {kill}: {said}"
+            !text.contains("panicked") && !text.contains("\"level\":\"error\""),
+            "life {kill}: {text}"
         );
         drop(gate);
         killed.push((before, unix_ms()));
@@ -216,7 +216,7 @@ fn unix_ms() -> i64 {
     i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
 }
 
-/// What an app saw of a delivery: the numbers of the attempts, with what it did to each.
+/// The attempts of a delivery at an app: their numbers, each with the app's reaction.
 type Arrivals = Vec<(u32, [u8; 32], bool)>;
 
 fn arrivals(apps: [&FaultServer; 2]) -> BTreeMap<String, Arrivals> {
@@ -298,7 +298,7 @@ fn explained(rows: &[Row], killed: &[(i64, i64)]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What arrived must be on record: each attempt arrives once, unless the record leaves that open, and is taken only where it says so.
+/// Checks that each attempt that arrived is on record: it arrives once, unless the record leaves that open, and is delivered only if the record says so.
 fn recorded(sent: &Sent, rows: &[Row], arrived: &Arrivals) -> Result<(), &'static str> {
     // within its request each one is the first attempt, and a kill forgets it
     let requests = if sent.route == ROUTES[0] {

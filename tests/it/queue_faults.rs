@@ -8,7 +8,7 @@ use super::support::config::SECRET;
 use super::support::fault::{Fault, FaultServer, Request, digest};
 use super::support::gate::{Gate, metric, wait_at_most, wait_for};
 use super::support::http::{Answer, Connection};
-use super::support::queue::{attempts, start, start_in, waiting};
+use super::support::queue::{attempts, start_process, start_process_in, waiting};
 use super::support::sign;
 
 const RETRY: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 40 }";
@@ -64,15 +64,15 @@ fn send(gate: &Gate, route: &str, id: &str) -> std::io::Result<Answer> {
     )
 }
 
-/// What an app does with the first requests of a delivery; the rest are answered with 200.
+/// The reactions of an app to the first requests of a delivery. It answers the rest with 200.
 struct Case {
     name: &'static str,
     first: Vec<Fault>,
-    /// The tries on record, where the route queues; the last one is over.
+    /// The recorded attempts of a route that queues.
     queued: Vec<&'static str>,
-    /// What the sender of a route that spills gets, if it gets a whole answer.
+    /// The status for the sender of a route that spills, if the answer is complete.
     answered: Option<u16>,
-    /// The tries on record there.
+    /// The recorded attempts of that route.
     spilled: Vec<&'static str>,
 }
 
@@ -272,10 +272,10 @@ fn of(app: &FaultServer, id: &str) -> Vec<Request> {
 }
 
 fn is_quiet(gate: &Gate) {
-    let said = gate.said().join("\n");
+    let text = gate.log_lines().join("\n");
     assert!(
-        !said.contains("panicked") && !said.contains("\"level\":\"error\""),
-        "{said}"
+        !text.contains("panicked") && !text.contains("\"level\":\"error\""),
+        "{text}"
     );
 }
 
@@ -283,7 +283,7 @@ fn is_quiet(gate: &Gate) {
 fn a_queue_delivers_to_an_app_that_fails_in_every_way() {
     let cases = cases();
     let app = scripted(&cases);
-    let gate = start(&config(&[("app", &app.url(), &queue("concurrency: 64"))]));
+    let gate = start_process(&config(&[("app", &app.url(), &queue("concurrency: 64"))]));
     for case in &cases {
         let answer = send(&gate, "app", case.name).unwrap();
         assert_eq!(
@@ -324,10 +324,10 @@ fn a_queue_delivers_to_an_app_that_fails_in_every_way() {
 }
 
 #[test]
-fn a_route_that_spills_takes_what_the_app_did_not_answer() {
+fn spilling_route_stores_unanswered_requests() {
     let cases = cases();
     let app = scripted(&cases);
-    let gate = start(&config(&[("app", &app.url(), &spill())]));
+    let gate = start_process(&config(&[("app", &app.url(), &spill())]));
     let answers: Vec<_> = std::thread::scope(|scope| {
         let sending: Vec<_> = cases
             .iter()
@@ -413,7 +413,7 @@ fn an_app_that_is_away_or_dies_half_of_the_time_gets_everything() {
     });
     app.go_down();
     let url = app.url();
-    let gate = start(&config(&[
+    let gate = start_process(&config(&[
         ("queued", &url, &queue("concurrency: 4")),
         ("spilled", &url, &spill()),
     ]));
@@ -508,7 +508,7 @@ fn cpu(gate: &Gate) -> f64 {
 
 /// Deliveries wait for a rate, for a breaker, for an app that hangs: that costs next to nothing.
 #[test]
-fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
+fn blocked_targets_are_not_polled() {
     let (app, hanging) = (
         FaultServer::start(|_, _| Fault::Answer(200)),
         FaultServer::start(|_, _| Fault::HangBeforeHead),
@@ -531,7 +531,7 @@ fn who_may_not_be_delivered_to_now_is_not_looked_at_again_and_again() {
             &format!("broken: {{ url: '{away}', breaker: {{ failures: 1, open: 10m }} }}"),
         )
         .replace(&format!("busy: {{ url: '{c}', timeout: 700ms"), &format!("busy: {{ url: '{c}', timeout: 60s"));
-    let gate = start(&yaml);
+    let gate = start_process(&yaml);
     for route in ["rated", "broken", "busy"] {
         for number in 0..20 {
             assert_eq!(
@@ -568,7 +568,7 @@ fn a_dead_route_does_not_delay_another() {
         ("away", &away, &dead),
         ("live", &live.url(), &queue("concurrency: 4")),
     ]);
-    let gate = start(&yaml);
+    let gate = start_process(&yaml);
     let fill = |gate: &Gate, route: &'static str, prefix: &str, count: usize| {
         let mut connection = Connection::open(gate.address("senders"));
         for number in 0..count {
@@ -621,7 +621,7 @@ fn a_dead_route_does_not_delay_another() {
     let dir = gate.shared_dir();
     gate.signal("KILL");
     drop(gate);
-    let gate = start_in(Arc::clone(&dir), &yaml);
+    let gate = start_process_in(Arc::clone(&dir), &yaml);
     check(&gate, "after");
     assert_eq!(metric(&gate, "hookgate_queue_dead{route=\"away\"}"), 0.0);
     is_quiet(&gate);
@@ -640,7 +640,7 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
         ("dead", &format!("http://{}", unused_address()), &dead),
         ("live", &live.url(), &queue("concurrency: 4")),
     ]);
-    let mut gate = start(&yaml);
+    let mut gate = start_process(&yaml);
     assert_eq!(send(&gate, "dead", "first").unwrap().status, 200);
     gate.signal("TERM");
     gate.wait(Duration::from_secs(10));
@@ -659,7 +659,7 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
         commit;";
     database.execute_batch(copies).unwrap();
     drop(database);
-    let gate = start_in(gate.shared_dir(), &yaml);
+    let gate = start_process_in(gate.shared_dir(), &yaml);
     wait_for("the dead app to be tried", || {
         metric(
             &gate,
@@ -704,7 +704,7 @@ fn large_bodies_of_one_route_do_not_starve_another() {
         ("quick", &quick.url(), &queue("concurrency: 4")),
     ])
     .replace("timeout: 700ms", "timeout: 60s");
-    let gate = start(&yaml);
+    let gate = start_process(&yaml);
     for number in 0..10 {
         send_large(&gate, "slow", &format!("slow-{number}"), 5 << 20);
     }
@@ -749,11 +749,11 @@ fn waits(gate: &Gate, thread: &str) -> u64 {
 
 /// However many routes have deliveries that wait for a later time, the gate knows how long it may sleep.
 #[test]
-fn many_routes_that_wait_are_not_looked_at_again_and_again() {
+fn many_waiting_routes_are_not_polled() {
     let away = format!("http://{}", unused_address());
     let names: Vec<_> = (0..90).map(|number| format!("r{number}")).collect();
     let action = "queue: { upstream: APP, retry: { initial: 10m, factor: 1, max: 10m } }";
-    let gate = start(&config(
+    let gate = start_process(&config(
         &names
             .iter()
             .map(|name| (name.as_str(), away.as_str(), action))
@@ -783,7 +783,7 @@ fn retries_do_not_make_first_attempts_wait() {
         }
         Fault::Answer(500)
     });
-    let gate = start(&config(&[(
+    let gate = start_process(&config(&[(
         "app",
         &app.url(),
         "queue: { upstream: APP, retry: { schedule: [2s, 10ms] }, concurrency: 2 }",
@@ -817,7 +817,7 @@ fn retries_do_not_make_first_attempts_wait() {
     );
 }
 
-/// What was acknowledged holds nothing of `in_flight_bytes`, however long its app takes.
+/// Acknowledged deliveries hold nothing of `in_flight_bytes`, however long their app takes.
 #[test]
 fn a_hung_app_does_not_use_up_in_flight_bytes() {
     let app = FaultServer::start(|_, _| Fault::HangBeforeHead);
@@ -831,7 +831,7 @@ fn a_hung_app_does_not_use_up_in_flight_bytes() {
             "upstreams:\n",
             "limits: { in_flight_bytes: 2MiB }\nupstreams:\n",
         );
-    let gate = start(&yaml);
+    let gate = start_process(&yaml);
     for number in 0..60 {
         send_large(&gate, "app", &format!("id-{number}"), 100 << 10);
     }

@@ -11,12 +11,12 @@ use super::support::queue::{attempts, send, start, waiting};
 const PAUSED: &str = "hookgate_queue_paused{route=\"github\"}";
 const DEAD: &str = "hookgate_queue_dead{route=\"github\"}";
 
-/// An app that does `away` until it is told to come back.
+/// An app that does `away` until the flag is set.
 fn away_app(away: impl Fn() -> Act + Send + Sync + 'static) -> (App, Arc<AtomicBool>) {
     let is_back = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&is_back);
+    let current = Arc::clone(&is_back);
     let app = App::answering(move |_, _| {
-        if told.load(Ordering::SeqCst) {
+        if current.load(Ordering::SeqCst) {
             Act::status(200)
         } else {
             away()
@@ -157,9 +157,9 @@ fn one_poison_delivery_never_pauses_its_target() {
             && waiting(gate.dir()) == 0
     });
     assert!(
-        gate.said().iter().all(|line| !line.contains("pauses")),
+        gate.log_lines().iter().all(|line| !line.contains("pauses")),
         "{:?}",
-        gate.said()
+        gate.log_lines()
     );
 }
 
@@ -224,7 +224,7 @@ fn a_new_address_ends_the_pause() {
             .replace("STORE", store.to_str().unwrap()),
     )
     .unwrap();
-    gate.signal("HUP");
+    gate.reload();
     wait_for("all to arrive", || {
         waiting(gate.dir()) == 0 && good.count() == 5
     });

@@ -22,7 +22,7 @@ use super::support::dice::{Dice, seed};
 use super::support::fault::{Fault, FaultServer, digest};
 use super::support::gate::{Gate as Child, hookgate, metric, wait_at_most, wait_for};
 use super::support::http::{Answer, Connection};
-use super::support::queue::{self, attempts, start, start_in, waiting};
+use super::support::queue::{self, attempts, start_process, start_process_in, waiting};
 use super::support::sign;
 
 const QUICK: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 1000 }";
@@ -158,7 +158,7 @@ fn arrived(app: &FaultServer, sent: &HashMap<String, [u8; 32]>) {
     }
 }
 
-/// One statement in thirty fails, then all for a while: who was acknowledged has what it was told, and what arrives twice was not settled.
+/// One statement in thirty fails, then all for a while: each acknowledged delivery arrives, and one that arrives twice was not settled.
 #[test]
 fn a_disk_that_fails_now_and_then_loses_nothing() {
     let app = FaultServer::start(|number, _| {
@@ -248,7 +248,7 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
 
 /// A file may not grow beyond a limit: the system says so to whoever writes, as it does when a quota is used up.
 #[test]
-fn a_disk_that_is_full_takes_no_more_and_loses_nothing() {
+fn full_disk_refuses_new_deliveries_and_loses_nothing() {
     let address = unused_address();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let mut limited = Command::new("sh");
@@ -279,13 +279,13 @@ fn a_disk_that_is_full_takes_no_more_and_loses_nothing() {
         }
     }
     assert!(sent.len() > 20, "only {} fitted", sent.len());
-    let told = ["store_full", "store_unavailable"].map(|code| {
+    let counted = ["store_full", "store_unavailable"].map(|code| {
         metric(
             &gate,
             &format!("hookgate_requests_total{{outcome=\"{code}\",route=\"github\"}}"),
         )
     });
-    assert_eq!(told.iter().sum::<f64>(), refused.len() as f64);
+    assert_eq!(counted.iter().sum::<f64>(), refused.len() as f64);
     assert_eq!(gate.health("/livez").status, 200);
     assert_eq!(
         query::<i64>(dir.path(), "select count(*) from delivery"),
@@ -309,7 +309,7 @@ fn a_disk_that_is_full_takes_no_more_and_loses_nothing() {
         waiting(dir.path()) == 0
     });
     arrived(&app, &sent);
-    assert!(!gate.said().join("\n").contains("panicked"));
+    assert!(!gate.log_lines().join("\n").contains("panicked"));
     drop(gate);
     is_whole(dir.path());
 }
@@ -321,7 +321,7 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
         tempfile::tempdir().unwrap(),
         Arc::<Set>::default(),
     );
-    // set while nothing runs, it cannot be told from a pause, of which a day counts at most: so these bounds are longer
+    // set while nothing runs, it looks like a pause, of which a day counts at most: so these bounds are longer
     let yaml = config::queue(
         &app.url(),
         "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100000, max_age: 3d }",
@@ -419,7 +419,7 @@ fn a_clock_that_is_set_loses_nothing_and_purges_nothing() {
 
 /// A store with a delivery that waits, nobody holding it.
 fn left_behind(yaml: &str) -> (Arc<tempfile::TempDir>, PathBuf) {
-    let mut gate = start(yaml);
+    let mut gate = start_process(yaml);
     for number in 0..50 {
         assert_eq!(
             queue::send(&gate, &format!("id-{number}"), &vec![b'x'; 5000 + number]).status,
@@ -433,7 +433,7 @@ fn left_behind(yaml: &str) -> (Arc<tempfile::TempDir>, PathBuf) {
     (dir, file)
 }
 
-/// What a gate says that does not start.
+/// Returns the output of a gate that does not start.
 fn refuses(dir: &Path, yaml: &str) -> String {
     let config = dir.join("config.yaml");
     std::fs::write(
@@ -447,13 +447,13 @@ fn refuses(dir: &Path, yaml: &str) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let said = format!(
+    let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    said
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    text
 }
 
 #[test]
@@ -475,19 +475,19 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
     for damaged in cuts {
         std::fs::write(&file, &damaged).unwrap();
         for yaml in [&queues, &spills] {
-            let said = refuses(dir.path(), yaml);
+            let text = refuses(dir.path(), yaml);
             assert!(
-                said.contains(&*file.to_string_lossy()) && said.contains(".recover"),
-                "{said}"
+                text.contains(&*file.to_string_lossy()) && text.contains(".recover"),
+                "{text}"
             );
             assert!(std::fs::read(&file).unwrap() == damaged, "not touched");
         }
     }
     // what lies in the store counts, not what the config does today; the error names the command that sets it aside
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    let said = refuses(dir.path(), &forwards);
+    let text = refuses(dir.path(), &forwards);
     let command = format!("hookgate set-aside {}", dir.path().join("store").display());
-    assert!(said.contains(&command), "{said}");
+    assert!(text.contains(&command), "{text}");
     let aside = || {
         std::fs::read_dir(dir.path().join("store"))
             .unwrap()
@@ -508,13 +508,13 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
             .success()
     );
     // ended in good order, else the log would hold all that the file does
-    let mut gate = start_in(Arc::clone(&dir), &forwards);
+    let mut gate = start_process_in(Arc::clone(&dir), &forwards);
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(10)).success());
     drop(gate);
     // that one held no delivery that waits or is dead, so it can be done without
     std::fs::write(&file, b"not a database ".repeat(99)).unwrap();
-    let mut gate = start_in(Arc::clone(&dir), &queues);
+    let mut gate = start_process_in(Arc::clone(&dir), &queues);
     assert_eq!(
         aside()
             .filter(|name| name.starts_with("hookgate.db.damaged-")
@@ -524,11 +524,11 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
         2
     );
     assert!(
-        gate.said()
+        gate.log_lines()
             .iter()
             .any(|line| line.contains("damaged") && line.contains("\"level\":\"error\"")),
         "{:?}",
-        gate.said()
+        gate.log_lines()
     );
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(10)).success());
@@ -541,7 +541,7 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
     let app = App::on(app["http://".len()..].parse().unwrap(), |_, _| {
         Act::status(200)
     });
-    let gate = start_in(Arc::clone(&dir), &queues);
+    let gate = start_process_in(Arc::clone(&dir), &queues);
     wait_for("all to arrive", || app.count() == 50);
     drop(gate);
     is_whole(dir.path());
@@ -549,7 +549,7 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
 
 /// The store records the new names last: when it cannot, everything stays as it was, in the store and in the process.
 #[test]
-fn a_reload_that_the_store_does_not_take_changes_no_name() {
+fn reload_refused_by_the_store_changes_no_name() {
     let app = FaultServer::start(|_, _| Fault::Keep(200));
     let (dir, fails) = (
         tempfile::tempdir().unwrap(),
@@ -608,10 +608,10 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
             .unwrap();
     };
     change("update meta set value = 99 where name = 'schema'");
-    let said = refuses(dir.path(), &yaml);
+    let text = refuses(dir.path(), &yaml);
     assert!(
-        said.contains("schema version 99") && said.contains(&*file.to_string_lossy()),
-        "{said}"
+        text.contains("schema version 99") && text.contains(&*file.to_string_lossy()),
+        "{text}"
     );
     assert_eq!(
         query::<i64>(dir.path(), "select count(*) from delivery"),
@@ -629,7 +629,7 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
     change(&format!(
         "{drops} delete from meta where name not in ('schema', 'hash_key'); update meta set value = 1 where name = 'schema'"
     ));
-    let gate = start_in(Arc::clone(&dir), &yaml);
+    let gate = start_process_in(Arc::clone(&dir), &yaml);
     let again = queue::send(&gate, "id-7", &vec![b'x'; 5007]);
     assert_eq!(
         again.header("Hookgate-Status"),
@@ -651,7 +651,7 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
 fn health_is_answered_while_another_process_holds_the_store() {
     let app = App::start();
     let yaml = config::queue(&app.url(), QUICK);
-    let mut first = start(&yaml);
+    let mut first = start_process(&yaml);
     let dir = first.shared_dir();
     let health = unused_address();
     let second = yaml.replace(
@@ -698,7 +698,7 @@ fn a_store_added_by_reload_waits_for_a_restart_and_the_rest_applies() {
     let with_store = config::queue(&app.url(), QUICK);
     let without = config::forward_with_store(&app.url(), "query: drop")
         .replace("store: { path: STORE }\n", "");
-    let gate = start(&without);
+    let gate = start_process(&without);
     let route = with_store
         .split_once("routes:\n")
         .unwrap()

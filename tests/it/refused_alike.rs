@@ -1,4 +1,4 @@
-//! Why a request is refused with 401 is for the log: the sender sees the same bytes, whatever it was, over HTTP/1 and HTTP/2.
+//! The reason of a 401 is only logged. The sender gets the same bytes for every reason, over HTTP/1 and HTTP/2.
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -195,7 +195,7 @@ fn sighup_and_the_admin_api_reload() {
 }
 
 #[test]
-fn listener_changes_are_said_to_need_a_restart_and_the_rest_applies() {
+fn listener_changes_need_a_restart_and_the_rest_applies() {
     let app = App::start();
     let yaml = config::forward(&app.url(), "");
     let gate = Gate::start(&yaml);
@@ -383,7 +383,9 @@ fn a_reload_that_would_lose_all_webhooks_is_refused() {
     let removed = |line: &String| {
         line.contains("config reloaded") && line.contains("\"removed_routes\":\"other\"")
     };
-    wait_for("the line that names it", || gate.said().iter().any(removed));
+    wait_for("the line that names it", || {
+        gate.log_lines().iter().any(removed)
+    });
 }
 
 /// Binary junk in a secret file refuses nobody.

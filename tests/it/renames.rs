@@ -21,7 +21,7 @@ fn config(routes: &[(&str, &str, SocketAddr)]) -> String {
     let mut yaml = format!("{HEAD}upstreams:\n");
     for (name, _, app) in routes {
         yaml += &format!(
-            "  app-{name}: {{ url: http://{app}, timeout: 2s, connect_timeout: 500ms, breaker: {{ failures: 0, open: 100ms }} }}\n"
+            "  app-{name}: {{ url: http://{app}, timeout: 10s, connect_timeout: 10s, breaker: {{ failures: 0, open: 100ms }} }}\n"
         );
     }
     yaml += "routes:\n";
@@ -53,14 +53,13 @@ fn reload(gate: &Gate, yaml: &str) {
         yaml.replace("STORE", gate.dir().join("store").to_str().unwrap()),
     )
     .unwrap();
-    gate.signal("HUP");
+    gate.reload();
     wait_for("the reload", || hash(gate) != before);
 }
 
 fn restart(mut gate: Gate, yaml: &str) -> Gate {
     let dir = gate.shared_dir();
-    gate.signal("TERM");
-    assert!(gate.wait(Duration::from_secs(10)).success());
+    gate.stop(Duration::from_secs(10));
     start_in(dir, yaml)
 }
 
@@ -272,7 +271,7 @@ fn a_name_of_two_routes_is_refused_and_changes_nothing() {
             bad.replace("STORE", gate.dir().join("store").to_str().unwrap()),
         )
         .unwrap();
-        gate.signal("HUP");
+        gate.reload();
         wait_for("the refusal", || {
             gate.admin("/-/status")["last_error"] != before
         });

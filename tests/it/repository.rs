@@ -57,12 +57,12 @@ fn the_hook_checks_the_form_of_a_commit_message() {
             .arg(&path)
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&output.stderr);
         match refused_for {
-            None => assert!(output.status.success(), "{message}: {said}"),
+            None => assert!(output.status.success(), "{message}: {text}"),
             Some(reason) => assert!(
-                !output.status.success() && said.contains(reason),
-                "{message}: {said}"
+                !output.status.success() && text.contains(reason),
+                "{message}: {text}"
             ),
         }
     }
@@ -77,7 +77,7 @@ fn the_readme_is_short() {
 
 /// A page that does not say whom it is for is read by the wrong people. The generated pages are left out.
 #[test]
-fn each_page_begins_with_whom_it_is_for() {
+fn each_page_names_its_readers_first() {
     for entry in fs::read_dir("docs").unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! What is handed on later than within its request is signed anew; what the gate hands on it can sign in its own name.
+//! Deliveries that are sent later than within their request are signed anew. The gate can also sign in its own name.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,14 +19,14 @@ const TOKEN: &str = "a-token-of-more-than-sixteen-bytes";
 const AGE: u64 = 1_200;
 
 fn start(app: &App, action: &str) -> Gate {
-    Gate::start(&format!(
+    Gate::in_process(&format!(
         "listen: [{{ address: 127.0.0.1:0 }}]
 health: {{ address: 127.0.0.1:0 }}
 admin: {{ address: 127.0.0.1:0, token: {{ insecure_inline: {TOKEN} }} }}
 shutdown: {{ delay: 0s, grace: 5s }}
 store: {{ path: store }}
 upstreams:
-  app: {{ url: {}, timeout: 2s }}
+  app: {{ url: {}, timeout: 10s }}
 routes:
   - name: stripe
     path: /stripe
@@ -75,7 +75,7 @@ fn is_fresh(seen: &Seen, secret: &str) {
 }
 
 #[test]
-fn a_delivery_from_the_queue_is_signed_as_its_provider_would_sign_it_now() {
+fn queued_delivery_is_resigned_with_the_current_secret() {
     let back = Arc::new(AtomicBool::new(false));
     let is_back = Arc::clone(&back);
     let app = App::answering(move |_, _| {
@@ -99,7 +99,7 @@ fn a_delivery_from_the_queue_is_signed_as_its_provider_would_sign_it_now() {
         .for_each(|seen| is_fresh(seen, OLD));
     let yaml = std::fs::read_to_string(gate.config_path()).unwrap();
     std::fs::write(gate.config_path(), yaml.replace(OLD, NEW)).unwrap();
-    gate.signal("HUP");
+    gate.reload();
     wait_for("the reload", || {
         gate.admin("/-/status")["generation"].as_u64() >= Some(2)
     });
@@ -118,7 +118,7 @@ fn a_delivery_from_the_queue_is_signed_as_its_provider_would_sign_it_now() {
 }
 
 #[test]
-fn what_is_handed_on_within_its_request_stays_as_it_came_and_its_replay_is_signed_anew() {
+fn forwarded_request_is_unchanged_and_its_replay_is_resigned() {
     let app = App::start();
     let gate = start(
         &app,
@@ -151,7 +151,7 @@ fn what_is_handed_on_within_its_request_stays_as_it_came_and_its_replay_is_signe
 }
 
 #[test]
-fn the_gate_signs_in_its_own_name_and_nobody_else_does() {
+fn own_signature_is_added_and_forged_ones_are_removed() {
     let app = App::start();
     let gate = start(
         &app,

@@ -44,7 +44,7 @@ fn old_and_new_secrets_are_accepted_by_name_until_they_expire() {
     let secrets = "secrets: [{ name: new, insecure_inline: \"the-new-secret-of-2026\" }, { name: old, insecure_inline: \"the-old-secret-of-2025\", expires: 2099-01-01T00:00:00Z }, { name: gone, insecure_inline: \"the-gone-secret-of-2024\", expires: 2025-01-01T00:00:00Z }, { name: next, insecure_inline: \"the-next-secret-of-2099\", not_before: 2099-01-01T00:00:00Z }]";
     let yaml = config::forward(&app.url(), "")
         .replace("secrets: [{ name: main, insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true }]", secrets);
-    let gate = Gate::start(&yaml);
+    let gate = Gate::in_process(&yaml);
     let status = |secret: &str| {
         gate.post(
             "/webhooks/github",
@@ -81,7 +81,7 @@ fn a_directory_of_secrets_one_a_tenant() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let secrets = dir.path().join("acme");
     fill(&secrets, 3);
-    let gate = Gate::start_in(
+    let gate = Gate::in_process_in(
         dir,
         &tenants(
             &app,
@@ -118,7 +118,7 @@ fn ten_thousand_tenants_and_one_changed_file() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let secrets = dir.path().join("acme");
     fill(&secrets, 10_000);
-    let gate = Gate::start_in(
+    let gate = Gate::in_process_in(
         dir,
         &tenants(
             &app,
@@ -131,7 +131,7 @@ fn ten_thousand_tenants_and_one_changed_file() {
     );
     std::fs::write(secrets.join("tenant-5000"), "changed-secret-of-5000").unwrap();
     let began = Instant::now();
-    gate.signal("HUP");
+    gate.reload();
     wait_for("the changed one", || {
         send(&gate, "tenant-5000", "changed-secret-of-5000", "b") == 200
     });

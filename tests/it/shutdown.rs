@@ -102,9 +102,9 @@ fn grace_ends() {
     });
 }
 
-/// A gate that waits for another's store is told to leave: it does, in good order, also as process 1 of a container.
+/// A gate that waits for another's store leaves in good order when it gets SIGTERM, also as process 1 of a container.
 #[test]
-fn a_gate_that_waits_for_its_store_leaves_when_told() {
+fn gate_that_waits_for_its_store_stops_on_sigterm() {
     let app = App::start();
     let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let yaml = format!(
@@ -119,10 +119,10 @@ fn a_gate_that_waits_for_its_store_leaves_when_told() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(second.stderr.take().unwrap())
+    let mut log_lines = BufReader::new(second.stderr.take().unwrap())
         .lines()
         .map_while(Result::ok);
-    assert!(said.any(
+    assert!(log_lines.any(
         |line| line.contains(&format!("process {}", holder.pid())) && line.contains("waiting")
     ));
     Command::new("kill")
@@ -134,7 +134,7 @@ fn a_gate_that_waits_for_its_store_leaves_when_told() {
 
 /// Connections that were made, and requests that were sent, just before the signal took effect.
 #[test]
-fn what_was_sent_before_the_end_is_answered() {
+fn requests_sent_before_the_stop_are_answered() {
     let app = App::start();
     let mut gate =
         Gate::start(&config::forward(&app.url(), "").replace("delay: 0s", "delay: 300ms"));

@@ -106,7 +106,7 @@ fn restart(mut gate: Gate, yaml: &str) -> Gate {
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(15)).success());
     drop(gate);
-    queue::start_in(dir, yaml)
+    queue::start_process_in(dir, yaml)
 }
 
 fn ids(app: &FaultServer) -> HashSet<String> {
@@ -119,7 +119,7 @@ fn full_store_still_delivers_what_it_accepted() {
     let disk = SmallDisk::at(&dir.path().join("store"));
     let address = unused_address();
     let yaml = config::queue(&format!("http://{address}"), QUICK);
-    let gate = queue::start_in(Arc::clone(&dir), &yaml);
+    let gate = queue::start_process_in(Arc::clone(&dir), &yaml);
     let sent = fill_up(&gate, "id");
     assert!(sent.len() > 50, "only {} fitted", sent.len());
     let refused = || {
@@ -178,11 +178,11 @@ fn first_start_on_a_full_disk_says_what_to_do() {
             .arg(&path)
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&left.stderr);
-        assert_eq!(left.status.code(), Some(1), "{said}");
+        let text = String::from_utf8_lossy(&left.stderr);
+        assert_eq!(left.status.code(), Some(1), "{text}");
         assert!(
-            said.contains("is full") && said.contains("free some space"),
-            "{said}"
+            text.contains("is full") && text.contains("free some space"),
+            "{text}"
         );
     }
 }
@@ -195,7 +195,7 @@ fn full_store_can_be_purged_and_takes_new_deliveries_after() {
         &format!("http://{}", unused_address()),
         QUICK,
     ));
-    let gate = queue::start_in(Arc::clone(&dir), &yaml);
+    let gate = queue::start_process_in(Arc::clone(&dir), &yaml);
     let sent = fill_up(&gate, "id");
     let purge = || {
         let body = json!({ "filter": { "route": "github" }, "include_waiting": true, "reason": "no room" })
@@ -238,7 +238,7 @@ fn gateway_that_only_forwards_starts_on_a_full_disk() {
     let disk = SmallDisk::at(&dir.path().join("store"));
     let app = FaultServer::start(|_, _| Fault::Keep(200));
     let forwards = config::forward_with_store(&app.url(), "query: drop");
-    let gate = queue::start_in(Arc::clone(&dir), &forwards);
+    let gate = queue::start_process_in(Arc::clone(&dir), &forwards);
     disk.fill();
     for round in 0..2 {
         assert_eq!(
@@ -252,7 +252,7 @@ fn gateway_that_only_forwards_starts_on_a_full_disk() {
     gate.signal("KILL");
     gate.wait(Duration::from_secs(5));
     drop(gate);
-    let gate = queue::start_in(Arc::clone(&dir), &forwards);
+    let gate = queue::start_process_in(Arc::clone(&dir), &forwards);
     assert_eq!(send(&gate, "id-3").status, 200, "after a crash, too");
     assert_eq!(app.count(), 4);
 }

@@ -371,7 +371,7 @@ async fn a_name_is_resolved_and_every_address_tried() {
     );
 }
 
-/// A kept connection that turns out closed is told apart from one that breaks, and the next attempt uses a new one.
+/// A kept connection that turns out closed is distinguished from one that breaks, and the next attempt uses a new one.
 #[tokio::test]
 async fn a_stale_connection_is_told_apart() {
     let stale = vec![Act::Close];
@@ -423,7 +423,7 @@ async fn a_stale_connection_is_told_apart() {
     );
 }
 
-/// Where one kept connection is closed, those that have been idle for longer are closed as well.
+/// If one kept connection is closed, connections that have been idle for longer are closed as well.
 #[tokio::test]
 async fn one_stale_connection_empties_the_pool() {
     let slow = [
@@ -569,7 +569,7 @@ async fn a_connection_whose_answer_may_not_be_over_ends() {
     }
 }
 
-/// What an app says before it is asked is no answer.
+/// Bytes that an app sends before a request are no answer to it.
 #[tokio::test]
 async fn bytes_before_a_request_end_the_connection() {
     let unasked = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();

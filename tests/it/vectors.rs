@@ -54,7 +54,7 @@ fn every_vector_comes_out_as_judged_or_as_deviations_say() {
     assert!(providers.len() >= PROVEN, "{providers:?}");
 }
 
-/// What waited for a month is what its provider could have sent now, wherever the scheme can be signed anew.
+/// Checks that a request that is signed anew after a month is one that its provider could have sent then.
 #[test]
 fn an_authentic_vector_that_is_signed_anew_is_authentic_a_month_later() {
     let deviations = deviations();

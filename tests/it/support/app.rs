@@ -1,4 +1,4 @@
-//! An app behind the gate that records what it gets and answers as a test says.
+//! An app behind the gate that records its requests and answers as a test decides.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,12 +28,12 @@ impl Seen {
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
-        assert!(all.len() <= 1, "{name} stands {} times: {all:?}", all.len());
+        assert!(all.len() <= 1, "{name} occurs {} times: {all:?}", all.len());
         all.first().copied()
     }
 }
 
-/// What the app does with a request.
+/// The app's reaction to a request.
 #[derive(Clone, Debug)]
 pub struct Act {
     pub after: Duration,

@@ -41,7 +41,7 @@ admin: {{ address: 127.0.0.1:0 }}
 shutdown: {{ delay: 0s, grace: 5s }}
 store: {{ path: STORE }}
 upstreams:
-  app: {{ url: {app}, timeout: 2s, connect_timeout: 500ms, breaker: {{ failures: 3, open: 100ms }} }}
+  app: {{ url: {app}, timeout: 10s, connect_timeout: 10s, breaker: {{ failures: 3, open: 100ms }} }}
 routes:
   - name: github
     path: /webhooks/github

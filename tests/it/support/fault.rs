@@ -1,4 +1,4 @@
-//! An app that fails as it is told: by the request, or altogether. Keeps what it saw without the bodies, so that it can see many.
+//! An app that fails on demand: for single requests, or altogether. It keeps requests without their bodies, so that there can be many.
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{setsockopt, sockopt};
 use sha2::{Digest as _, Sha256};
 
-/// What is done with one request, once it was read.
+/// The reaction to one request, once it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// An answer as it should be.
@@ -17,7 +17,7 @@ pub enum Fault {
     With(u16, &'static str, String),
     /// An answer on a connection that is kept.
     Keep(u16),
-    /// Nothing is said until the other side leaves.
+    /// Nothing is sent until the other side leaves.
     HangBeforeHead,
     /// A head, and nothing of the body that it promises.
     HangAfterHead(u16),
@@ -37,7 +37,7 @@ pub enum Fault {
     Garbage,
 }
 
-/// A request as it came, whole.
+/// A request, completely read.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Its `Hookgate-Delivery-Id`.
@@ -48,7 +48,7 @@ pub struct Request {
     /// The SHA-256 of its body.
     pub digest: [u8; 32],
     pub at: Instant,
-    /// What is done with it.
+    /// The reaction to it.
     pub fault: Fault,
 }
 

@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hookgate::clock::{Clock, SystemClock};
+
 use super::http;
 use super::in_process::InProcess;
 
@@ -17,10 +19,10 @@ pub fn hookgate() -> Command {
     Command::new(std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_hookgate").into()))
 }
 
-/// Waits until `condition` holds, and fails after ten seconds.
+/// Waits until `condition` holds, and fails after a minute: a slow machine is no failure.
 #[track_caller]
 pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
-    wait_at_most(Duration::from_secs(10), what, condition);
+    wait_at_most(Duration::from_secs(60), what, condition);
 }
 
 /// Waits until `condition` holds, and fails after `limit`.
@@ -37,8 +39,8 @@ pub fn wait_at_most(limit: Duration, what: &str, mut condition: impl FnMut() -> 
 pub struct Gate {
     run: Run,
     dir: Arc<tempfile::TempDir>,
-    /// What it said of itself.
-    said: Arc<Mutex<Vec<String>>>,
+    /// The lines of its log.
+    log_lines: Arc<Mutex<Vec<String>>>,
     /// Its request lines.
     lines: Arc<Mutex<Vec<String>>>,
 }
@@ -61,15 +63,20 @@ impl Gate {
         if std::env::var_os(BINARY).is_some() {
             return Self::start_in(dir, yaml);
         }
+        Self::in_process_at(Arc::new(SystemClock), dir, yaml)
+    }
+
+    /// Starts a gate on `yaml` in this process, by a clock of the test.
+    pub fn in_process_at(clock: Arc<dyn Clock>, dir: Arc<tempfile::TempDir>, yaml: &str) -> Self {
         let config = dir.path().join("config.yaml");
         std::fs::write(&config, yaml).unwrap();
-        let (said, lines) = (Arc::default(), Arc::default());
-        let run = InProcess::start(&config, Arc::clone(&said), Arc::clone(&lines));
+        let (log_lines, lines) = (Arc::default(), Arc::default());
+        let run = InProcess::start(&config, clock, Arc::clone(&log_lines), Arc::clone(&lines));
         let run = Run::InProcess(run);
         let gate = Self {
             run,
             dir,
-            said,
+            log_lines,
             lines,
         };
         wait_for("the gate to be ready", || gate.is_ready());
@@ -105,26 +112,23 @@ impl Gate {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let said = collect(child.stderr.take().unwrap());
+        let log_lines = collect(child.stderr.take().unwrap());
         let lines = collect(child.stdout.take().unwrap());
         Self {
             run: Run::Process(child),
             dir,
-            said,
+            log_lines,
             lines,
         }
     }
 
     /// Waits until it serves senders.
     pub fn wait_until_ready(&mut self) {
-        wait_at_most(Duration::from_secs(20), "the gate to be ready", || {
+        wait_at_most(Duration::from_secs(60), "the gate to be ready", || {
             if let Some(status) = self.child().try_wait().unwrap() {
                 panic!(
                     "the gate left with {status}: {}",
-                    self.said().join(
-                        "
-"
-                    )
+                    self.log_lines().join("\n")
                 );
             }
             self.is_ready()
@@ -136,7 +140,7 @@ impl Gate {
         let is_ready = |line: &String| {
             line.contains("\"ready\"") || line.contains(" ready") && !line.contains("not ready")
         };
-        self.said().iter().any(is_ready)
+        self.log_lines().iter().any(is_ready)
     }
 
     fn child(&mut self) -> &mut Child {
@@ -165,32 +169,32 @@ impl Gate {
         }
     }
 
-    /// What it said of itself so far.
-    pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
+    /// Returns the lines of its log so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log_lines.lock().unwrap().clone()
     }
 
-    /// Its request lines so far.
+    /// Returns its request lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 
-    /// The address it bound for `what`: `senders`, `health` or `admin`; the first of several.
+    /// Returns the address it bound for `what`: `senders`, `health` or `admin`; the first of several.
     pub fn address(&self, what: &str) -> SocketAddr {
         self.addresses(what)
             .first()
             .copied()
-            .unwrap_or_else(|| panic!("no {what} among {:?}", self.said()))
+            .unwrap_or_else(|| panic!("no {what} among {:?}", self.log_lines()))
     }
 
-    /// All addresses it bound for `what`.
+    /// Returns all addresses it bound for `what`.
     pub fn addresses(&self, what: &str) -> Vec<SocketAddr> {
         let of_line = |line: &String| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
             (line.get("msg")? == "listening" && line.get("for")? == what)
                 .then(|| line["address"].as_str()?.parse().ok())?
         };
-        self.said().iter().filter_map(of_line).collect()
+        self.log_lines().iter().filter_map(of_line).collect()
     }
 
     /// Posts to the gate on a connection of its own.
@@ -235,6 +239,29 @@ impl Gate {
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// Lets it read its config again.
+    pub fn reload(&self) {
+        match &self.run {
+            Run::Process(_) => self.signal("HUP"),
+            Run::InProcess(gateway) => gateway.reload(),
+        }
+    }
+
+    /// Stops it gracefully, and fails if that takes longer than `limit`.
+    #[track_caller]
+    pub fn stop(&mut self, limit: Duration) {
+        match &self.run {
+            Run::Process(_) => {
+                self.signal("TERM");
+                assert!(self.wait(limit).success());
+            }
+            Run::InProcess(gateway) => {
+                gateway.stop();
+                wait_at_most(limit, "the gate to stop", || gateway.has_stopped());
+            }
+        }
     }
 
     /// Waits for it to leave.

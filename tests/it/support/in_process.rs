@@ -1,18 +1,19 @@
 //! A gateway in this process, on a thread and a runtime of its own.
 //!
-//! What belongs to a process cannot be tested with it: signals, exit codes, the environment, memory and open files, the counter of requests that
+//! It has no process of its own. So it cannot be used to test signals, exit codes, the environment, memory and open files, the counter of requests that
 //! the proxy library refuses as malformed, the connections of `/-/tail`, and the hop that finds a loop. Its own log and its request lines are
 //! its own; a line that another thread logs, such as the store's, is not seen.
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
 
 use hookgate::app::{App, Setup, Stop, memory};
-use hookgate::clock::{Clock, SystemClock};
+use hookgate::clock::Clock;
 use hookgate::config::load::load;
-use hookgate::gateway::reload::environment;
+use hookgate::gateway::reload::{Reloader, environment};
 use hookgate::telemetry::{LogFormat, Telemetry, log};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// Lines that a gateway wrote.
@@ -22,29 +23,57 @@ pub type Lines = Arc<Mutex<Vec<String>>>;
 pub struct InProcess {
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    running: Running,
+}
+
+/// The handles of a gateway that runs. None keeps its store open.
+struct Running {
+    runtime: Handle,
+    reloader: Weak<Reloader>,
+    stop: Stop,
 }
 
 impl InProcess {
-    /// Starts the gateway of a config file.
+    /// Starts the gateway of a config file. Its log is added to `log_lines`, its request lines to `lines`.
     ///
     /// # Panics
     /// If it does not start.
-    pub fn start(config: &Path, said: Lines, lines: Lines) -> Self {
+    pub fn start(config: &Path, clock: Arc<dyn Clock>, log_lines: Lines, lines: Lines) -> Self {
         memory::raise_open_files();
         let (end, ended) = oneshot::channel();
         let (begun, begins) = mpsc::channel();
         let config = config.to_owned();
         let thread = std::thread::spawn(move || {
-            let log = log::to(LogFormat::Json, LineWriter::new(said)).unwrap();
-            tracing::dispatcher::with_default(&log, || run(&config, lines, &begun, ended));
+            let log = log::to(LogFormat::Json, LineWriter::new(log_lines)).unwrap();
+            tracing::dispatcher::with_default(&log, || run(&config, clock, lines, &begun, ended));
         });
-        if let Err(error) = begins.recv().expect("the gateway ended") {
-            panic!("the gateway did not start: {error}");
-        }
+        let running = match begins.recv().expect("the gateway ended") {
+            Ok(running) => running,
+            Err(error) => panic!("the gateway did not start: {error}"),
+        };
         Self {
             end: Some(end),
             thread: Some(thread),
+            running,
         }
+    }
+
+    /// Reloads the config, as a SIGHUP does. Does not wait for the end of it.
+    pub fn reload(&self) {
+        let reloader = self.running.reloader.upgrade().expect("it runs");
+        self.running
+            .runtime
+            .spawn(async move { reloader.reload().await.ok() });
+    }
+
+    /// Begins to stop gracefully, as a SIGTERM does.
+    pub fn stop(&self) {
+        self.running.stop.request();
+    }
+
+    /// Returns whether it has stopped.
+    pub fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
@@ -61,11 +90,11 @@ impl Drop for InProcess {
 
 fn run(
     config: &Path,
+    clock: Arc<dyn Clock>,
     lines: Lines,
-    begun: &mpsc::Sender<Result<(), String>>,
+    begun: &mpsc::Sender<Result<Running, String>>,
     ended: oneshot::Receiver<()>,
 ) {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let loaded = match load(config, &environment, None, 1, clock.now()) {
         Ok(loaded) => loaded,
         Err(rejected) => {
@@ -89,14 +118,20 @@ fn run(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let app = match App::start(setup, Stop::default()).await {
+        let stop = Stop::default();
+        let app = match App::start(setup, stop.clone()).await {
             Ok(app) => app,
             Err(error) => {
                 begun.send(Err(error.to_string())).ok();
                 return;
             }
         };
-        begun.send(Ok(())).ok();
+        let running = Running {
+            runtime: Handle::current(),
+            reloader: Arc::downgrade(&app.reloader()),
+            stop,
+        };
+        begun.send(Ok(running)).ok();
         tokio::select! {
             () = app.run() => {}
             _ = ended => {}

@@ -8,16 +8,30 @@ use super::gate::Gate;
 use super::http::Answer;
 use super::sign;
 
-/// Starts a gate with its store in its own directory, which is written `STORE` in the config.
+/// Starts a gate in this process, with its store in its own directory, which is written `STORE` in the config.
 pub fn start(yaml: &str) -> Gate {
     start_in(Arc::new(tempfile::tempdir().unwrap()), yaml)
 }
 
 /// Does the same in a directory that may hold a store already.
 pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Gate {
-    let store = dir.path().join("store");
-    let yaml = yaml.replace("STORE", store.to_str().unwrap());
+    let yaml = with_store(&dir, yaml);
+    Gate::in_process_in(dir, &yaml)
+}
+
+/// Starts a gate as [`start`] does, as a process of its own.
+pub fn start_process(yaml: &str) -> Gate {
+    start_process_in(Arc::new(tempfile::tempdir().unwrap()), yaml)
+}
+
+/// Does the same in a directory that may hold a store already.
+pub fn start_process_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Gate {
+    let yaml = with_store(&dir, yaml);
     Gate::start_in(dir, &yaml)
+}
+
+fn with_store(dir: &tempfile::TempDir, yaml: &str) -> String {
+    yaml.replace("STORE", dir.path().join("store").to_str().unwrap())
 }
 
 /// Sends a signed delivery to the GitHub route.

@@ -1,4 +1,4 @@
-//! A gate within the test's own process, whose clock the test sets.
+//! A clock that a test sets, and a gate within its own process that runs by it.
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -34,7 +34,7 @@ pub fn gate_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
             pair(dir.path())
         ),
     );
-    (Gate::start_in(dir, &yaml), key.cert.der().clone())
+    (Gate::in_process_in(dir, &yaml), key.cert.der().clone())
 }
 
 fn pair(dir: &Path) -> String {

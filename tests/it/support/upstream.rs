@@ -1,4 +1,4 @@
-//! An app that does as it is told: records every request, answers by script, fails where the script says so.
+//! An app that follows a script: it records every request, and answers or fails as the script says.
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +58,7 @@ pub(crate) enum Act {
     Reset,
 }
 
-/// What the app does for one request.
+/// The app's reaction to one request.
 pub(crate) type Script = Vec<Act>;
 
 /// Reads the request and answers with a length.
@@ -386,7 +386,7 @@ impl Authority {
         }
     }
 
-    /// What the file says now, for a policy.
+    /// Returns the content of the file, for a policy.
     pub(crate) fn trusted(&self) -> Arc<Authorities> {
         let certificates = vec![CertificateDer::from_pem_file(&self.file).unwrap()];
         Arc::new(Authorities {

@@ -33,7 +33,7 @@ pub(crate) struct Case {
     pub(crate) valid: bool,
 }
 
-/// What the judge was told beside the secret, as far as it is a part of the secret here.
+/// The judge's other arguments, if they are a part of the secret here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Config {
@@ -45,7 +45,7 @@ struct Vectors {
     cases: Vec<Case>,
 }
 
-/// Where our verdict differs on purpose: by provider and case.
+/// The verdicts that differ on purpose, by provider and case.
 pub(crate) type Deviations = BTreeMap<String, BTreeMap<String, Deviation>>;
 
 /// One difference, with its reason.
@@ -56,7 +56,7 @@ pub(crate) struct Deviation {
     pub(crate) reason: String,
 }
 
-/// What we say.
+/// The verdict of the gate.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
@@ -101,7 +101,7 @@ pub(crate) fn files() -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-/// Where our verdict differs on purpose.
+/// Returns the verdicts that differ on purpose.
 pub(crate) fn deviations() -> Deviations {
     serde_yaml::from_str(&std::fs::read_to_string("tests/vectors/deviations.yaml").unwrap())
         .unwrap()
@@ -254,7 +254,7 @@ impl Case {
         whole.map(|_| ()).map_err(|why| why.code().to_owned())
     }
 
-    /// What the gate's own verifier says of the request once it is signed anew as of `later`, and of the request as it came, as of then.
+    /// Returns the verdicts of the gate's own verifier at `later`: on the request signed anew, and on the request as it came.
     pub(crate) fn resigned(
         &self,
         shape: &Shape,

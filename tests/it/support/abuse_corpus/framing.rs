@@ -1,4 +1,4 @@
-//! Where a message ends: lengths, codings, chunks, trailers.
+//! Tricks with the end of a message: lengths, codings, chunks, trailers.
 use super::Expect::Refused;
 use super::{Trick, chunked, chunks, group, sized};
 
@@ -291,8 +291,8 @@ fn bodies() -> Vec<Trick> {
             "2\r\n{}\r0\r\n\r\n".to_owned(),
         ),
         ("data ends in other bytes", "2\r\n{}xy0\r\n\r\n".to_owned()),
-        ("more data than told", "1\r\n{}\r\n0\r\n\r\n".to_owned()),
-        ("less data than told", "3\r\n{}\r\n0\r\n\r\n".to_owned()),
+        ("more data than declared", "1\r\n{}\r\n0\r\n\r\n".to_owned()),
+        ("less data than declared", "3\r\n{}\r\n0\r\n\r\n".to_owned()),
         ("an empty line for the end", "2\r\n{}\r\n\r\n".to_owned()),
         (
             "an empty line before a size",

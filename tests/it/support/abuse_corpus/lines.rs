@@ -1,4 +1,4 @@
-//! What stands in a head, and how its lines end.
+//! Tricks with the lines of a head, and with their ends.
 use super::Expect::{OneThenClosed, Refused, Status};
 use super::{Trick, group, sized};
 

@@ -7,7 +7,7 @@ mod framing;
 mod lines;
 mod rest;
 
-/// What must come of a trick.
+/// The required outcome of a trick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// 400 and closed; the upstream sees nothing.
@@ -27,7 +27,7 @@ pub struct Trick {
     pub name: String,
     /// See the module.
     pub text: String,
-    /// What the signature is over.
+    /// The bytes that are signed.
     pub body: String,
     pub expect: Expect,
 }
@@ -37,7 +37,7 @@ pub fn all() -> Vec<Trick> {
     [framing::all(), lines::all(), rest::all()].concat()
 }
 
-/// What means something only where the app itself can be reached.
+/// Returns the tricks that have an effect only if the app itself can be reached.
 pub fn of_pass_routes() -> Vec<Trick> {
     rest::of_pass_routes()
 }

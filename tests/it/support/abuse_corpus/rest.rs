@@ -1,4 +1,4 @@
-//! What stands behind a message, what is asked for beside it, what is refused early; and honest requests, which pass.
+//! Tricks with the bytes after a message, with upgrades and with early refusals; and honest requests, which pass.
 use super::Expect::{One, OneThenClosed, Refused, Status};
 use super::{Trick, group, sized};
 

@@ -12,7 +12,7 @@ use super::super::app::App;
 use super::super::gate::Gate;
 
 pub const SECRET: &str = "a secret of more than sixteen bytes";
-/// What the app answers a large answer with.
+/// The size of a large answer of the app.
 pub const LARGE: usize = 8 << 20;
 
 /// The gate under attack and what stands behind it.
@@ -22,7 +22,7 @@ pub struct Arena {
     certificate: CertificateDer<'static>,
 }
 
-/// Where to send, and how.
+/// The addresses to send to, and the TLS settings.
 #[derive(Clone)]
 pub struct Target {
     pub plain: SocketAddr,

@@ -17,7 +17,7 @@ const FORGED: &[(&str, &str)] = &[(
     "sha256=0000000000000000000000000000000000000000000000000000000000000000",
 )];
 
-/// What the gate did to a connection, and after how many seconds.
+/// The gate's reaction to a connection, and the seconds until it.
 async fn fate(stream: &mut (impl AsyncRead + Unpin), begun: Instant) -> String {
     let what = match timeout(FOR_EVER, read_answer(stream)).await {
         Ok(Ok(answer)) => answer.status.to_string(),
@@ -280,7 +280,7 @@ pub fn slow_readers(count: usize, patience: Duration) -> Flood {
     )
 }
 
-/// Forged requests, each told by a trusted proxy to come from another client: `count` keys over `connections`.
+/// Forged requests of a trusted proxy, each for another client: `count` keys over `connections`.
 pub fn client_keys(count: usize, connections: usize) -> Flood {
     let run = move |target: Target| -> super::Running {
         Box::pin(async move {

@@ -210,7 +210,7 @@ async fn rage(target: Target, number: usize, storm: Storm, next: fn(u32) -> Vec<
                     if storm.deaf {
                         return End::Closed;
                     }
-                    // what the gate said before it closed is read
+                    // reads the frames that the gate sent before it closed
                     std::future::pending::<()>().await;
                 }
                 // two cores for attackers, gate and honest sender: leave some to the others

@@ -15,10 +15,10 @@ use super::arena::{Arena, SECRET, Target};
 
 /// Between two requests of the honest sender.
 const PAUSE: Duration = Duration::from_millis(20);
-/// One that takes longer has failed.
+/// The longest time of an honest request that has not failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What became of honest requests.
+/// The outcomes of honest requests.
 #[derive(Debug)]
 pub struct Figures {
     pub answered: usize,

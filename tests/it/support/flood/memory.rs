@@ -59,7 +59,7 @@ impl Memory {
         }
     }
 
-    /// What it was at first, and at most.
+    /// Stops, and returns the memory at first and at most.
     pub fn stop(self) -> (usize, usize) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the watcher");

@@ -16,14 +16,14 @@ use honest::{Figures, Honest};
 use memory::Memory;
 
 const MIB: f64 = 1024.0 * 1024.0;
-/// What the gate may take beside its bodies.
+/// The memory that the gate may use beside the bodies.
 const BESIDE: usize = 80 << 20;
 /// How much of what it took may stay.
 const STAYS: usize = 20 << 20;
 /// How long its memory may take to come back.
 const COMES_BACK: Duration = Duration::from_secs(20);
 
-/// What the gate did to a flood, counted.
+/// The reactions of the gate to a flood, counted.
 pub type Tally = BTreeMap<String, usize>;
 
 /// A flood under way.
@@ -31,7 +31,7 @@ pub type Running = Pin<Box<dyn Future<Output = Tally> + Send>>;
 
 /// One kind of flood.
 pub struct Flood {
-    /// What is sent.
+    /// The name of the flood.
     pub name: &'static str,
     /// How much of it.
     pub size: String,
@@ -54,7 +54,7 @@ pub struct Row {
 impl Row {
     pub const HEAD: &'static str = "| flood | size | honest: answered, 503 | p50 ms | p99 ms | RSS before, peak, after (MiB) | what became of it | s |\n|---|---|---|---|---|---|---|---|";
 
-    /// What does not hold.
+    /// Returns the expectations that do not hold.
     pub fn wrong(&self, slowest: Duration, in_flight_bytes: usize) -> Vec<String> {
         let mut wrong = Vec::new();
         if !self.honest.failed.is_empty() {
