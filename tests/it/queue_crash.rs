@@ -201,7 +201,7 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
     }
     // some may have been cut off often, and wait for it
     let begun = Instant::now();
-    wait_at_most(Duration::from_secs(60), "all to be delivered", || {
+    wait_at_most(Duration::from_secs(180), "all to be delivered", || {
         waiting(dir.path()) == 0
     });
     eprintln!("drained in {:?}", begun.elapsed());

@@ -605,7 +605,8 @@ fn a_dead_route_does_not_delay_another() {
             });
             slowest = slowest.max(begun.elapsed());
         }
-        assert!(slowest < Duration::from_secs(1), "{prefix}: {slowest:?}");
+        // behind 2,000 attempts of 700 ms each it would take minutes
+        assert!(slowest < Duration::from_secs(5), "{prefix}: {slowest:?}");
         // many at once find the places of their own route taken, and no others
         let (before, begun) = (live.count(), Instant::now());
         fill(gate, "live", &format!("{prefix}-many"), 200);
@@ -630,9 +631,9 @@ fn a_dead_route_does_not_delay_another() {
     });
 }
 
-/// A million deliveries of a route whose app is away do not keep those of another from arriving.
+/// Two hundred thousand deliveries of a route whose app is away do not keep those of another from arriving.
 #[test]
-fn a_million_for_a_dead_app_do_not_delay_another() {
+fn many_for_a_dead_app_do_not_delay_another() {
     let live = FaultServer::start(|_, _| Fault::Keep(200));
     let often = "retry: { initial: 1s, factor: 1, max: 1s, max_attempts: 1000000 }";
     let dead = format!("queue: {{ upstream: APP, {often}, concurrency: 32 }}");
@@ -650,12 +651,12 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
         pragma journal_mode = off;
         pragma synchronous = off;
         begin;
-        create temp table copy as with recursive n (i) as (select 1 union all select i + 1 from n where i < 1000000) select randomblob(16) as id from n;
+        create temp table copy as with recursive n (i) as (select 1 union all select i + 1 from n where i < 200000) select randomblob(16) as id from n;
         insert into delivery (id, origin, at, record, body) select copy.id, one.origin, one.at, one.record, x'7b7d'
             from copy cross join (select * from delivery limit 1) one;
         insert into due (id, target, run_at, lease, held, tries, cause, since, attempt) select copy.id, one.target, 0, 1, 0, 0, 0, one.since, 1
             from copy cross join (select * from due limit 1) one;
-        update tally set rows = rows + 1000000;
+        update tally set rows = rows + 200000;
         commit;";
     database.execute_batch(copies).unwrap();
     drop(database);
@@ -669,11 +670,11 @@ fn a_million_for_a_dead_app_do_not_delay_another() {
     for number in 0..20 {
         let id = format!("id-{number}");
         assert_eq!(send(&gate, "live", &id).unwrap().status, 200);
-        wait_for("it to arrive", || {
+        wait_at_most(Duration::from_secs(10), "it to arrive", || {
             live.seen().iter().any(|request| request.id == id)
         });
     }
-    assert!(waiting(gate.dir()) > 1_000_000);
+    assert!(waiting(gate.dir()) > 200_000);
 }
 
 /// Bodies of 400 KiB or more are not delivered from memory.
