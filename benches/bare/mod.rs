@@ -142,7 +142,7 @@ fn write(connection: &Connection, batch: &[Row]) {
         "insert into delivery (id, origin, at, key, delivery_id, event_type, record, body) values (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7)",
     );
     let mut due = prepare(
-        "insert into due (id, target, run_at, lease, held, tries, cause, since, attempt) values (?1, 1, ?2, 1, 1, 0, 0, ?2, 1)",
+        "insert into due (id, target, run_at, lease, leased, attempt_count, cause, since, last_attempt) values (?1, 1, ?2, 1, 1, 0, 0, ?2, 1)",
     );
     let time = i64::try_from(SystemClock.now().unix_ms()).unwrap();
     for (one, key, record, _) in batch {

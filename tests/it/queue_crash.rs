@@ -254,7 +254,7 @@ impl Row {
 fn rows(database: &rusqlite::Connection) -> BTreeMap<String, Vec<Row>> {
     let all =
         "select d.delivery_id, a.number, a.started, coalesce(a.status, 0), coalesce(a.error, '')
-        from delivery d join attempt a on a.id = d.id order by a.n";
+        from delivery d join attempt a on a.id = d.id order by a.lease";
     let mut statement = database.prepare(all).unwrap();
     let read = |row: &rusqlite::Row<'_>| {
         Ok((

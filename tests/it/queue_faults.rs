@@ -654,7 +654,7 @@ fn many_for_a_dead_app_do_not_delay_another() {
         create temp table copy as with recursive n (i) as (select 1 union all select i + 1 from n where i < 200000) select randomblob(16) as id from n;
         insert into delivery (id, origin, at, record, body) select copy.id, one.origin, one.at, one.record, x'7b7d'
             from copy cross join (select * from delivery limit 1) one;
-        insert into due (id, target, run_at, lease, held, tries, cause, since, attempt) select copy.id, one.target, 0, 1, 0, 0, 0, one.since, 1
+        insert into due (id, target, run_at, lease, leased, attempt_count, cause, since, last_attempt) select copy.id, one.target, 0, 1, 0, 0, 0, one.since, 1
             from copy cross join (select * from due limit 1) one;
         update tally set rows = rows + 200000;
         commit;";

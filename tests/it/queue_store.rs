@@ -236,7 +236,7 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
     // a lease without a row is a try whose end the disk did not take
     let once: i64 = query(
         dir.path(),
-        "select coalesce(sum(last), 0) from (select max(n) as last from attempt group by id)",
+        "select coalesce(sum(last), 0) from (select max(lease) as last from attempt group by id)",
     );
     assert!(
         app.count() <= usize::try_from(once).unwrap(),

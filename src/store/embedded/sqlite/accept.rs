@@ -188,7 +188,7 @@ fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreErro
             number: first_lease(to),
             attempt: first_attempt(to),
         };
-        let held = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and held = 1";
+        let held = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and leased = 1";
         leases.extend(
             writing.row(held, params![delivery.id, to.target, lease.number], |_| {
                 Ok(lease)

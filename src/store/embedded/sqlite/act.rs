@@ -178,8 +178,8 @@ fn replay(
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
         // a unit that waits behind others of its lane, or is being attempted, stays as it is
-        let now = "update due set run_at = ?3, tries = 0, since = ?6, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
-            and (held = 0 or run_at <= ?3)";
+        let now = "update due set run_at = ?3, attempt_count = 0, since = ?6, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
+            and (leased = 0 or run_at <= ?3)";
         changed |= writing.execute(
             now,
             params![
@@ -199,7 +199,7 @@ fn replay(
         let over = "select distinct target from attempt where id = ?1
             and not exists (select 1 from due where due.id = attempt.id and due.target = attempt.target)";
         for unit in units(writing, over, id, only)? {
-            let last = "select max(attempt.n), max(attempt.number), delivery.lane
+            let last = "select max(attempt.lease), max(attempt.number), delivery.lane
                 from attempt join delivery on delivery.id = attempt.id where attempt.id = ?1 and attempt.target = ?2";
             let read = |row: &rusqlite::Row<'_>| {
                 Ok(Again {
@@ -226,7 +226,7 @@ fn attempt_now(
 ) -> Result<bool, StoreError> {
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
-        let now = "update due set run_at = ?3 where id = ?1 and target = ?2 and held = 0 and run_at > ?3 and run_at <> ?4";
+        let now = "update due set run_at = ?3 where id = ?1 and target = ?2 and leased = 0 and run_at > ?3 and run_at <> ?4";
         changed |= writing.execute(now, params![id, unit.target, writing.now, BEHIND])? > 0;
     }
     Ok(changed)

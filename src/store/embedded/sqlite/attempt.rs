@@ -20,7 +20,7 @@ pub(super) fn cut_off(
         number,
         attempt,
     } = lease;
-    let insert = "insert or ignore into attempt (id, target, n, number, cause, started, took, error, late, head, body)
+    let insert = "insert or ignore into attempt (id, target, lease, number, cause, started, took, error, late, head, body)
         values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'')";
     let row = params![
         unit.delivery,
@@ -71,9 +71,9 @@ pub(super) fn insert_attempt(
         body,
     } = attempt;
     let inserted = writing.execute(
-        "insert into attempt (id, target, n, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number)
+        "insert into attempt (id, target, lease, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number)
             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-            on conflict (id, target, n) do update set (cause, started, took, connect, first_byte, status, error, peer, late, head, body)
+            on conflict (id, target, lease) do update set (cause, started, took, connect, first_byte, status, error, peer, late, head, body)
                 = (excluded.cause, excluded.started, excluded.took, excluded.connect, excluded.first_byte, excluded.status, excluded.error,
                 excluded.peer, excluded.late, excluded.head, excluded.body) where attempt.error = ?16",
         params![

@@ -67,7 +67,7 @@ pub(crate) fn lease(
                 cut_off(writing, before, unit.cause, begun)?;
             }
             writing.execute(
-                "update due set run_at = ?3, lease = ?4, held = 1, attempt = ?5, begun = ?6 where id = ?1 and target = ?2",
+                "update due set run_at = ?3, lease = ?4, leased = 1, last_attempt = ?5, leased_at = ?6 where id = ?1 and target = ?2",
                 params![delivery, target, writing.now.saturating_add(ms(lease)), number, attempt, wall],
             )?;
             taken.push(unit);
@@ -79,13 +79,13 @@ pub(crate) fn lease(
 
 /// The due units of one kind, the longest due first. SQLite joins the tables of a cross join in the order in which they are written.
 const DUE: [&str; 2] = [
-    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
-        due.attempt, due.held, due.begun
-        from due cross join delivery on delivery.id = due.id where due.tries = 0 and due.target = ?1 and due.run_at <= ?2
+    "select due.id, due.lease, due.attempt_count, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
+        due.last_attempt, due.leased, due.leased_at
+        from due cross join delivery on delivery.id = due.id where due.attempt_count = 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
-    "select due.id, due.lease, due.tries, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
-        due.attempt, due.held, due.begun
-        from due cross join delivery on delivery.id = due.id where due.tries > 0 and due.target = ?1 and due.run_at <= ?2
+    "select due.id, due.lease, due.attempt_count, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
+        due.last_attempt, due.leased, due.leased_at
+        from due cross join delivery on delivery.id = due.id where due.attempt_count > 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
 ];
 

@@ -49,8 +49,8 @@ impl Reading<'_> {
 
 /// The earliest unit of each target after ?1, by kind: one index seek each, however many units it has.
 const EARLIEST: [&str; 2] = [
-    "select target, run_at from due where tries = 0 and target > ?1 order by target, run_at limit 1",
-    "select target, run_at from due where tries > 0 and target > ?1 order by target, run_at limit 1",
+    "select target, run_at from due where attempt_count = 0 and target > ?1 order by target, run_at limit 1",
+    "select target, run_at from due where attempt_count > 0 and target > ?1 order by target, run_at limit 1",
 ];
 
 /// Goes round the targets that have units, from the one after `after` on.

@@ -19,7 +19,7 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Releases every leased unit and records its attempt as cut off: one process holds one store, so the holder of the lease is gone.
 /// Returns how many there were.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
-    let held = "select id, target, lease, attempt, cause, begun from due where held = 1";
+    let held = "select id, target, lease, last_attempt, cause, leased_at from due where leased = 1";
     let orphans = writing.rows(held, [], |row| {
         let unit = Unit {
             delivery: row.get(0)?,
@@ -42,7 +42,7 @@ pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
             .now
             .saturating_add(ms(pause(cut_offs(writing, unit)?)));
         writing.execute(
-            "update due set held = 0, run_at = ?3 where id = ?1 and target = ?2",
+            "update due set leased = 0, run_at = ?3 where id = ?1 and target = ?2",
             params![unit.delivery, unit.target, run_at],
         )?;
     }
@@ -52,7 +52,7 @@ pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
 /// Counts the attempts that were cut off since the last one whose outcome is known.
 fn cut_offs(writing: &Writing<'_>, unit: Unit) -> Result<i64, StoreError> {
     let count = "select count(*) from attempt where id = ?1 and target = ?2 and error = ?3
-        and n > coalesce((select max(n) from attempt where id = ?1 and target = ?2 and error is not ?3), 0)";
+        and lease > coalesce((select max(lease) from attempt where id = ?1 and target = ?2 and error is not ?3), 0)";
     Ok(writing
         .row(count, params![unit.delivery, unit.target, CUT_OFF], |row| {
             row.get(0)

@@ -234,7 +234,7 @@ fn units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, Store
 }
 
 fn waiting_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
-    let waiting = "select target, run_at, lease, held, tries from due where id = ?1";
+    let waiting = "select target, run_at, lease, leased, attempt_count from due where id = ?1";
     reading.rows(waiting, params![id], |row| {
         let (attempts, next_in) = (row.get(4)?, reading.until(row.get(1)?));
         let held: bool = row.get(3)?;
@@ -256,7 +256,7 @@ fn waiting_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown
 }
 
 fn dead_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
-    let dead = "select target, reason, lease, tries from dead where id = ?1";
+    let dead = "select target, reason, lease, attempt_count from dead where id = ?1";
     reading.rows(dead, params![id], |row| {
         let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
         Ok(UnitShown {
@@ -279,7 +279,7 @@ fn dead_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, 
 /// Returns a unit for each target with an attempt, as if it were delivered.
 fn attempted_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
     // with max(), the other columns are those of the row that has it
-    let attempted = "select target, count(*), max(n), started, took, status, error from attempt where id = ?1 group by target";
+    let attempted = "select target, count(*), max(lease), started, took, status, error from attempt where id = ?1 group by target";
     reading.rows(attempted, params![id], |row| {
         let leases = row.get(2)?;
         Ok(UnitShown {
@@ -315,7 +315,7 @@ pub(crate) fn get(
         return Ok(None);
     };
     let all = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body
-        from attempt where id = ?1 order by target, n";
+        from attempt where id = ?1 order by target, lease";
     let attempts = reading.rows(all, params![id], |row| {
         let attempt = Attempt {
             cause: row.get(3)?,

@@ -38,8 +38,8 @@ pub(crate) fn step(
     after: Option<Cursor>,
 ) -> Result<Option<Cursor>, StoreError> {
     let (run_at, id) = after.unwrap_or((writing.now, DeliveryRef(uuid::Uuid::nil())));
-    let waiting = "select run_at, id, tries, since from due
-        where tries > 0 and target = ?1 and held = 0 and (run_at, id) > (?2, ?3) and run_at < ?4 order by run_at, id limit ?5";
+    let waiting = "select run_at, id, attempt_count, since from due
+        where attempt_count > 0 and target = ?1 and leased = 0 and (run_at, id) > (?2, ?3) and run_at < ?4 order by run_at, id limit ?5";
     let read = |row: &rusqlite::Row<'_>| {
         Ok((
             (row.get(0)?, row.get(1)?),
@@ -104,7 +104,7 @@ fn was_asked_for(
     id: DeliveryRef,
 ) -> Result<bool, StoreError> {
     let last = "select head from attempt where id = ?1 and target = ?2 and status in (429, 503) and late = 0
-        and n = (select max(n) from attempt where id = ?1 and target = ?2 and late = 0)";
+        and lease = (select max(lease) from attempt where id = ?1 and target = ?2 and late = 0)";
     let head: Option<Vec<u8>> = writing.row(last, params![id, target], |row| row.get(0))?;
     let headers = head
         .and_then(|head| record::parse_headers(head.into()).ok())

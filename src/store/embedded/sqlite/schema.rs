@@ -13,14 +13,16 @@ const HEADER: u64 = 100;
 ///
 /// The table that holds a unit says its state: in `due` it waits; in `dead` it is dead, or cancelled (no reason); in neither it was delivered.
 /// A delivery without a waiting unit has a row in `ended`, with the time at which it ended.
-/// Times are milliseconds of the store's own time, except `due.begun`, `attempt.started` and `audit.at`, which are wall-clock times for display.
+/// Times are milliseconds of the store's own time, except `due.leased_at`, `attempt.started` and `audit.at`, which are wall-clock times for display.
 ///
 /// - `name.name` is the name of a number's ledger. `name.owners` lists the names that have had the number, separated by blanks, the newest last.
 ///   A `/` before a name means that its route stored new deliveries under another number.
 /// - `name.parked_at` is the time since which no route of the config has the number, `name.parked` the sum of earlier such times. `due.since` is
 ///   in the time of its target, which leaves both out.
-/// - `due.attempt` and `dead.attempt` are the number of the unit's last attempt, `due.begun` is the time of its last lease, `delivery.lane` the
-///   delivery's lane at every target.
+/// - `due.last_attempt` and `dead.last_attempt` are the number of the unit's last attempt, `due.leased_at` is the time of its last lease,
+///   `delivery.lane` the delivery's lane at every target.
+/// - `lease` is the number of a lease: in `due` and `dead` of the last one, in `attempt` of the one under which the attempt was made.
+/// - `lane.waiting` is the number of waiting units of a lane, `lane.seq` the number that its newest unit got.
 /// - `ledger.ends` is the end of an entry that is held longer, until `ledger.until`, because its delivery waits. If it is null, `until` is the end.
 /// - `delivery` has a rowid: without one, each row of more than a quarter page would lie in an overflow page of its own.
 const TABLES: &str = "
@@ -34,23 +36,23 @@ const TABLES: &str = "
         delivery_id text, event_type text, record blob not null, body blob not null, lane blob);
     create unique index if not exists delivery_id on delivery (id);
     create index if not exists delivery_origin on delivery (origin, id);
-    create index if not exists delivery_given on delivery (delivery_id) where delivery_id is not null;
-    create table if not exists due (id blob, target integer, run_at integer not null, lease integer not null, held integer not null,
-        tries integer not null, cause integer not null, since integer not null, lane blob, seq integer, attempt integer not null, begun integer,
-        primary key (id, target)) without rowid;
-    create index if not exists due_first on due (target, run_at) where tries = 0;
-    create index if not exists due_retry on due (target, run_at) where tries > 0;
+    create index if not exists delivery_by_sender_id on delivery (delivery_id) where delivery_id is not null;
+    create table if not exists due (id blob, target integer, run_at integer not null, lease integer not null, leased integer not null,
+        attempt_count integer not null, cause integer not null, since integer not null, lane blob, seq integer, last_attempt integer not null,
+        leased_at integer, primary key (id, target)) without rowid;
+    create index if not exists due_first on due (target, run_at) where attempt_count = 0;
+    create index if not exists due_retry on due (target, run_at) where attempt_count > 0;
     create index if not exists due_lane on due (target, lane, seq) where lane is not null;
-    create table if not exists attempt (row integer primary key, id blob not null, target integer not null, n integer not null, cause integer not null,
-        started integer not null, took integer not null, connect integer, first_byte integer, status integer, error text, peer text,
+    create table if not exists attempt (row integer primary key, id blob not null, target integer not null, lease integer not null,
+        cause integer not null, started integer not null, took integer not null, connect integer, first_byte integer, status integer, error text, peer text,
         late integer not null, head blob not null, body blob not null, number integer not null);
-    create unique index if not exists attempt_unit on attempt (id, target, n);
-    create table if not exists dead (id blob, target integer, at integer not null, reason integer, lease integer not null, tries integer not null,
-        lane blob, attempt integer not null, primary key (id, target)) without rowid;
+    create unique index if not exists attempt_unit on attempt (id, target, lease);
+    create table if not exists dead (id blob, target integer, at integer not null, reason integer, lease integer not null,
+        attempt_count integer not null, lane blob, last_attempt integer not null, primary key (id, target)) without rowid;
     create index if not exists dead_target on dead (target, id);
     create table if not exists ended (id blob primary key, origin integer not null, dead integer not null, at integer not null) without rowid;
     create index if not exists ended_by on ended (origin, dead, at);
-    create table if not exists lane (target integer, lane blob, n integer not null, seq integer not null, primary key (target, lane)) without rowid;
+    create table if not exists lane (target integer, lane blob, waiting integer not null, seq integer not null, primary key (target, lane)) without rowid;
     create table if not exists tally (kind integer, number integer, rows integer not null, bytes integer not null, primary key (kind, number)) without rowid;
     create table if not exists audit (row integer primary key, at integer not null, who text not null, what text not null, which text not null,
         reason text not null, done integer not null);";

@@ -32,7 +32,7 @@ pub(crate) fn settle(
     next: Next,
 ) -> Result<Settled, StoreError> {
     let unit = lease.unit;
-    let find = "select lease, held, lane is not null from due where id = ?1 and target = ?2";
+    let find = "select lease, leased, lane is not null from due where id = ?1 and target = ?2";
     let read = |row: &rusqlite::Row<'_>| {
         Ok((
             row.get::<_, u32>(0)?,
@@ -98,7 +98,7 @@ fn take_out(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
 
 /// Frees the number of an attempt that was not made.
 fn give_back_number(writing: &Writing<'_>, unit: Unit) -> Result<(), StoreError> {
-    let free = "update due set attempt = attempt - 1 where id = ?1 and target = ?2";
+    let free = "update due set last_attempt = last_attempt - 1 where id = ?1 and target = ?2";
     writing
         .execute(free, params![unit.delivery, unit.target])
         .map(drop)
@@ -106,7 +106,7 @@ fn give_back_number(writing: &Writing<'_>, unit: Unit) -> Result<(), StoreError>
 
 /// Returns whether this very lease settled the unit.
 fn settled_before(writing: &Writing<'_>, lease: Lease) -> Result<bool, StoreError> {
-    let found = "select 1 where exists (select 1 from attempt where id = ?1 and target = ?2 and n = ?3 and late = 0 and error is not ?4)
+    let found = "select 1 where exists (select 1 from attempt where id = ?1 and target = ?2 and lease = ?3 and late = 0 and error is not ?4)
         or exists (select 1 from dead where id = ?1 and target = ?2 and lease = ?3)";
     Ok(writing
         .row(
@@ -133,7 +133,7 @@ fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result
         Next::Cancelled => bury(writing, unit, None, tried).map(drop),
         Next::GiveBack => writing
             .execute(
-                "update due set held = 0, run_at = ?3 where id = ?1 and target = ?2",
+                "update due set leased = 0, run_at = ?3 where id = ?1 and target = ?2",
                 params![unit.delivery, unit.target, writing.now],
             )
             .map(drop),
@@ -150,7 +150,7 @@ fn again(
     counted: bool,
 ) -> Result<(), StoreError> {
     let run_at = writing.now.saturating_add(ms(delay));
-    let later = "update due set held = 0, run_at = ?3, tries = tries + ?4, cause = 0 where id = ?1 and target = ?2";
+    let later = "update due set leased = 0, run_at = ?3, attempt_count = attempt_count + ?4, cause = 0 where id = ?1 and target = ?2";
     writing
         .execute(
             later,

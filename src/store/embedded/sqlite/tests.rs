@@ -103,16 +103,16 @@ fn what_is_asked_often_has_an_index() {
         "ledger_until",
     );
     check(
-        "select target, run_at from due where tries = 0 and target > 3 order by target, run_at limit 1",
+        "select target, run_at from due where attempt_count = 0 and target > 3 order by target, run_at limit 1",
         "due_first",
     );
     check(
-        "select target, run_at from due where tries > 0 and target > 3 order by target, run_at limit 1",
+        "select target, run_at from due where attempt_count > 0 and target > 3 order by target, run_at limit 1",
         "due_retry",
     );
     check(
         "select due.id from due cross join delivery on delivery.id = due.id
-            where due.tries = 0 and due.target = 1 and run_at <= 9 order by run_at limit 3",
+            where due.attempt_count = 0 and due.target = 1 and run_at <= 9 order by run_at limit 3",
         "due_first",
     );
     check(
@@ -132,7 +132,7 @@ fn what_is_asked_often_has_an_index() {
         "dead_target",
     );
     check(
-        "select 1 from attempt where id = x'00' and target = 1 and n = 2 and late = 0",
+        "select 1 from attempt where id = x'00' and target = 1 and lease = 2 and late = 0",
         "attempt_unit",
     );
 }

@@ -45,8 +45,8 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
         begun,
     } = waiting;
     writing.mark()?;
-    let enter = "insert into lane (target, lane, n, seq) values (?1, ?2, 1, 1)
-        on conflict (target, lane) do update set n = n + 1, seq = seq + 1 returning n, seq";
+    let enter = "insert into lane (target, lane, waiting, seq) values (?1, ?2, 1, 1)
+        on conflict (target, lane) do update set waiting = waiting + 1, seq = seq + 1 returning waiting, seq";
     let place = match lane {
         None => None,
         Some(lane) => writing.row(enter, params![unit.target, lane.0], |row| {
@@ -55,7 +55,7 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
     };
     let first = place.is_none_or(|(n, _)| n == 1);
     writing.execute(
-        "insert into due (id, target, run_at, lease, held, tries, cause, since, lane, seq, attempt, begun)
+        "insert into due (id, target, run_at, lease, leased, attempt_count, cause, since, lane, seq, last_attempt, leased_at)
             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             unit.delivery,
@@ -90,7 +90,7 @@ pub(super) struct Gone {
 
 /// Takes a unit out of the queue; the next of its lane is due then.
 pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, StoreError> {
-    let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, tries, attempt, held, cause, begun";
+    let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, attempt_count, last_attempt, leased, cause, leased_at";
     let read = |row: &rusqlite::Row<'_>| {
         let (lane, held) = (
             row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
@@ -116,7 +116,7 @@ pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, Sto
 }
 
 fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), StoreError> {
-    let left = "update lane set n = n - 1 where target = ?1 and lane = ?2 returning n";
+    let left = "update lane set waiting = waiting - 1 where target = ?1 and lane = ?2 returning waiting";
     if writing
         .row(left, params![target, lane.0], |row| row.get::<_, i64>(0))?
         .is_none_or(|n| n <= 0)
@@ -230,7 +230,7 @@ pub(super) fn insert_dead(
     } = dead;
     writing.mark()?;
     writing.execute(
-        "insert into dead (id, target, at, reason, lease, tries, lane, attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "insert into dead (id, target, at, reason, lease, attempt_count, lane, last_attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, attempts, lane.map(|lane| lane.0), attempt],
     )?;
     writing.count(DEAD, unit.target.0, 1, 0);
@@ -243,7 +243,7 @@ pub(super) fn insert_dead(
 /// Removes a unit from the dead and cancelled ones. Returns its row, if it was there.
 pub(super) fn take_dead(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead>, StoreError> {
     let out = "delete from dead where id = ?1 and target = ?2
-        returning lane, lease, tries, attempt, reason is null";
+        returning lane, lease, attempt_count, last_attempt, reason is null";
     let read = |row: &rusqlite::Row<'_>| {
         let dead = Dead {
             lane: row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),

@@ -910,7 +910,7 @@ async fn a_dead_target_never_hides_a_live_one() {
         insert into delivery (id, origin, at, record, body)
             with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000)
             select cast(printf('%016d', i) as blob), 1, 0, x'0101000000000000', x'00' from n;
-        insert into due (id, target, run_at, lease, held, tries, cause, since, attempt) select id, 1, row, 0, 0, 3, 0, 0, 3 from delivery;
+        insert into due (id, target, run_at, lease, leased, attempt_count, cause, since, last_attempt) select id, 1, row, 0, 0, 3, 0, 0, 3 from delivery;
         insert into tally values (1, 1, 200000, 0);
         commit;";
     other.execute_batch(many).unwrap();
