@@ -22,7 +22,7 @@ use hookgate::dedupe::key::{Identity, Scope};
 use hookgate::limit::{Buckets, Quota};
 use hookgate::request::Params;
 use hookgate::store::embedded::Embedded;
-use hookgate::store::{ClaimResult, Held, Key, Ledger, Token};
+use hookgate::store::{ClaimResult, Key, Ledger, Ownership, Token};
 use hookgate::units::Rate;
 
 #[global_allocator]
@@ -52,7 +52,7 @@ fn ledger() {
             );
             assert_eq!(
                 ready(ledger.commit(key, Token(u128::from(number)), WINDOW)),
-                Held::Yes
+                Ownership::Owned
             );
         });
         if number % 100_000 == 0 && number >= IDS / 2 {
@@ -78,7 +78,10 @@ fn ledger() {
                 ready(ledger.claim(key, Token(1), LEASE)),
                 ClaimResult::Fresh
             );
-            assert_eq!(ready(ledger.commit(key, Token(1), WINDOW)), Held::Yes);
+            assert_eq!(
+                ready(ledger.commit(key, Token(1), WINDOW)),
+                Ownership::Owned
+            );
         });
     }
     row("IDs remembered", &format!("{}", counts.committed));
@@ -119,7 +122,10 @@ fn journal() {
                 ready(ledger.claim(key, Token(1), LEASE)),
                 ClaimResult::Fresh
             );
-            assert_eq!(ready(ledger.commit(key, Token(1), WINDOW)), Held::Yes);
+            assert_eq!(
+                ready(ledger.commit(key, Token(1), WINDOW)),
+                Ownership::Owned
+            );
         });
     }
     ledger.close();

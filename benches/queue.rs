@@ -24,7 +24,7 @@ use hookgate::clock::SystemClock;
 use hookgate::store::archive::{Archive as _, Filter, Order, Scope};
 use hookgate::store::embedded::Embedded;
 use hookgate::store::queue::{
-    Accept, Dedupe, DeliveryRef, OnDead, OriginId, Queue as _, Start, Stored, TargetId, To,
+    Accept, Dedupe, DeliveryRef, NewUnit, OnDead, OriginId, Queue as _, Start, Stored, TargetId,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -458,11 +458,11 @@ fn copy(sample: &Stored) -> Accept {
         delivery_id: Some(uuid::Uuid::new_v4().to_string().into()),
         key: None,
         event_type: sample.event_type.clone(),
-        to: vec![To {
+        to: vec![NewUnit {
             target: TargetId(1),
             lane: None,
             start: Start::Anyone,
-            tried: Vec::new(),
+            attempts: Vec::new(),
         }],
         record: sample.record.clone(),
         body: sample.body.clone(),

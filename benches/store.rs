@@ -15,7 +15,7 @@ use bare::{Measured, bare, delivery, key, load, now};
 
 use bytes::Bytes;
 use hookgate::clock::{Clock, SystemClock};
-use hookgate::store::Held;
+use hookgate::store::Ownership;
 use hookgate::store::archive::Archive as _;
 use hookgate::store::embedded::Embedded;
 use hookgate::store::queue::{
@@ -117,7 +117,7 @@ async fn drain() {
             .map(|leased| store.settle(leased.lease, Some(attempt()), Next::Delivered))
             .collect();
         for settled in settling {
-            assert_eq!(settled.await.unwrap(), Held::Yes);
+            assert_eq!(settled.await.unwrap(), Ownership::Owned);
             done += 1;
         }
     }

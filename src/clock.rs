@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_stays_ended_when_the_clock_goes_back() {
+    fn expired_date_stays_expired_if_the_clock_goes_back() {
         let start = SystemClock.now();
         let [soon, later] = [start.wall + DAY, start.wall + 100 * DAY];
         let at = |mono: Duration, wall: SystemTime| Now {

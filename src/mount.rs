@@ -185,7 +185,7 @@ not a mount
 ";
 
     #[test]
-    fn what_a_directory_lies_on() {
+    fn mount_of_a_directory_is_found() {
         let mounts = parse(INFO);
         let at = |path: &str| storage(Path::new(path), &mounts);
         assert_eq!(at("/srv/hookgate"), Storage::Disk("ext4"));
@@ -200,7 +200,7 @@ not a mount
     }
 
     #[test]
-    fn whatever_stands_there_is_read_without_harm() {
+    fn any_mount_table_is_read_without_panic() {
         for text in [
             &b""[..],
             b"\n\n",
@@ -220,7 +220,7 @@ not a mount
     }
 
     #[test]
-    fn a_path_that_is_not_there_is_where_its_directory_is() {
+    fn missing_path_has_the_mount_of_its_directory() {
         let dir = tempfile::tempdir().unwrap();
         let there = std::fs::canonicalize(dir.path()).unwrap();
         std::os::unix::fs::symlink(&there, there.join("link")).unwrap();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hookgate::clock::{Clock as _, SystemClock};
 use hookgate::store::Key;
 use hookgate::store::embedded::Embedded;
-use hookgate::store::queue::{Accept, DeliveryRef, OriginId, Start, TargetId, To};
+use hookgate::store::queue::{Accept, DeliveryRef, NewUnit, OriginId, Start, TargetId};
 use hookgate::store::record::Record;
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
@@ -180,11 +180,11 @@ pub(crate) fn delivery(start: Start) -> Accept {
         headers: vec![header; 4],
         ..Record::default()
     };
-    let to = vec![To {
+    let to = vec![NewUnit {
         target: TargetId(1),
         lane: None,
         start,
-        tried: Vec::new(),
+        attempts: Vec::new(),
     }];
     Accept {
         id: DeliveryRef::draw(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use hookgate::clock::{Clock as _, FrozenClock};
-use hookgate::config::load::{Loaded, Rejected, load};
+use hookgate::config::load::{Loaded, RefusedConfig, load};
 use hookgate::request::Received;
 
 use super::request;
@@ -67,28 +67,28 @@ fn check(config: &Path) {
     }
     match first {
         Ok(loaded) => runs(&loaded),
-        Err(rejected) => assert!(
-            rejected.report.errors() > 0 && !rejected.report.headline().is_empty(),
+        Err(refused) => assert!(
+            refused.report.errors() > 0 && !refused.report.headline().is_empty(),
             "refused without a reason"
         ),
     }
 }
 
 /// All that is ever shown of a load.
-fn report(tried: &Result<Loaded, Rejected>) -> String {
-    let report = match tried {
+fn report(loaded: &Result<Loaded, RefusedConfig>) -> String {
+    let report = match loaded {
         Ok(loaded) => &loaded.report,
-        Err(rejected) => &rejected.report,
+        Err(refused) => &refused.report,
     };
     for line in report.json_lines().lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
-    let more = tried
+    let more = loaded
         .as_ref()
         .map(|loaded| format!("{} {:?} {:?}", loaded.summary(), loaded.notes, loaded.stale))
         .unwrap_or_default();
     format!(
-        "{tried:?}{more}{}{}{}{}",
+        "{loaded:?}{more}{}{}{}{}",
         report.render(true),
         report.render(false),
         report.json_lines(),
@@ -101,9 +101,13 @@ fn runs(loaded: &Loaded) {
     assert_eq!(loaded.report.errors(), 0);
     let snapshot = &loaded.snapshot;
     assert!(!snapshot.listeners.is_empty() && snapshot.files.len() < 10_000);
-    for hook in &snapshot.hooks {
-        let head = request::head("POST", &hook.path.replace(['{', '}', '*'], ""), Vec::new());
-        if let Some(verifier) = &hook.verifier {
+    for webhook in &snapshot.webhooks {
+        let head = request::head(
+            "POST",
+            &webhook.path.replace(['{', '}', '*'], ""),
+            Vec::new(),
+        );
+        if let Some(verifier) = &webhook.verifier {
             let received = Received {
                 head,
                 body: bytes::Bytes::from_static(b"{}").into(),
@@ -113,7 +117,7 @@ fn runs(loaded: &Loaded) {
                     .verify(received, &request::params(), request::now())
                     .is_err(),
                 "{} lets anyone in",
-                hook.name
+                webhook.name
             );
         }
     }

@@ -11,7 +11,7 @@ fn check(all: &[&str], due: Class) {
 
 /// The first and the last address of each block, and their neighbours outside.
 #[test]
-fn every_class_has_its_borders() {
+fn class_boundaries_are_exact() {
     check(&["0.0.0.0", "0.255.255.255", "::"], Class::Unspecified);
     check(
         &["127.0.0.0", "127.0.0.1", "127.255.255.255", "::1"],
@@ -166,7 +166,7 @@ pub(crate) fn spelled(v4: Ipv4Addr) -> Vec<Ipv6Addr> {
 
 proptest! {
     #[test]
-    fn an_ipv4_address_in_ipv6_has_its_own_class(bits in any::<u32>()) {
+    fn mapped_ipv4_address_has_the_class_of_ipv4(bits in any::<u32>()) {
         let v4 = Ipv4Addr::from_bits(bits);
         for v6 in spelled(v4) {
             // a canonical /48 spelling of 0.0.0.0 is a /96 one of it as well
@@ -180,7 +180,7 @@ proptest! {
 
     /// Readings that only some translators have count as well.
     #[test]
-    fn of_several_readings_one_that_is_not_public_counts(noise in any::<u64>()) {
+    fn any_reading_that_is_not_public_counts(noise in any::<u64>()) {
         let [n0, n1, n2, _] = [noise, noise >> 16, noise >> 32, noise >> 48].map(|n| u16::try_from(n & 0xffff).unwrap());
         let at_48 = Ipv6Addr::new(0x64, 0xff9b, 1, 0x7f00, 0, 0x0100 | (n0 & 0xff) | 1, n1, n2);
         prop_assert_ne!(class(at_48.into()), Class::Public, "{}", at_48);

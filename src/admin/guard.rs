@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn host_header_must_name_the_listener() {
         for host in [
             "localhost",
             "LOCALHOST:99",
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_other_sites_are_known() {
+    fn cross_site_requests_are_recognised() {
         #[track_caller]
         fn check(lines: &[(&'static str, &'static str)], cross: bool) {
             let mut headers =

@@ -186,7 +186,7 @@ mod tests {
 
     /// Compares `docs/openapi.json` with this document. `HOOKGATE_WRITE_EXPECTED=1` writes it.
     #[test]
-    fn the_committed_document_is_the_one_that_is_served() {
+    fn committed_openapi_document_is_the_served_one() {
         let document = document(&routes::endpoints());
         let text = format!("{}\n", serde_json::to_string_pretty(&document).unwrap());
         if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
@@ -201,7 +201,7 @@ mod tests {
 
     /// Checks that every endpoint is in the document once, and nothing else is.
     #[test]
-    fn the_document_has_every_endpoint() {
+    fn openapi_document_has_every_endpoint() {
         let endpoints = routes::endpoints();
         let document = document(&endpoints);
         let mut documented: Vec<String> = document["paths"]

@@ -249,7 +249,7 @@ fn later(source: Fixed) -> health::Later {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_starting_is_alive_and_not_ready() {
+async fn starting_gateway_is_alive_but_not_ready() {
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 503)] {
         let asked = exchange(
             health::router(health::Later::default()),
@@ -293,7 +293,7 @@ async fn health_says_whether_it_is_ready() {
 }
 
 #[tokio::test]
-async fn changes_need_host_token_and_type_in_this_order() {
+async fn changes_check_host_then_token_then_content_type() {
     let reload =
         async |headers: &[&str]| ask(loopback(), Fixed::default(), "POST /-/reload", headers).await;
     assert_eq!(reload(&["Host: evil.example", JSON, BEARER]).await.0, 403);
@@ -347,7 +347,7 @@ async fn changes_need_host_token_and_type_in_this_order() {
 }
 
 #[tokio::test]
-async fn a_refused_reload_says_why() {
+async fn failed_reload_returns_its_reason() {
     let source = Fixed {
         mistake: Some("config.yaml:3: no such upstream"),
         ..Fixed::default()
@@ -396,7 +396,7 @@ async fn reading_needs_a_token_except_on_loopback() {
 }
 
 #[tokio::test]
-async fn refusals_are_bounded() {
+async fn list_of_refusals_is_bounded() {
     let get = async |path: &str| {
         ask(
             loopback(),
@@ -427,7 +427,7 @@ async fn refusals_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_reads_freely_and_changes_with_the_token() {
+async fn unix_socket_needs_the_token_only_for_changes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin");
     let (stop, stopped) = watch::channel(false);
@@ -477,7 +477,7 @@ async fn a_slow_connection_does_not_delay_the_shutdown() {
 }
 
 #[test]
-fn status_is_read_back_as_it_was_written() {
+fn status_json_round_trips() {
     let status = Status {
         routes: vec![crate::api::status::RouteStatus::default()],
         last_error: Some(crate::api::status::LastError::default()),
@@ -546,8 +546,8 @@ async fn tail(target: &str) -> Vec<TailItem> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_has_positions_losses_and_heartbeats() {
-    let mark = |cursor: &str, missed, restarted| {
+async fn tail_stream_has_positions_losses_and_heartbeats() {
+    let position = |cursor: &str, missed, restarted| {
         TailItem::Position(StreamPosition {
             cursor: cursor.to_owned(),
             missed,
@@ -567,12 +567,12 @@ async fn a_stream_has_positions_losses_and_heartbeats() {
             .collect()
     };
     let lines = tail("/-/tail").await;
-    assert_eq!(lines[0], mark("1000-4", 0, false));
+    assert_eq!(lines[0], position("1000-4", 0, false));
     assert_eq!(numbers(&lines), [6, 7]);
-    assert_eq!(lines[3], mark("1000-7", 1, false));
+    assert_eq!(lines[3], position("1000-7", 1, false));
     let beats = lines
         .iter()
-        .filter(|line| **line == mark("1000-7", 0, false))
+        .filter(|line| **line == position("1000-7", 0, false))
         .count();
     assert!((8..=10).contains(&beats), "{beats}");
     assert_eq!(
@@ -581,7 +581,7 @@ async fn a_stream_has_positions_losses_and_heartbeats() {
     );
     assert_eq!(
         tail("/-/tail?after=999-77").await[0],
-        mark("1000-0", 0, true)
+        position("1000-0", 0, true)
     );
     for wrong in ["x", "1", "1-", "-1", "1-x"] {
         assert_eq!(

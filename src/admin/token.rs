@@ -215,7 +215,7 @@ mod tests {
     use crate::config::snapshot::{ListenAddress, NamedToken};
 
     #[test]
-    fn a_token_is_somebodys() {
+    fn token_identifies_its_caller() {
         let token = |text: &str| Token::new(text.as_bytes().to_vec());
         let named = |name: &str, read, act| NamedToken {
             name: name.into(),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_made_once_for_the_owner_alone() {
+    fn token_file_is_created_once_and_private() {
         let dir = tempfile::tempdir().unwrap();
         let token = token_beside(dir.path()).unwrap();
         let path = dir.path().join(TOKEN_FILE);

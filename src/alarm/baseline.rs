@@ -170,19 +170,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_route_that_does_as_it_always_did_is_never_silent(day in day()) {
+        fn regular_route_never_counts_as_silent(day in day()) {
             prop_assert_eq!(worst(day.iter().copied().cycle().take(30 * 24)), None);
         }
 
         #[test]
-        fn neither_is_one_that_rests_at_weekends(day in day(), from in 0_usize..7) {
+        fn route_idle_at_weekends_never_counts_as_silent(day in day(), from in 0_usize..7) {
             prop_assume!(day[..6].iter().all(|count| *count == 0));
             let of = |number: usize| if number % 7 >= 5 { vec![0; 24] } else { day.clone() };
             prop_assert_eq!(worst((from..from + 28).flat_map(of)), None);
         }
 
         #[test]
-        fn one_that_ends_is_told_of_in_time(day in day(), days in 2_usize..20) {
+        fn stopped_route_counts_as_silent_in_time(day in day(), days in 2_usize..20) {
             let night = u64::try_from(day.iter().filter(|count| **count == 0).count()).unwrap();
             prop_assume!(day.iter().sum::<u64>() > 48);
             let known = days * 24;
@@ -194,12 +194,12 @@ mod tests {
         }
 
         #[test]
-        fn without_enough_history_nothing_is_said(count in 1_u64..1_000_000, hours in 1_usize..24) {
+        fn too_little_history_raises_nothing(count in 1_u64..1_000_000, hours in 1_usize..24) {
             prop_assert_eq!(worst(std::iter::repeat_n(count, hours).chain([0; 500])), None);
         }
 
         #[test]
-        fn nothing_grows_and_nothing_panics(adds in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..60)) {
+        fn any_history_is_bounded_and_never_panics(adds in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..60)) {
             let mut history = History::default();
             for (hour, verified, unverified) in adds {
                 history.add(hour, Hour { verified, unverified });
@@ -212,7 +212,7 @@ mod tests {
         }
 
         #[test]
-        fn a_steady_share_is_steady(verified in 0_u64..100, unverified in 0_u64..100) {
+        fn steady_share_does_not_count_as_fallen(verified in 0_u64..100, unverified in 0_u64..100) {
             prop_assume!(verified + unverified >= 20);
             let mut history = History::default();
             for number in 0..48 {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_falls_shows_and_becomes_usual() {
+    fn fallen_share_shows_and_becomes_usual() {
         let mut history = History::default();
         let shares = |history: &History| history.shares().map(|shares| (shares.usual, shares.late));
         for number in 0..6 {

@@ -49,11 +49,11 @@ impl Detector {
     }
 
     /// Takes the observations of one look and returns the alarms that it raises or clears.
-    pub fn step(&mut self, seen: &Observation, policy: &Policy, now: Now) -> Vec<Change> {
-        let mut changes = self.forget(seen, now);
+    pub fn step(&mut self, observation: &Observation, policy: &Policy, now: Now) -> Vec<Change> {
+        let mut changes = self.forget(observation, now);
         let hour = now.mono.saturating_duration_since(self.began).as_secs() / HOUR;
-        let out_of_files =
-            seen.out_of_files > std::mem::replace(&mut self.out_of_files, seen.out_of_files);
+        let out_of_files = observation.out_of_files
+            > std::mem::replace(&mut self.out_of_files, observation.out_of_files);
         let level = if out_of_files {
             Level::Bad
         } else {
@@ -67,15 +67,15 @@ impl Detector {
             Finding(level, Duration::ZERO, text),
             now,
         ));
-        for (code, finding) in gateway::findings(seen, policy) {
+        for (code, finding) in gateway::findings(observation, policy) {
             changes.extend(self.latch(code, None, finding, now));
         }
-        for route in &seen.routes {
+        for route in &observation.routes {
             let known = self
                 .routes
                 .entry(Arc::clone(&route.name))
                 .or_insert_with(|| RouteState::new(route));
-            known.look(route, hour, now.mono);
+            known.observe(route, hour, now.mono);
             for (code, finding) in known.findings(route, now.mono) {
                 changes.extend(self.latch(code, Some(&route.name), finding, now));
             }
@@ -84,8 +84,8 @@ impl Detector {
     }
 
     /// Clears the alarms of routes that are gone.
-    fn forget(&mut self, seen: &Observation, now: Now) -> Vec<Change> {
-        let is_there = |name: &Arc<str>| seen.routes.iter().any(|route| route.name == *name);
+    fn forget(&mut self, observation: &Observation, now: Now) -> Vec<Change> {
+        let is_there = |name: &Arc<str>| observation.routes.iter().any(|route| route.name == *name);
         self.routes.retain(|name, _| is_there(name));
         let mut changes = Vec::new();
         self.latches.retain(|(_, route), (_, alarm)| {

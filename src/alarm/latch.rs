@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_its_time_both_ways() {
+    fn latch_waits_before_it_raises_and_clears() {
         let (mut latch, begun) = (Latch::default(), SystemClock.mono());
         let mut at = |seconds: u64, level| {
             latch.step(
@@ -101,7 +101,7 @@ mod tests {
     proptest! {
         /// For any levels, raised and cleared come in turn, and no alarm clears too early.
         #[test]
-        fn it_does_not_flap(levels in levels(), hold in 0_u64..60) {
+        fn latch_does_not_flap(levels in levels(), hold in 0_u64..60) {
             let (mut latch, begun) = (Latch::default(), SystemClock.mono());
             let mut last: Option<(bool, Instant)> = None;
             for (tick, level) in (0_u32..).zip(levels) {

@@ -65,11 +65,11 @@ impl RouteReport {
         route: &str,
         mode: &str,
         until: Option<SystemTime>,
-        seen: Option<&Observation>,
+        observation: Option<&Observation>,
     ) -> Self {
-        let refused = seen
+        let refused = observation
             .into_iter()
-            .flat_map(|seen| &seen.refused)
+            .flat_map(|observation| &observation.refused)
             .map(|(code, refused)| WouldRefuse {
                 code: (*code).to_owned(),
                 count: refused.count,
@@ -81,9 +81,11 @@ impl RouteReport {
             mode: mode.to_owned(),
             observes: mode == "observe",
             until: until.map(rfc3339),
-            since: seen.map(|seen| rfc3339(seen.since)),
-            authentic: seen.map_or(0, |seen| seen.authentic),
-            last_authentic_at: seen.and_then(|seen| seen.last_authentic_at).map(rfc3339),
+            since: observation.map(|observation| rfc3339(observation.since)),
+            authentic: observation.map_or(0, |observation| observation.authentic),
+            last_authentic_at: observation
+                .and_then(|observation| observation.last_authentic_at)
+                .map(rfc3339),
             refused: refused.collect(),
         }
     }

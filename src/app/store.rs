@@ -35,7 +35,7 @@ pub(super) async fn open(
                 }
                 return Ok((Arc::new(opened.ledger), opened.alarm));
             }
-            Err(held @ OpenError::Held { .. }) if clock.mono() < wait_ends => {
+            Err(held @ OpenError::InUse { .. }) if clock.mono() < wait_ends => {
                 if !is_logged {
                     tracing::warn!("{held}; waiting for it, not ready");
                     is_logged = true;
@@ -44,7 +44,7 @@ pub(super) async fn open(
                 health.listen().await.ok();
                 tokio::time::sleep(STORE_PAUSE).await;
             }
-            Err(held @ OpenError::Held { .. }) => return Err(StartError::StoreHeld(held)),
+            Err(held @ OpenError::InUse { .. }) => return Err(StartError::StoreHeld(held)),
             Err(OpenError::Store(cause)) => {
                 let path = path.clone();
                 return Err(StartError::Store { path, cause });
@@ -73,7 +73,7 @@ mod tests {
         );
         std::fs::write(&path, yaml).unwrap();
         load(&path, &|_| None, None, 1, SystemClock.now())
-            .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true)))
+            .unwrap_or_else(|refused| panic!("{}", refused.report.render(true)))
             .snapshot
     }
 
@@ -170,10 +170,11 @@ mod tests {
             match open(&snapshot, &clock, &mut no_health()).await {
                 Ok((_, alarm)) => assert!(!holds && alarm.is_some() && aside() == 1, "{action}"),
                 Err(error) => {
-                    let said = error.to_string();
+                    let message = error.to_string();
                     assert!(
-                        holds && said.contains(&format!("hookgate set-aside {}", store.display())),
-                        "{action}: {said}"
+                        holds
+                            && message.contains(&format!("hookgate set-aside {}", store.display())),
+                        "{action}: {message}"
                     );
                     assert_eq!(
                         std::fs::read_to_string(store.join("hookgate.db")).unwrap(),

@@ -41,7 +41,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Error> {
     let loaded = context::try_load(&args.file);
     let (report, summary) = match &loaded {
         Ok(loaded) => (&loaded.report, Some(loaded.summary())),
-        Err(rejected) => (&rejected.report, None),
+        Err(refused) => (&refused.report, None),
     };
     for note in loaded.iter().flat_map(|loaded| &loaded.notes) {
         term::say(&term::clean(note));

@@ -12,7 +12,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::compile;
 use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean};
 use crate::config::file::{self, OneOrMany};
-use crate::config::load::{self, Loaded, Rejected};
+use crate::config::load::{self, Loaded, RefusedConfig};
 use crate::config::presets::{Catalogue, Preset};
 use crate::config::source::Source;
 use crate::config::yaml_tree::{self, Node, Spanned};
@@ -27,7 +27,7 @@ pub(super) fn now() -> SystemTime {
 }
 
 /// Loads a config as the gateway does.
-pub(super) fn try_load(path: &Path) -> Result<Loaded, Rejected> {
+pub(super) fn try_load(path: &Path) -> Result<Loaded, RefusedConfig> {
     load::load(
         path,
         &|name| std::env::var_os(name),
@@ -39,8 +39,8 @@ pub(super) fn try_load(path: &Path) -> Result<Loaded, Rejected> {
 
 /// Loads a config as the gateway does. Prints its mistakes to stderr.
 pub(super) fn load(path: &Path) -> Result<Loaded, Error> {
-    try_load(path).map_err(|rejected| {
-        term::say(rejected.report.render(true).trim_end());
+    try_load(path).map_err(|refused| {
+        term::say(refused.report.render(true).trim_end());
         Error::usage("the config cannot be used")
             .at(path.display().to_string())
             .hint(format!("hookgate check {}", path.display()))
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_name_gets_the_nearest() {
+    fn misspelled_name_gets_a_suggestion() {
         let error = preset(Catalogue::built_in(), "gihub").unwrap_err();
         assert_eq!(error.why.as_deref(), Some("did you mean `github`?"));
         assert_eq!(error.exit, Exit::USAGE);

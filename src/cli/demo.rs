@@ -15,7 +15,7 @@ use crate::cli::error::{Error, Exit};
 use crate::cli::policy::Policy;
 use crate::cli::sign::{Request, Response, default_url, deliver, signed};
 use crate::cli::term::{self, Look};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, rfc3339};
 use crate::config::load::Loaded;
 use crate::config::snapshot::{Action, UpstreamAddress};
 use crate::upstream::render;
@@ -72,9 +72,9 @@ async fn play(args: &DemoArgs, loaded: &Arc<Loaded>) -> Result<Exit, Error> {
         &look,
     ))?;
     let rows = sender.send_all(&app_url).await?;
-    let seen = requests(&app_url).await?;
-    let wrong = page::wrong(&rows, seen);
-    term::print(&page::page(&rows, seen, &look))?;
+    let request_count = requests(&app_url).await?;
+    let wrong = page::wrong(&rows, request_count);
+    term::print(&page::page(&rows, request_count, &look))?;
     if wrong.is_some() {
         return Ok(Exit::NO);
     }
@@ -96,7 +96,7 @@ impl<T> Drop for Aborted<T> {
 
 /// Returns the address of the app behind the GitHub route.
 async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
-    let upstream = &hook(loaded, "github")?.forward.upstream;
+    let upstream = &webhook(loaded, "github")?.forward.upstream;
     let place = render::url(upstream);
     let not_local = || {
         Error::usage(
@@ -126,16 +126,16 @@ async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
         .ok_or_else(not_local)
 }
 
-fn hook(
+fn webhook(
     loaded: &Loaded,
     provider: &str,
 ) -> Result<Arc<crate::config::snapshot::WebhookRoute>, Error> {
-    let hook = loaded
+    let webhook = loaded
         .snapshot
-        .hooks
+        .webhooks
         .iter()
-        .find(|hook| hook.provider.as_deref() == Some(provider));
-    hook.cloned().ok_or_else(|| {
+        .find(|webhook| webhook.provider.as_deref() == Some(provider));
+    webhook.cloned().ok_or_else(|| {
         Error::usage(format!("the config has no route for {provider}"))
             .hint("hookgate demo --config config.example.yaml")
     })
@@ -153,7 +153,7 @@ impl Sender {
         let policy = |provider| {
             Ok((
                 provider,
-                Policy::Route(Arc::clone(loaded), hook(loaded, provider)?),
+                Policy::Route(Arc::clone(loaded), webhook(loaded, provider)?),
             ))
         };
         let admin = loaded
@@ -198,7 +198,7 @@ impl Sender {
     /// Returns whether the provider's route queues.
     fn queues(&self, provider: &str) -> bool {
         let of_provider = self.policies.iter().filter(|(name, _)| *name == provider);
-        of_provider.into_iter().any(|(_, policy)| matches!(policy, Policy::Route(_, hook) if matches!(hook.action, Action::Queue)))
+        of_provider.into_iter().any(|(_, policy)| matches!(policy, Policy::Route(_, webhook) if matches!(webhook.action, Action::Queue)))
     }
 
     /// Sends the seven requests. Returns a row for each.
@@ -239,12 +239,12 @@ impl Sender {
             ("github", "number 1 again", first, Verdict::Duplicate),
         ];
         let mut rows = Vec::new();
-        let mut seen = requests(app_url).await?;
+        let mut request_count = requests(app_url).await?;
         for (provider, sent, request, expect) in plan {
             let answer = deliver(&request).await?;
             let verdict = self.verdict(&answer).await;
             let after = if verdict == Verdict::Queued {
-                one_more(app_url, seen).await?
+                one_more(app_url, request_count).await?
             } else {
                 requests(app_url).await?
             };
@@ -254,9 +254,9 @@ impl Sender {
                 verdict,
                 expect,
                 status: answer.status.as_u16(),
-                reached_app: after > seen,
+                reached_app: after > request_count,
             });
-            seen = after;
+            request_count = after;
         }
         Ok(rows)
     }
@@ -274,10 +274,10 @@ impl Sender {
             Some("queued") => return Verdict::Queued,
             Some(_) | None => {}
         }
-        let seen: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        let secret = seen
+        let received: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        let secret = received
             .as_ref()
-            .and_then(|seen| seen.pointer("/headers/hookgate-secret"))
+            .and_then(|received| received.pointer("/headers/hookgate-secret"))
             .and_then(Value::as_str);
         if let Some(secret) = secret.filter(|_| answer.status.is_success()) {
             return Verdict::Authentic(secret.to_owned());
@@ -323,15 +323,15 @@ async fn requests(app_url: &str) -> Result<u64, Error> {
 }
 
 /// Returns the number of requests that the app received, once it is more than `seen`: a queued delivery arrives after its sender was answered.
-async fn one_more(app_url: &str, seen: u64) -> Result<u64, Error> {
+async fn one_more(app_url: &str, request_count: u64) -> Result<u64, Error> {
     for _ in 0..DELIVERY_TIMEOUT.as_millis() / POLL_INTERVAL.as_millis() {
         let now = requests(app_url).await?;
-        if now > seen {
+        if now > request_count {
             return Ok(now);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Ok(seen)
+    Ok(request_count)
 }
 
 /// Makes a body like one of the provider, a new one each time.
@@ -349,7 +349,7 @@ fn body(provider: &str, number: u64, now: SystemTime) -> Bytes {
             json!({ "type": "event_callback", "event_id": format!("Ev{id}"), "event": { "type": "app_mention", "text": "hello" } })
         }
         _ => {
-            json!({ "type": "user.created", "timestamp": term::rfc3339(now), "data": { "id": id } })
+            json!({ "type": "user.created", "timestamp": rfc3339(now), "data": { "id": id } })
         }
     };
     body.to_string().into()

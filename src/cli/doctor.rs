@@ -46,11 +46,11 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
     let mut findings = Vec::new();
     let loaded = match context::try_load(path) {
         Ok(loaded) => Some(loaded),
-        Err(rejected) => {
+        Err(refused) => {
             let help = format!("hookgate check {}", quoted(&path.display().to_string()));
             findings.push(Finding::bad(
                 "config",
-                format!("the config cannot be used: {}", rejected.report.counts()),
+                format!("the config cannot be used: {}", refused.report.counts()),
                 help,
             ));
             None
@@ -144,9 +144,9 @@ fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
     let Some(path) = &loaded.snapshot.store.path else {
         let remembers = loaded
             .snapshot
-            .hooks
+            .webhooks
             .iter()
-            .any(|hook| hook.dedupe.is_some());
+            .any(|webhook| webhook.dedupe.is_some());
         let message = "in memory: a restart forgets which IDs were delivered";
         return remembers
             .then(|| Finding::warning("store", message, "`store: { path: /var/lib/hookgate }`"))

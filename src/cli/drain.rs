@@ -171,7 +171,7 @@ mod tests {
     use crate::cli::deliveries::tests::fake_gateway::Fake;
 
     #[test]
-    fn now_is_passed_on() {
+    fn now_flag_is_sent_to_the_gateway() {
         let gate = Fake::start(|_, _| {
             (
                 200,

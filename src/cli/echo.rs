@@ -151,7 +151,7 @@ mod tests {
     use crate::upstream::fetch::{Url, fetch};
 
     #[tokio::test]
-    async fn it_answers_with_what_it_saw_and_counts() {
+    async fn echo_answers_with_the_request_and_a_count() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         assert_eq!(

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_has_place_reason_and_remedy() {
+    fn error_has_location_reason_and_remedy() {
         let error = Error::usage("the secret file is empty")
             .at("/run/x")
             .why("An empty secret signs nothing.")

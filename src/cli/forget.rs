@@ -101,7 +101,7 @@ mod tests {
     use crate::cli::deliveries::tests::fake_gateway::Fake;
 
     #[test]
-    fn an_id_is_forgotten_or_was_not_known() {
+    fn forget_reports_whether_the_id_was_known() {
         for (known, exit) in [(true, Exit::DONE), (false, Exit::NO)] {
             let gate = Fake::start(move |_, _| (200, json!({ "forgotten": known })));
             assert_eq!(

@@ -10,7 +10,7 @@ use crate::cli::error::Error;
 use crate::cli::term;
 use crate::config::load::Loaded;
 use crate::config::presets::Catalogue;
-use crate::config::secret::wholesome;
+use crate::config::secret::check_secret_text;
 use crate::config::snapshot::WebhookRoute;
 use crate::request::{Params, RequestHead};
 use crate::verify::{SecretSet, SecretText, Verifier};
@@ -116,10 +116,10 @@ impl Policy {
     pub(super) fn verifier(&self) -> Result<&Verifier, Error> {
         match self {
             Self::Preset { verifier, .. } => Ok(verifier),
-            Self::Route(_, hook) => hook.verifier.as_ref().ok_or_else(|| {
+            Self::Route(_, webhook) => webhook.verifier.as_ref().ok_or_else(|| {
                 Error::usage(format!(
                     "route {} has `verify: none`: there is nothing to verify",
-                    hook.name
+                    webhook.name
                 ))
             }),
         }
@@ -127,7 +127,7 @@ impl Policy {
 
     /// Returns the path parameters of a request, for secrets that are found by one.
     pub(super) fn params(&self, head: &RequestHead) -> Params {
-        let Self::Route(loaded, hook) = self else {
+        let Self::Route(loaded, webhook) = self else {
             return Params::default();
         };
         let found = loaded.snapshot.router.find(&head.authority, head.path());
@@ -136,14 +136,14 @@ impl Policy {
                 .snapshot
                 .routes
                 .get(index)
-                .is_some_and(|found| *found.name() == hook.name)
+                .is_some_and(|found| *found.name() == webhook.name)
         };
         match found {
             Some((index, params)) if is_ours(index) => params,
             _ => {
                 term::warn(&format!(
                     "the host and path of this request do not match route {}",
-                    hook.name
+                    webhook.name
                 ));
                 Params::default()
             }
@@ -152,23 +152,23 @@ impl Policy {
 }
 
 fn route_of(loaded: &Arc<Loaded>, route: &str) -> Result<Policy, Error> {
-    let hook = loaded
+    let webhook = loaded
         .snapshot
-        .hooks
+        .webhooks
         .iter()
-        .find(|hook| *hook.name == *route)
+        .find(|webhook| *webhook.name == *route)
         .cloned();
-    let Some(hook) = hook else {
+    let Some(webhook) = webhook else {
         let names: Vec<&str> = loaded
             .snapshot
-            .hooks
+            .webhooks
             .iter()
-            .map(|hook| &*hook.name)
+            .map(|webhook| &*webhook.name)
             .collect();
         return Err(Error::usage(format!("no route is called `{route}`"))
             .why(format!("there are {}", names.join(", "))));
     };
-    Ok(Policy::Route(Arc::clone(loaded), hook))
+    Ok(Policy::Route(Arc::clone(loaded), webhook))
 }
 
 fn named(number: usize, text: Zeroizing<Vec<u8>>) -> SecretText {
@@ -229,7 +229,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 
 /// Warns of a secret that the gateway would refuse in a config.
 fn warn_of_faults(text: &[u8], what: &str) {
-    if let Err((fault, help)) = wholesome(text, false) {
+    if let Err((fault, help)) = check_secret_text(text, false) {
         term::warn(&format!("{what} {fault}; a config would refuse it: {help}"));
     }
 }
@@ -249,14 +249,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_survive_a_shell() {
+    fn shell_quoting_round_trips() {
         assert_eq!(quoted("a/b.json"), "a/b.json");
         assert_eq!(quoted("it's $HOME"), "'it'\\''s $HOME'");
         assert_eq!(quoted(""), "''");
     }
 
     #[test]
-    fn a_secret_file_loses_one_line_feed_and_no_more() {
+    fn secret_file_loses_only_one_line_feed() {
         let dir = tempfile::tempdir().unwrap();
         let check = |bytes: &[u8], expect: Option<&[u8]>| {
             let path = dir.path().join("secret");

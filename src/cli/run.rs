@@ -34,11 +34,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let loaded = match load(&args.config, &environment, None, 1, clock.now()) {
         Ok(loaded) => loaded,
-        Err(rejected) => {
+        Err(refused) => {
             term::say(&format!(
                 "{}\n{} The gateway does not start.",
-                rejected.report.render(true),
-                rejected.report.counts()
+                refused.report.render(true),
+                refused.report.counts()
             ));
             return Ok(Exit::NO);
         }
@@ -146,7 +146,7 @@ async fn reload_on(
             () = stop.requested() => return,
             outcome = reloader.reload() => {
                 if let Some(running) = running.as_mut() {
-                    running.note_reload(outcome);
+                    running.note_reload(outcome.map_err(|error| error.to_string()));
                 }
             }
         }

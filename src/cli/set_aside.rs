@@ -22,7 +22,7 @@ pub(super) fn set_aside(args: &SetAsideArgs) -> Result<Exit, Error> {
         );
     }
     let held = Directory::hold(&args.directory).map_err(|error| {
-        if matches!(error, OpenError::Held { .. }) {
+        if matches!(error, OpenError::InUse { .. }) {
             Error::new(Exit::STORE_HELD, error.to_string()).hint("stop the gateway first")
         } else {
             Error::no(error.to_string())
@@ -50,7 +50,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_store_is_renamed_whole_and_a_new_one_begins() {
+    fn store_is_renamed_and_a_new_one_created() {
         let directory = tempfile::tempdir().unwrap();
         let args = SetAsideArgs {
             directory: directory.path().to_owned(),
@@ -69,8 +69,8 @@ mod tests {
         assert!(open().is_err());
         assert_eq!(set_aside(&args).unwrap(), Exit::DONE);
         assert_eq!(open().unwrap().alarm, None);
-        let kept = std::fs::read_dir(directory.path()).unwrap();
-        let kept = kept.filter(|entry| {
+        let set_aside_stores = std::fs::read_dir(directory.path()).unwrap();
+        let set_aside_stores = set_aside_stores.filter(|entry| {
             entry
                 .as_ref()
                 .unwrap()
@@ -78,6 +78,6 @@ mod tests {
                 .to_string_lossy()
                 .starts_with("hookgate.db.damaged-")
         });
-        assert_eq!(kept.count(), 1);
+        assert_eq!(set_aside_stores.count(), 1);
     }
 }

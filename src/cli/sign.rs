@@ -18,7 +18,7 @@ use crate::verify::{Locator, Scheme};
 
 /// The longest time for a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
+const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 
 /// Arguments of `sign`.
 #[derive(Debug, clap::Args)]
@@ -157,7 +157,7 @@ fn add_query(url: &mut String, name: &str, value: &str) {
 pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
     match policy {
         Policy::Preset { name, .. } => Ok(format!("http://127.0.0.1:8080/webhooks/{name}")),
-        Policy::Route(loaded, hook) => {
+        Policy::Route(loaded, webhook) => {
             let open =
                 || {
                     loaded.snapshot.listeners.iter().filter_map(|listener| {
@@ -168,10 +168,10 @@ pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
             let (mut address, tls) = found.ok_or_else(|| {
                 Error::usage("the config has no listener on a port").hint("--url URL")
             })?;
-            if hook.path.contains('{') {
+            if webhook.path.contains('{') {
                 return Err(Error::usage(format!(
                     "the path of route {} has parameters: {}",
-                    hook.name, hook.path
+                    webhook.name, webhook.path
                 ))
                 .hint("--url URL"));
             }
@@ -185,7 +185,7 @@ pub(super) fn default_url(policy: &Policy) -> Result<String, Error> {
             Ok(format!(
                 "{}://{address}{}",
                 if tls { "https" } else { "http" },
-                hook.path
+                webhook.path
             ))
         }
     }
@@ -329,7 +329,7 @@ async fn send(request: &Request, as_json: bool) -> Result<Exit, Error> {
             .map(|value| term::clean(&String::from_utf8_lossy(value.as_bytes())))
     };
     let verdict = header(&HeaderName::from_static("hookgate-status"));
-    let request_id = header(&REQUEST_ID);
+    let request_id = header(&OWN_REQUEST_ID);
     if as_json {
         let body = String::from_utf8_lossy(&answer.body);
         let answer = json!({ "status": answer.status.as_u16(), "hookgate_status": verdict, "request_id": request_id, "body": body });

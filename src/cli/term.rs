@@ -269,13 +269,6 @@ pub fn moment(text: &str) -> Option<SystemTime> {
         .and_then(|at| SystemTime::try_from(at).ok())
 }
 
-/// Renders a time in RFC 3339, in UTC.
-pub fn rfc3339(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at)
-        .map(|at| at.to_string())
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use crate::cli::error::{Error, Exit};
 use crate::cli::message::{Fault, Message, SentTo};
 use crate::cli::policy::{Policy, PolicyArgs};
 use crate::cli::term::{self, BOLD, Look, Sign};
-use crate::clock::{Clock as _, FrozenClock, SystemClock};
+use crate::clock::{Clock as _, FrozenClock, SystemClock, rfc3339};
 use crate::refusal::Refusal;
 use crate::request::{Body, Received};
 use crate::verify::Covers;
@@ -128,7 +128,7 @@ impl Verdict {
                 "covers": covered(*covers),
                 "delivery_id": delivery_id,
                 "event_type": event_type,
-                "signed_at": signed_at.map(term::rfc3339),
+                "signed_at": signed_at.map(rfc3339),
             }),
             Self::Refused { code, message } => {
                 json!({ "verdict": "refused", "code": code, "message": message })
@@ -164,7 +164,7 @@ impl Verdict {
                     text.push_str(&format!("; event type {}", term::clean(event_type)));
                 }
                 if let Some(at) = signed_at {
-                    text.push_str(&format!("; signed at {}", term::rfc3339(*at)));
+                    text.push_str(&format!("; signed at {}", rfc3339(*at)));
                 }
                 text
             }

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_the_api_is_one_of_the_command_line() {
+    fn every_api_word_has_a_command_line_word() {
         walk(Path::new("src/admin"), &mut |path, source| {
             for word in words(source)
                 .iter()
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_names_flags_and_leaves_what_somebody_wrote() {
+    fn api_message_names_flags_and_keeps_user_text() {
         for (of_the_api, ours) in [
             (
                 "it was forwarded (say `include_delivered` to send it again)",

@@ -41,17 +41,17 @@ pub struct Loaded {
 }
 
 /// The errors of a config that cannot run.
-pub struct Rejected {
+pub struct RefusedConfig {
     /// The errors and warnings.
     pub report: Report,
     /// All files that were read. When one of them changes, the config can be loaded again.
     pub files: Vec<PathBuf>,
 }
 
-impl std::fmt::Debug for Rejected {
+impl std::fmt::Debug for RefusedConfig {
     /// Leaves out the files: a user who writes a secret into `file` by mistake has it among them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rejected")
+        f.debug_struct("RefusedConfig")
             .field("report", &self.report)
             .finish_non_exhaustive()
     }
@@ -68,7 +68,7 @@ pub fn load(
     previous: Option<&Cache>,
     generation: u64,
     now: Now,
-) -> Result<Loaded, Rejected> {
+) -> Result<Loaded, RefusedConfig> {
     load_by(path, env, previous, generation, now, Dates::at(now.wall))
 }
 
@@ -83,7 +83,7 @@ pub fn load_by(
     generation: u64,
     now: Now,
     dates: Dates,
-) -> Result<Loaded, Rejected> {
+) -> Result<Loaded, RefusedConfig> {
     load_among(
         &mount::own(),
         path,
@@ -103,13 +103,13 @@ fn load_among(
     path: &Path,
     mut loader: Loader<'_>,
     generation: u64,
-) -> Result<Loaded, Rejected> {
+) -> Result<Loaded, RefusedConfig> {
     let previous = loader.previous;
     let main = match loader.inputs.read(path, yaml_tree::MAX_BYTES) {
         Ok(bytes) => reading::source(path, bytes, &mut loader),
         Err(why) => {
             let report = Report::of_file(&path.display().to_string(), format!("the config {why}"));
-            return Err(Rejected {
+            return Err(RefusedConfig {
                 report,
                 files: vec![path.to_owned()],
             });
@@ -129,7 +129,7 @@ fn load_among(
         .iter()
         .any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal))
     {
-        return Err(Rejected {
+        return Err(RefusedConfig {
             report: Report::new(&sources, &problems),
             files: loader.inputs.finish().0,
         });
@@ -159,7 +159,7 @@ fn finished(
     report: Report,
     loader: Loader<'_>,
     removed_keys: Vec<String>,
-) -> Result<Loaded, Rejected> {
+) -> Result<Loaded, RefusedConfig> {
     let Loader {
         inputs,
         notes,
@@ -172,7 +172,7 @@ fn finished(
     } = loader;
     let (files, hash) = inputs.finish();
     if report.errors() > 0 {
-        return Err(Rejected { report, files });
+        return Err(RefusedConfig { report, files });
     }
     snapshot.hash = hash;
     snapshot.files = files;

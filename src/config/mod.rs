@@ -27,7 +27,7 @@ mod verifier;
 pub mod watch;
 pub mod yaml_tree;
 
-pub use load::{Loaded, Rejected, load};
+pub use load::{Loaded, RefusedConfig, load};
 pub use report::{Finding, Report};
 pub use schema::schema;
 pub use verifier::PresetError;

@@ -381,7 +381,7 @@ mod tests {
 
     /// Checks that presets whose body contains the event ID are marked as never repeating.
     #[test]
-    fn bodies_with_an_id_of_the_event_never_repeat() {
+    fn presets_with_an_event_id_have_unique_bodies() {
         for preset in Catalogue::built_in().presets() {
             let id = preset.provider.verify.delivery_id.as_ref();
             let alone = id.is_some_and(|id| id.json.is_some() && id.with_body != Some(true));
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn preset_refuses_only_with_a_status_that_is_retried() {
+    fn preset_refusal_status_is_one_that_is_retried() {
         let report = |facts: &str| {
             let text = format!("title: Acme\nfacts: {facts}\n");
             read([("acme", text.as_bytes())].into_iter()).render(false)

@@ -12,4 +12,4 @@ pub use cache::Cache;
 pub use loader::{Env, Loader, Origins};
 pub use one::encoding_named;
 pub use row::Making;
-pub use text::{WEAK_BELOW, wholesome};
+pub use text::{WEAK_BELOW, check_secret_text};

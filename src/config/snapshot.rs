@@ -70,7 +70,7 @@ pub struct Snapshot {
     /// All routes, in the order of the file.
     pub routes: Vec<Route>,
     /// The webhook routes among them.
-    pub hooks: Vec<Arc<WebhookRoute>>,
+    pub webhooks: Vec<Arc<WebhookRoute>>,
     /// The paths that pass routes must not request.
     pub guards: GuardedPathsByApp,
     /// The router: it finds the index of a request's route in `routes`.
@@ -84,12 +84,16 @@ pub struct Snapshot {
 impl Snapshot {
     /// Returns the dates at which a secret, a certificate or an observation ends.
     pub fn end_dates(&self) -> impl Iterator<Item = SystemTime> {
-        let secrets = self.hooks.iter().flat_map(|hook| {
-            hook.verifier
+        let secrets = self.webhooks.iter().flat_map(|webhook| {
+            webhook
+                .verifier
                 .iter()
                 .flat_map(|verifier| verifier.secrets().listed())
         });
-        let guards = self.hooks.iter().flat_map(|hook| hook.handshakes.secrets());
+        let guards = self
+            .webhooks
+            .iter()
+            .flat_map(|webhook| webhook.handshakes.secrets());
         let expires = secrets.chain(guards).filter_map(Candidate::expires);
         let certificates = self
             .certificates
@@ -97,7 +101,11 @@ impl Snapshot {
             .flat_map(|one| one.in_use.iter().chain(&one.waiting))
             .map(|validity| validity.to);
         expires
-            .chain(self.hooks.iter().filter_map(|hook| hook.observe_until))
+            .chain(
+                self.webhooks
+                    .iter()
+                    .filter_map(|webhook| webhook.observe_until),
+            )
             .chain(certificates)
     }
 }

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_decides() {
+    fn certificate_is_chosen_by_server_name() {
         let all = [
             &["a.example", "*.A.example"][..],
             &["b.example", "deep.a.example", "192.0.2.1"],

@@ -295,7 +295,7 @@ impl<'a> Reader<'a> {
     /// Parses the entries of a map.
     fn map(&mut self, depth: usize) -> Option<(Node, Span)> {
         let mut entries = Vec::new();
-        let mut seen = HashSet::new();
+        let mut names = HashSet::new();
         loop {
             let (event, key_span) = self.next()?;
             if event == Event::MappingEnd {
@@ -316,7 +316,7 @@ impl<'a> Reader<'a> {
                     true,
                 );
             }
-            let repeated = !seen.insert(name.clone());
+            let repeated = !names.insert(name.clone());
             if repeated {
                 self.fault(
                     key_span,

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::random;
 use crate::store::queue::{Accept, Accepted, Dedupe, OnDead, Queue};
-use crate::store::{ClaimResult, Held, Key, Ledger, StoreError, Token, repeated};
+use crate::store::{ClaimResult, Key, Ledger, Ownership, StoreError, Token, repeated};
 
 /// Waiters for one key at most.
 const PER_KEY: usize = 4;
@@ -51,7 +51,7 @@ impl Claim {
     ///
     /// # Errors
     /// The ledger does not answer. The delivery may come again.
-    pub async fn commit(mut self, window: Duration) -> Result<Held, StoreError> {
+    pub async fn commit(mut self, window: Duration) -> Result<Ownership, StoreError> {
         self.settled = true;
         repeated(|| self.ledger.commit(self.key, self.token, window)).await
     }
@@ -68,7 +68,7 @@ impl Claim {
         dead: OnDead,
     ) -> Result<Accepted, (StoreError, Self)> {
         self.settled = true;
-        let dedupe = Dedupe::Held {
+        let dedupe = Dedupe::Claimed {
             key: self.key,
             token: self.token,
             window,
@@ -87,7 +87,7 @@ impl Claim {
     ///
     /// # Errors
     /// The ledger does not answer.
-    pub async fn extend(&self, lease: Duration) -> Result<Held, StoreError> {
+    pub async fn extend(&self, lease: Duration) -> Result<Ownership, StoreError> {
         repeated(|| self.ledger.extend(self.key, self.token, lease)).await
     }
 

@@ -334,7 +334,7 @@ mod tests {
         }
 
         #[test]
-        fn frames_can_be_read_back(owned in owned()) {
+        fn frames_round_trip(owned in owned()) {
             let Owned { purpose, route, params, account, value: [id, digest] } = owned.clone();
             let mut expected = vec![(purpose, route.into_bytes())];
             for (name, value) in params {
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_the_same_digest_in_pieces_and_another_in_each_store() {
+    fn body_digest_ignores_chunks_and_differs_by_store() {
         let (key, body) = (BodyKey::of(&[7; 16]), [5; 3000]);
         let mut pieces = key.begin();
         body.chunks(700).for_each(|piece| pieces.update(piece));

@@ -36,7 +36,9 @@ impl LateRule {
     /// duplicate.
     pub fn accepts(self, age: Duration, known: Remembered) -> bool {
         // without a gap, the ledger knows every attempt that reached the gateway; what it does not know met a restart or another server
-        let complete = known.kept_for.is_some_and(|kept| age <= kept);
+        let complete = known
+            .complete_for
+            .is_some_and(|complete_for| age <= complete_for);
         age <= self.oldest() && (known.noted || self.covers_body && complete)
     }
 
@@ -64,8 +66,11 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn only_a_noted_request_or_a_complete_ledger_is_evidence() {
-        let known = |noted, kept_for| Remembered { noted, kept_for };
+    fn late_retry_needs_a_note_or_a_complete_ledger() {
+        let known = |noted, complete_for| Remembered {
+            noted,
+            complete_for,
+        };
         let hour = 60 * MINUTE;
         let body_free = LateRule {
             covers_body: false,
@@ -139,24 +144,24 @@ mod tests {
         /// Seconds. The request is signed at 1000. However often it comes, and by whom: once delivered, no late copy of it is delivered,
         /// unless the ledger was lost while copies in time pass anyhow.
         #[test]
-        fn a_delivered_request_is_never_delivered_late(
+        fn delivered_request_is_never_delivered_again_late(
             tolerance in 0_u64..20, retries_for in 0_u64..200, window in 0_u64..300, covers_body: bool, early in 0_u64..20, events in events()
         ) {
             let seconds = Duration::from_secs;
             let rule = LateRule { tolerance: seconds(tolerance), retries_for: seconds(retries_for), window: seconds(window), covers_body };
             let signed = 1000;
             let mut now = signed - early.min(tolerance);
-            let (mut kept_since, mut committed, mut noted) = (0, None::<u64>, None::<u64>);
+            let (mut complete_since, mut committed, mut noted) = (0, None::<u64>, None::<u64>);
             let (mut delivered, mut lost_early) = (false, false);
             for (pause, event) in events {
                 now += pause;
                 let Event::Attempt { succeeds } = event else {
-                    (kept_since, committed, noted) = (now, None, None);
+                    (complete_since, committed, noted) = (now, None, None);
                     lost_early |= now <= signed + tolerance;
                     continue;
                 };
                 let age = seconds(now.saturating_sub(signed));
-                let known = Remembered { noted: noted.is_some_and(|until| now < until), kept_for: Some(seconds(now - kept_since)) };
+                let known = Remembered { noted: noted.is_some_and(|until| now < until), complete_for: Some(seconds(now - complete_since)) };
                 let late = age > rule.tolerance;
                 if late && !rule.accepts(age, known) || committed.is_some_and(|until| now < until) {
                     continue;

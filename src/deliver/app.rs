@@ -10,7 +10,7 @@ use crate::delivery::{AttemptContext, Delivery};
 use crate::queue::attempt::{delivery_id, lease_of};
 use crate::queue::choose::Admission;
 use crate::queue::stored::{self, Unreadable};
-use crate::store::Held;
+use crate::store::Ownership;
 use crate::store::queue::{Next, Stored, TargetId};
 use crate::telemetry::{After, AttemptEvent, Telemetry};
 use crate::upstream::client::RouteClient;
@@ -18,7 +18,7 @@ use crate::upstream::client::RouteClient;
 /// The app of a route whose deliveries are stored.
 #[derive(Debug)]
 pub(crate) struct App {
-    hook: Arc<WebhookRoute>,
+    webhook: Arc<WebhookRoute>,
     upstream: RouteClient,
     /// The target under which new deliveries are stored.
     target: Arc<Target>,
@@ -29,15 +29,15 @@ pub(crate) struct App {
 impl App {
     /// Makes the app of a route. Its target follows the route's policy from now on.
     pub(super) fn new(
-        hook: Arc<WebhookRoute>,
+        webhook: Arc<WebhookRoute>,
         upstream: RouteClient,
         target: Arc<Target>,
         numbers: Vec<TargetId>,
     ) -> Self {
-        target.follow(&hook.deliver);
-        target.reach(&hook.forward.upstream.address);
+        target.follow(&webhook.deliver);
+        target.reach(&webhook.forward.upstream.address);
         Self {
-            hook,
+            webhook,
             upstream,
             target,
             numbers,
@@ -54,8 +54,8 @@ impl App {
         &self.numbers
     }
 
-    pub(super) fn hook(&self) -> &WebhookRoute {
-        &self.hook
+    pub(super) fn webhook(&self) -> &WebhookRoute {
+        &self.webhook
     }
 
     pub(super) fn upstream(&self) -> &RouteClient {
@@ -64,7 +64,7 @@ impl App {
 
     /// Returns how long a delivery is leased for an attempt.
     pub(crate) fn lease(&self) -> Duration {
-        let forward = &self.hook.forward;
+        let forward = &self.webhook.forward;
         lease_of(forward.upstream.connect_timeout, forward.timeout)
     }
 
@@ -81,7 +81,7 @@ impl App {
     /// # Errors
     /// The part that cannot be read.
     pub(super) fn restore(&self, stored: &Stored, now: Now) -> Result<Delivery, Unreadable> {
-        let route = Arc::clone(&self.hook.name);
+        let route = Arc::clone(&self.webhook.name);
         stored::restore(route, &stored.record, stored.body.clone(), now)
     }
 
@@ -96,20 +96,20 @@ impl App {
         let attempt = AttemptContext {
             number,
             received_at: delivery.head().received.wall,
-            budget: self.hook.forward.timeout,
+            budget: self.webhook.forward.timeout,
             at: begun.wall,
             dates,
             inline: false,
         };
         self.upstream
-            .deliver(delivery, &self.hook, &attempt)
+            .deliver(delivery, &self.webhook, &attempt)
             .await
             .into()
     }
 
     /// Logs that the queue of the route pauses, or resumes.
     pub(super) fn report_pause(&self, change: PauseChange) {
-        let route = &*self.hook.name;
+        let route = &*self.webhook.name;
         match change {
             PauseChange::Paused(left) => tracing::warn!(
                 route,
@@ -131,19 +131,23 @@ impl App {
         telemetry: &Telemetry,
     ) {
         telemetry.attempted(&AttemptEvent {
-            route: &self.hook.name,
+            route: &self.webhook.name,
             delivery: report.lease.unit.delivery.0,
             delivery_id: delivery_id(delivery).as_deref(),
-            upstream: &self.hook.forward.upstream.name,
+            upstream: &self.webhook.forward.upstream.name,
             number: report.lease.attempt,
             outcome: report.outcome,
             error: report.error,
             took: report.took,
-            after: match (report.held, report.next) {
-                (Some(Held::Yes), Next::Delivered) => After::Delivered,
-                (Some(Held::Yes), Next::RetryIn(delay) | Next::Later(delay)) => After::Again(delay),
-                (Some(Held::Yes), Next::Dead(_) | Next::Cancelled | Next::GiveBack) => After::Dead,
-                (Some(Held::Lost), _) => After::Late,
+            after: match (report.ownership, report.next) {
+                (Some(Ownership::Owned), Next::Delivered) => After::Delivered,
+                (Some(Ownership::Owned), Next::RetryIn(delay) | Next::Later(delay)) => {
+                    After::Again(delay)
+                }
+                (Some(Ownership::Owned), Next::Dead(_) | Next::Cancelled | Next::GiveBack) => {
+                    After::Dead
+                }
+                (Some(Ownership::Lost), _) => After::Late,
                 (None, _) => After::Unsaved,
             },
         });

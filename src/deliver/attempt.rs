@@ -17,7 +17,7 @@ use crate::queue::outcome::{BeforeAttempt, next_step, was_attempted};
 use crate::queue::pause;
 use crate::random;
 use crate::store::queue::{Attempt, Cause, Lane, Lease, Leased, Next, Subject};
-use crate::store::{Held, Store};
+use crate::store::{Ownership, Store};
 
 /// The most bytes of an answer's body that are recorded.
 const MAX_RECORDED_BODY: usize = 4 << 10;
@@ -171,7 +171,7 @@ impl AttemptTask {
             body: excerpt.body,
             ..attempt_row(self.cause, begun, took, outcome, sent.facts)
         });
-        let held = settle(&*worker.store, *lease, row, next).await;
+        let ownership = settle(&*worker.store, *lease, row, next).await;
         let report = AttemptReport {
             lease: *lease,
             outcome,
@@ -179,7 +179,7 @@ impl AttemptTask {
             not_called: sent.not_called,
             took,
             next,
-            held,
+            ownership,
         };
         message.report(&report, &worker.telemetry);
     }
@@ -221,10 +221,10 @@ async fn settle(
     lease: Lease,
     attempt: Option<Attempt>,
     next: Next,
-) -> Option<Held> {
+) -> Option<Ownership> {
     for pause in SAVE_PAUSES {
         match store.settle(lease, attempt.clone(), next).await {
-            Ok(held) => return Some(held),
+            Ok(ownership) => return Some(ownership),
             Err(error) => {
                 tracing::debug!(%error, delivery = %lease.unit.delivery, "the result of an attempt is not saved yet");
             }

@@ -74,7 +74,7 @@ impl Destination {
     /// Returns the name of the route, or `alarms`.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::App(app) => &app.hook().name,
+            Self::App(app) => &app.webhook().name,
             Self::Alarms(_) => "alarms",
         }
     }
@@ -82,7 +82,7 @@ impl Destination {
     /// Returns the name of its upstream, which other destinations may share. Alarms have none.
     pub(super) fn upstream_name(&self) -> Arc<str> {
         match self {
-            Self::App(app) => Arc::clone(&app.hook().forward.upstream.name),
+            Self::App(app) => Arc::clone(&app.webhook().forward.upstream.name),
             Self::Alarms(_) => Arc::from(""),
         }
     }
@@ -139,7 +139,7 @@ impl Message {
     /// Returns the retry schedule of its destination.
     pub(super) fn schedule(&self) -> &Schedule {
         match self {
-            Self::Webhook(app, _) => &app.hook().deliver.schedule,
+            Self::Webhook(app, _) => &app.webhook().deliver.schedule,
             Self::Alarm(alarms, _) => alarms.schedule(),
         }
     }
@@ -147,7 +147,7 @@ impl Message {
     /// Returns the first pause of a destination that becomes unavailable.
     pub(super) fn first_pause(&self) -> Duration {
         match self {
-            Self::Webhook(app, _) => app.hook().forward.upstream.breaker.open,
+            Self::Webhook(app, _) => app.webhook().forward.upstream.breaker.open,
             Self::Alarm(..) => alarm_webhook::FIRST_PAUSE,
         }
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::delivery::{Answer, Fault, Outcome, SendFacts};
 use crate::queue::outcome::error_code;
-use crate::store::Held;
+use crate::store::Ownership;
 use crate::store::queue::{Lease, Next};
 use crate::upstream::call::NotCalled;
 use crate::upstream::client::Sent;
@@ -75,5 +75,5 @@ pub(super) struct AttemptReport {
     /// The next step of the delivery.
     pub(super) next: Next,
     /// Whether the attempt still held the lease; `None` if its result could not be saved.
-    pub(super) held: Option<Held>,
+    pub(super) ownership: Option<Ownership>,
 }

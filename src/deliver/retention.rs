@@ -61,9 +61,9 @@ async fn delete_expired(worker: &Worker, retentions: &[Retention]) {
 async fn reschedule(worker: &Worker, destinations: &Destinations) -> bool {
     for app in &destinations.apps {
         for number in app.numbers() {
-            let schedule = &app.hook().deliver.schedule;
+            let schedule = &app.webhook().deliver.schedule;
             if let Err(error) = worker.store.reschedule(*number, schedule).await {
-                tracing::debug!(%error, route = &*app.hook().name, "cannot reschedule the retries of a route; the next sweep repeats it");
+                tracing::debug!(%error, route = &*app.webhook().name, "cannot reschedule the retries of a route; the next sweep repeats it");
                 return false;
             }
         }
@@ -87,7 +87,7 @@ fn retentions(destinations: &Destinations, counts: &Counts) -> Vec<Retention> {
             .map_or(0, |(_, _, bytes)| *bytes)
     };
     let of_apps = destinations.apps.iter().flat_map(|app| {
-        let (own, keep) = (app.target().id(), app.hook().keep);
+        let (own, keep) = (app.target().id(), app.webhook().keep);
         app.numbers().iter().map(move |id| {
             // deliveries of a route that was merged into this one get the room that its own leave
             let others = if own == *id { 0 } else { stored(own) };

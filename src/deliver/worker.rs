@@ -66,7 +66,7 @@ impl Worker {
     /// Returns the app of a route as a destination, whose target follows the route's policy from now on; `None` if the store is not on disk.
     pub(crate) fn app_of(
         &self,
-        hook: &Arc<WebhookRoute>,
+        webhook: &Arc<WebhookRoute>,
         upstream: &RouteClient,
         numbers: &Numbers,
     ) -> Option<Arc<App>> {
@@ -75,7 +75,7 @@ impl Worker {
             .then(|| self.target(TargetId(numbers.number)))?;
         let numbers = numbers.all().map(TargetId).collect();
         Some(Arc::new(App::new(
-            Arc::clone(hook),
+            Arc::clone(webhook),
             upstream.clone(),
             target,
             numbers,

@@ -40,7 +40,7 @@ pub(crate) enum AnyRoute {
 #[derive(Debug)]
 pub(crate) struct ActiveRoute {
     /// The route's policy.
-    pub(crate) hook: Arc<WebhookRoute>,
+    pub(crate) webhook: Arc<WebhookRoute>,
     /// The name under which the ledger has its entries.
     pub(crate) ledger: Arc<str>,
     /// The route's rate limits.
@@ -93,14 +93,14 @@ impl ActiveConfig {
     /// Returns the webhook route of this name.
     pub(crate) fn webhook_route(&self, name: &str) -> Option<&Arc<ActiveRoute>> {
         self.webhook_routes()
-            .find(|route| *route.hook.name == *name)
+            .find(|route| *route.webhook.name == *name)
     }
 
     /// Returns the routes with late retries, each with the key of the policy that decides how the ledger remembers its requests.
     pub(super) fn remembered(&self, hash_key: &[u8; 16]) -> Vec<(Arc<str>, Key)> {
         self.webhook_routes()
             .filter_map(|route| {
-                let policy = policy_key(hash_key, &route.hook.ledger_policy()?);
+                let policy = policy_key(hash_key, &route.webhook.ledger_policy()?);
                 Some((Arc::clone(&route.ledger), policy))
             })
             .collect()
@@ -146,7 +146,7 @@ pub(super) fn activate(
         .iter()
         .zip(&numbers.routes)
         .filter_map(|(route, numbers)| match route {
-            Route::Webhook(hook) => webhook_route(hook, &clients, numbers, limits, worker)
+            Route::Webhook(webhook) => webhook_route(webhook, &clients, numbers, limits, worker)
                 .map(|route| AnyRoute::Webhook(Arc::new(route))),
             Route::Pass(pass) => pass_route(&snapshot, pass, &clients, numbers, limits)
                 .map(|route| AnyRoute::Pass(Arc::new(route))),
@@ -167,20 +167,20 @@ pub(super) fn activate(
 }
 
 fn webhook_route(
-    hook: &Arc<WebhookRoute>,
+    webhook: &Arc<WebhookRoute>,
     clients: &Clients,
     numbers: &Numbers,
     limits: &Limits,
     worker: &Worker,
 ) -> Option<ActiveRoute> {
     let upstream = clients
-        .get(&hook.forward.upstream.name)?
-        .for_route(&hook.name);
-    let destination = worker.app_of(hook, &upstream, numbers);
+        .get(&webhook.forward.upstream.name)?
+        .for_route(&webhook.name);
+    let destination = worker.app_of(webhook, &upstream, numbers);
     Some(ActiveRoute {
-        hook: Arc::clone(hook),
+        webhook: Arc::clone(webhook),
         ledger: Arc::clone(&numbers.ledger),
-        limits: limits.of(numbers.number, &hook.rate_limits),
+        limits: limits.of(numbers.number, &webhook.rate_limits),
         upstream,
         destination,
     })

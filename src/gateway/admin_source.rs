@@ -78,8 +78,8 @@ impl StoredCounts {
 }
 
 /// Returns the name of a route's verification mode.
-fn mode(hook: &WebhookRoute, dates: &Dates) -> &'static str {
-    report::mode(hook.verifier.is_some(), hook.observes(dates))
+fn mode(webhook: &WebhookRoute, dates: &Dates) -> &'static str {
+    report::mode(webhook.verifier.is_some(), webhook.observes(dates))
 }
 
 fn count(number: usize) -> u64 {
@@ -107,23 +107,26 @@ impl AdminSource for GatewaySource {
     fn report(&self) -> Report {
         let now = self.gate.clock.now();
         let dates = self.gate.dates(now.mono);
-        let route = |hook: &Arc<WebhookRoute>| {
-            let observed = self.gate.telemetry.observation(&hook.name);
+        let route = |webhook: &Arc<WebhookRoute>| {
+            let observed = self.gate.telemetry.observation(&webhook.name);
             RouteReport::new(
-                &hook.name,
-                mode(hook, &dates),
-                hook.observe_until,
+                &webhook.name,
+                mode(webhook, &dates),
+                webhook.observe_until,
                 observed.as_ref(),
             )
         };
         Report {
             now: rfc3339(now.wall),
-            routes: self.gate.snapshot().hooks.iter().map(route).collect(),
+            routes: self.gate.snapshot().webhooks.iter().map(route).collect(),
         }
     }
 
     fn reload(&self) -> Reloading<'_> {
-        Box::pin(async { self.reloader.reload().await.map_err(ReloadError) })
+        Box::pin(async {
+            let reloaded = self.reloader.reload().await;
+            reloaded.map_err(|error| ReloadError(error.to_string()))
+        })
     }
 
     fn tail(&self, after: Option<u64>, limit: usize) -> Tailed {
@@ -165,7 +168,7 @@ impl AdminSource for GatewaySource {
 
     fn policy(&self, route: &str) -> Option<Policy> {
         self.webhook(route).map(|route| Policy {
-            max_attempts: route.hook.deliver.schedule.max_attempts(),
+            max_attempts: route.webhook.deliver.schedule.max_attempts(),
         })
     }
 

@@ -14,7 +14,7 @@ use crate::route::guard::PathVerdict;
 /// # Errors
 /// `Loop`, `MethodNotAllowed`, `ClientNotAllowed`, `RateLimited`; `Malformed` if a header that the route reads has several different values.
 pub(super) fn admit<'a>(
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     limits: &[RouteLimit],
     head: &RequestHead,
     all: &'a Limits,
@@ -24,16 +24,16 @@ pub(super) fn admit<'a>(
     if hops::is_loop(&head.headers) {
         return Err(Refusal::Loop);
     }
-    if !hook.methods.contains(&head.method) && !hook.handshakes.admits(head) {
+    if !webhook.methods.contains(&head.method) && !webhook.handshakes.admits(head) {
         return Err(Refusal::MethodNotAllowed);
     }
-    if !hook
+    if !webhook
         .allow
         .admits(head.client.ip, head.certificate.as_deref())
     {
         return Err(Refusal::ClientNotAllowed);
     }
-    if hook.is_ambiguous(head) || has_backtick(head) {
+    if webhook.is_ambiguous(head) || has_backtick(head) {
         return Err(Refusal::Malformed);
     }
     all.take_by_client(limits, head.client.ip, now)?;

@@ -17,7 +17,7 @@ use crate::mount::Space;
 use crate::queue::stored;
 use crate::store::StoreError;
 use crate::store::embedded::drift::Drift;
-use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, OriginId, Start, TargetId, To};
+use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, NewUnit, OriginId, Start, TargetId};
 use crate::store::record::Record;
 
 /// The pause between two observations.
@@ -34,8 +34,8 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     while !*leaving.borrow_and_update() {
         gate.follow_wall_clock(&mut drift, gate.clock.now());
         let snapshot = gate.snapshot();
-        let seen = observe(&gate, &snapshot, set_aside.clone()).await;
-        let changes = detector.step(&seen, &snapshot.alarms.policy, gate.clock.now());
+        let observation = observe(&gate, &snapshot, set_aside.clone()).await;
+        let changes = detector.step(&observation, &snapshot.alarms.policy, gate.clock.now());
         gate.telemetry.alarmed(&changes, detector.raised());
         if snapshot.alarms.webhook.is_some() {
             waiting.extend(
@@ -63,10 +63,10 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
     {
         *dead.entry(name).or_default() += more;
     }
-    let route = |hook: &Arc<WebhookRoute>| {
-        let sums = gate.telemetry.sums(&hook.name);
+    let route = |webhook: &Arc<WebhookRoute>| {
+        let sums = gate.telemetry.sums(&webhook.name);
         RouteObservation {
-            name: Arc::clone(&hook.name),
+            name: Arc::clone(&webhook.name),
             verified: sums.verified,
             unverified: sums.unverified,
             succeeded: sums.succeeded,
@@ -74,8 +74,8 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
             authentic_of_hour: sums.authentic_of_hour,
             duplicates_of_hour: sums.duplicates_of_hour,
             deaths: sums.deaths,
-            dead: dead.get(&hook.name).copied().unwrap_or(0),
-            disables_after: hook.disables_after,
+            dead: dead.get(&webhook.name).copied().unwrap_or(0),
+            disables_after: webhook.disables_after,
         }
     };
     let disk = match snapshot.store.path.clone() {
@@ -87,7 +87,7 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
         None => None,
     };
     Observation {
-        routes: snapshot.hooks.iter().map(route).collect(),
+        routes: snapshot.webhooks.iter().map(route).collect(),
         disk,
         store_bytes: counts.used,
         parked: gate.parked(),
@@ -225,11 +225,11 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
         delivery_id: Some(message_id(id).into()),
         key: None,
         event_type: Some(event.kind.into()),
-        to: vec![To {
+        to: vec![NewUnit {
             target,
             lane: Some(event.lane),
             start: Start::Anyone,
-            tried: Vec::new(),
+            attempts: Vec::new(),
         }],
         record,
         body: event.body.clone(),

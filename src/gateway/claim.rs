@@ -26,7 +26,7 @@ pub(super) enum DeliveryClaim {
     /// None: the delivery has no ID by which duplicates are found.
     Unclaimed,
     /// A claim that this request holds, which becomes its commit.
-    Held(Claim),
+    Claimed(Claim),
     /// The key of a delivery that the ledger knows as delivered. Only the queue knows whether it is dead.
     Delivered(Key),
 }
@@ -46,20 +46,21 @@ pub(super) async fn claim(
     delivery: &Delivery,
     body: Option<BodyDigest>,
 ) -> Result<DeliveryClaim, Refusal> {
-    let hook = &*route.hook;
-    let (Some(dedupe), Cleared::Authentic(authentic)) = (&hook.dedupe, delivery.cleared()) else {
+    let webhook = &*route.webhook;
+    let (Some(dedupe), Cleared::Authentic(authentic)) = (&webhook.dedupe, delivery.cleared())
+    else {
         return Ok(DeliveryClaim::Unclaimed);
     };
     let scope = Scope::of(&route.ledger, delivery);
     let hash_key = gate.store.hash_key();
-    let key = ledger_key(gate, scope, (hook, *dedupe), authentic, body);
-    let wait = hook.answer_within.map_or(DUPLICATE_WAIT, |limit| {
+    let key = ledger_key(gate, scope, (webhook, *dedupe), authentic, body);
+    let wait = webhook.answer_within.map_or(DUPLICATE_WAIT, |limit| {
         limit.saturating_sub(ANSWER_MARGIN).min(DUPLICATE_WAIT)
     });
     let waiters = gate.ids.waiters.of(scope.sender(&hash_key));
     let ledger = Arc::clone(&gate.store) as Arc<dyn Ledger>;
-    match claim::claim(&ledger, key, lease_of(hook), waiters, wait).await {
-        ClaimOutcome::Fresh(claim) => Ok(DeliveryClaim::Held(claim)),
+    match claim::claim(&ledger, key, lease_of(webhook), waiters, wait).await {
+        ClaimOutcome::Fresh(claim) => Ok(DeliveryClaim::Claimed(claim)),
         ClaimOutcome::Committed => Ok(DeliveryClaim::Delivered(key)),
         ClaimOutcome::StillInFlight { .. } => Err(Refusal::InFlight),
         ClaimOutcome::Store(_) => Err(Refusal::StoreUnavailable),
@@ -71,11 +72,11 @@ pub(super) async fn claim(
 fn ledger_key(
     gate: &Gate,
     scope: Scope<'_>,
-    (hook, dedupe): (&WebhookRoute, Dedupe),
+    (webhook, dedupe): (&WebhookRoute, Dedupe),
     authentic: &Authentic,
     body: Option<BodyDigest>,
 ) -> Key {
-    let keeps_time = hook.late_retries().is_some();
+    let keeps_time = webhook.late_retries().is_some();
     // where retries repeat the signed time, time and body identify the delivery: a copy cannot change them, but can change an ID that is not covered
     let by_time = !dedupe.by_content
         && keeps_time
@@ -86,7 +87,7 @@ fn ledger_key(
         .filter(|_| !dedupe.by_content && !by_time);
     let digest =
         || body.unwrap_or_else(|| gate.ids.bodies.digest(authentic.received().body.bytes()));
-    let digest = (id.is_none() || !authentic.id_covered() || hook.id_with_body).then(digest);
+    let digest = (id.is_none() || !authentic.id_covered() || webhook.id_with_body).then(digest);
     let secret = dedupe.per_secret.then(|| &**authentic.secret());
     scope.ledger_key(
         &gate.store.hash_key(),
@@ -100,12 +101,12 @@ fn ledger_key(
 }
 
 /// Returns how long a claim lasts: longer than its delivery can take on any path.
-fn lease_of(hook: &WebhookRoute) -> Duration {
-    let forwarding = match hook.action {
-        Action::Forward(_) => hook.forward.upstream.connect_timeout + hook.forward.timeout,
+fn lease_of(webhook: &WebhookRoute) -> Duration {
+    let forwarding = match webhook.action {
+        Action::Forward(_) => webhook.forward.upstream.connect_timeout + webhook.forward.timeout,
         Action::Queue => Duration::ZERO,
     };
-    let storing = if hook.action.queues() {
+    let storing = if webhook.action.queues() {
         STORE_WAIT
     } else {
         Duration::ZERO

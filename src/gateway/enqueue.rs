@@ -17,7 +17,7 @@ use crate::queue::stored;
 use crate::refusal::Refusal;
 use crate::retry::Reason;
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, OnDead, OriginId, Start, To,
+    Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, NewUnit, OnDead, OriginId, Start,
 };
 use crate::store::{Key, StoreError, repeated};
 use crate::telemetry::Taken;
@@ -44,19 +44,19 @@ pub(super) struct Entry<'a> {
 /// Returns a delivery in the form in which the store accepts it.
 pub(super) fn accept(
     gate: &Gate,
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     target: &Target,
     delivery: &Delivery,
     entry: Entry<'_>,
 ) -> Accept {
-    let lane = lane(&gate.store.hash_key(), hook, target, delivery);
+    let lane = lane(&gate.store.hash_key(), webhook, target, delivery);
     let Entry {
         event_type,
         start,
         attempts,
         answered,
     } = entry;
-    let provider = hook
+    let provider = webhook
         .provider
         .as_deref()
         .map(|name| (stored::PROVIDER, name));
@@ -70,16 +70,16 @@ pub(super) fn accept(
         delivery_id: delivery_id(delivery).map(Arc::from),
         key: None,
         event_type: event_type.map(Arc::from),
-        to: vec![To {
+        to: vec![NewUnit {
             target: target.id(),
             lane,
             start,
-            tried: attempts,
+            attempts,
         }],
         record: stored::record(
             delivery,
-            &hook.forward.dropped,
-            &hook.secret_locations,
+            &webhook.forward.dropped,
+            &webhook.secret_locations,
             &more,
         ),
         body: delivery.body().clone(),
@@ -90,11 +90,11 @@ pub(super) fn accept(
 /// target, whose number stays the same when the route is renamed.
 fn lane(
     hash_key: &[u8; 16],
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     target: &Target,
     delivery: &Delivery,
 ) -> Option<Lane> {
-    let value = hook.deliver.fifo.as_ref()?.find(delivery.received())?;
+    let value = webhook.deliver.fifo.as_ref()?.find(delivery.received())?;
     Some(Scope::of(&target.id().0.to_string(), delivery).lane(hash_key, &value))
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn enqueue(
     let status = receipt.answer.status;
     let accept = accept(
         gate,
-        &route.hook,
+        &route.webhook,
         app.target(),
         &delivery,
         Entry {
@@ -144,7 +144,7 @@ pub(super) async fn enqueue(
     if start == Start::Anyone {
         app.target().set_backlog(true);
     }
-    match put(gate, &route.hook, accept, claim)
+    match put(gate, &route.webhook, accept, claim)
         .await
         .map_err(|(refusal, _claim)| refusal)?
     {
@@ -176,9 +176,9 @@ pub(super) async fn spill(
 ) -> Result<(), Option<Claim>> {
     match put(
         gate,
-        &route.hook,
+        &route.webhook,
         accept,
-        claim.map_or(DeliveryClaim::Unclaimed, DeliveryClaim::Held),
+        claim.map_or(DeliveryClaim::Unclaimed, DeliveryClaim::Claimed),
     )
     .await
     {
@@ -192,16 +192,16 @@ pub(super) async fn spill(
 /// Writes a delivery, and waits for the store within bounds.
 async fn put(
     gate: &Gate,
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     accept: Accept,
     claim: DeliveryClaim,
 ) -> Result<Accepted, NotEnqueued> {
     let accept = Arc::new(accept);
     let store = &*gate.store;
-    let window = hook.window_of(accept.delivery_id.is_some());
+    let window = webhook.window_of(accept.delivery_id.is_some());
     let writing = async {
         match claim {
-            DeliveryClaim::Held(claim) => claim
+            DeliveryClaim::Claimed(claim) => claim
                 .accept(store, accept, window, OnDead::Revive)
                 .await
                 .map_err(|(error, claim)| (error, Some(claim))),
@@ -225,7 +225,7 @@ async fn put(
     match within(gate.clock.mono() + STORE_WAIT, writing).await {
         Ok(Ok(accepted)) => Ok(accepted),
         Ok(Err((error, claim))) => {
-            tracing::debug!(%error, route = &*hook.name, "a delivery could not be stored");
+            tracing::debug!(%error, route = &*webhook.name, "a delivery could not be stored");
             Err((refusal_of(&error), claim))
         }
         // the delivery may be stored, so its claim is not released
@@ -263,7 +263,7 @@ pub(super) fn record(
 ) {
     let Action::Forward(Inline {
         record: recording, ..
-    }) = &route.hook.action
+    }) = &route.webhook.action
     else {
         return;
     };
@@ -295,7 +295,7 @@ pub(super) fn record(
     };
     let accept = Arc::new(Accept {
         key,
-        ..accept(gate, &route.hook, app.target(), delivery, entry)
+        ..accept(gate, &route.webhook, app.target(), delivery, entry)
     });
     let gate = Arc::clone(gate);
     tokio::spawn(async move {

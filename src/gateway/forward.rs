@@ -17,7 +17,7 @@ use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
 use crate::queue::outcome::{BeforeAttempt, next_step, was_attempted};
 use crate::random;
 use crate::refusal::Refusal;
-use crate::store::Held;
+use crate::store::Ownership;
 use crate::store::queue::{self, Cause, Next, Start};
 use crate::telemetry::{Facts, Taken};
 use crate::upstream::client;
@@ -33,32 +33,32 @@ pub(super) async fn forward(
     claim: DeliveryClaim,
     facts: &mut Facts,
 ) -> Result<Reply, Refusal> {
-    let (hook, begun) = (&route.hook, gate.clock.now());
-    let (spill, resend) = match &hook.action {
+    let (webhook, begun) = (&route.webhook, gate.clock.now());
+    let (spill, resend) = match &webhook.action {
         Action::Forward(inline) => (inline.spill, inline.resend),
         Action::Queue => (None, false),
     };
-    let budget = spill.map_or(hook.forward.timeout, |spill| {
-        spill.budget.min(hook.forward.timeout)
+    let budget = spill.map_or(webhook.forward.timeout, |spill| {
+        spill.budget.min(webhook.forward.timeout)
     });
     let (attempts, answer) = send(gate, route, &delivery, (begun, budget), resend).await;
     let outcome = attempts.outcome();
     facts.of_attempt(
-        &hook.forward.upstream.name,
+        &webhook.forward.upstream.name,
         attempts.sent(),
         gate.clock.mono().saturating_duration_since(begun.mono),
     );
     let headers = answer.as_ref().map(|answer| &answer.headers);
     let (key, claim) = match claim {
-        DeliveryClaim::Held(claim) => (Some(claim.key()), Some(claim)),
+        DeliveryClaim::Claimed(claim) => (Some(claim.key()), Some(claim)),
         DeliveryClaim::Delivered(key) => (Some(key), None),
         DeliveryClaim::Unclaimed => (None, None),
     };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {
-            if let (Some(claim), Some(_)) = (claim, hook.dedupe) {
-                let window = hook.window_of(claim::has_id(&delivery));
-                facts.lost_claim = matches!(claim.commit(window).await, Ok(Held::Lost));
+            if let (Some(claim), Some(_)) = (claim, webhook.dedupe) {
+                let window = webhook.window_of(claim::has_id(&delivery));
+                facts.lost_claim = matches!(claim.commit(window).await, Ok(Ownership::Lost));
             }
             None
         }
@@ -179,7 +179,7 @@ async fn send(
             facts,
         } = route
             .upstream
-            .deliver(delivery, &route.hook, &attempt)
+            .deliver(delivery, &route.webhook, &attempt)
             .await;
         let took = gate.clock.mono().saturating_duration_since(begun.mono);
         (
@@ -235,7 +235,7 @@ async fn spilled(
         is_probe: sent == 0,
     };
     let start = match next_step(
-        &route.hook.deliver.schedule,
+        &route.webhook.deliver.schedule,
         before,
         attempts.outcome(),
         asked,
@@ -245,14 +245,14 @@ async fn spilled(
         Next::Later(_) | Next::GiveBack => Start::Anyone,
         Next::Delivered | Next::Dead(_) | Next::Cancelled => return Err(claim),
     };
-    let answer = &route.hook.answer;
+    let answer = &route.webhook.answer;
     let entry = Entry {
         event_type: facts.event_type.as_deref(),
         start,
         attempts: attempts.rows(sent, headers),
         answered: answer.status.as_str(),
     };
-    let accept = enqueue::accept(gate, &route.hook, app.target(), delivery, entry);
+    let accept = enqueue::accept(gate, &route.webhook, app.target(), delivery, entry);
     enqueue::spill(gate, route, accept, claim).await?;
     Ok(Reply::Accepted(Receipt {
         answer: answer.clone(),

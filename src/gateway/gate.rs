@@ -202,7 +202,7 @@ impl Gate {
         let active = self.active.load();
         let names = active
             .webhook_routes()
-            .filter_map(|route| route.destination.as_ref().zip(Some(&route.hook.name)))
+            .filter_map(|route| route.destination.as_ref().zip(Some(&route.webhook.name)))
             .flat_map(|(app, name)| app.numbers().iter().map(|id| (*id, Arc::clone(name))))
             .collect();
         (self.worker.counts(), names)
@@ -232,9 +232,9 @@ impl Gate {
 /// Returns the routes that have an end of `mode: observe`, past or to come.
 fn observing(snapshot: &Snapshot) -> Vec<&Arc<str>> {
     snapshot
-        .hooks
+        .webhooks
         .iter()
-        .filter(|hook| hook.observe_until.is_some())
-        .map(|hook| &hook.name)
+        .filter(|webhook| webhook.observe_until.is_some())
+        .map(|webhook| &webhook.name)
         .collect()
 }

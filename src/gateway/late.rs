@@ -30,7 +30,7 @@ pub(super) async fn judge(
         Verdict::Refused(refused) => return Err(refused),
         Verdict::Stale(stale) => stale,
     };
-    let Some(rule) = route.hook.late_retries().filter(|_| !observes) else {
+    let Some(rule) = route.webhook.late_retries().filter(|_| !observes) else {
         return Err(stale.refuse());
     };
     let is_retry = is_retry(gate, route, rule, &stale, (params, body)).await;
@@ -66,13 +66,19 @@ async fn is_retry(
         .unwrap_or_default();
     // while it observed, it claimed nothing
     let enforced_for = route
-        .hook
+        .webhook
         .observe_until
         .map(|until| self::age(until, gate.clock.now().wall));
-    let kept_for = known
-        .kept_for
-        .map(|kept| enforced_for.map_or(kept, |enforced| kept.min(enforced)));
-    rule.accepts(age, Remembered { kept_for, ..known })
+    let complete_for = known
+        .complete_for
+        .map(|complete| enforced_for.map_or(complete, |enforced| complete.min(enforced)));
+    rule.accepts(
+        age,
+        Remembered {
+            complete_for,
+            ..known
+        },
+    )
 }
 
 /// A note that a request was not delivered, written when it is dropped. Whatever the reason, a retry with the same signed time must get through.
@@ -105,7 +111,7 @@ pub(super) fn note(
     delivery: &Delivery,
     body: Option<BodyDigest>,
 ) -> Option<Note> {
-    let (rule, Cleared::Authentic(authentic)) = (route.hook.late_retries()?, delivery.cleared())
+    let (rule, Cleared::Authentic(authentic)) = (route.webhook.late_retries()?, delivery.cleared())
     else {
         return None;
     };

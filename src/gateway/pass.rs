@@ -251,9 +251,9 @@ impl Passing {
             self.settle();
         }
         for name in headers::between_hops(&answer.headers) {
-            let kept =
+            let is_kept =
                 switches && (name == CONNECTION || name == UPGRADE) || name == TRANSFER_ENCODING;
-            if !kept {
+            if !is_kept {
                 answer.remove_header(&name);
             }
         }

@@ -34,7 +34,7 @@ pub(super) async fn run(
             let timeout = active.snapshot.limits.body_timeout;
             webhook(gate, route, (params, head), (source, timeout), facts)
                 .await
-                .map_err(|refusal| RefusalResponse::of_webhook(refusal, &route.hook))
+                .map_err(|refusal| RefusalResponse::of_webhook(refusal, &route.webhook))
         }
         Some(Found::Pass(route)) => pass(gate, route, head, facts)
             .map_err(|refusal| RefusalResponse::of_pass(refusal, &route.pass)),
@@ -65,26 +65,26 @@ async fn webhook(
     (source, timeout): (&mut impl BodySource, Duration),
     facts: &mut Facts,
 ) -> Result<Reply, Refusal> {
-    let hook = &*route.hook;
-    let verifier = hook.verifier.as_ref();
-    facts.of_route(&hook.name, hook.provider.as_ref());
-    facts.hide(&hook.secret_locations);
+    let webhook = &*route.webhook;
+    let verifier = webhook.verifier.as_ref();
+    facts.of_route(&webhook.name, webhook.provider.as_ref());
+    facts.hide(&webhook.secret_locations);
     if !gate.accepts() {
         return Err(Refusal::Draining);
     }
-    let ticket = admit::admit(hook, &route.limits, &head, &gate.limits)
+    let ticket = admit::admit(webhook, &route.limits, &head, &gate.limits)
         .inspect_err(|why| facts.of_refused_head(*why, &head))?;
     let Checked {
         received,
         check,
         digest,
         share,
-    } = read_body(gate, hook, (&params, head), source, timeout).await?;
+    } = read_body(gate, webhook, (&params, head), source, timeout).await?;
     facts.body_bytes = u64::try_from(received.body.bytes().len()).unwrap_or(u64::MAX);
     let now = gate.clock.now();
     let dates = gate.dates(now.mono);
-    let observes = hook.observes(&dates);
-    let unsigned = hook
+    let observes = webhook.observes(&dates);
+    let unsigned = webhook
         .handshakes
         .unsigned(verifier, &received, &params, &dates)?;
     if let Some(response) = unsigned {
@@ -97,7 +97,9 @@ async fn webhook(
     ticket.refund(now.mono);
     // the body of an authentic request counts against the whole budget alone
     let _share = share.filter(|_| matches!(cleared, Cleared::Unverified(_)));
-    let signed = hook.handshakes.signed(verifier, &cleared, &params, &dates);
+    let signed = webhook
+        .handshakes
+        .signed(verifier, &cleared, &params, &dates);
     if let Some(response) = signed {
         return Ok(Reply::Handshake(response));
     }
@@ -107,7 +109,7 @@ async fn webhook(
     } else {
         cleared
     };
-    let delivery = Delivery::new(hook.name.clone(), params, cleared);
+    let delivery = Delivery::new(webhook.name.clone(), params, cleared);
     let note = late::note(gate, route, &delivery, digest);
     let reply = settle(gate, route, delivery, digest, facts, now).await;
     if reply.as_ref().is_ok_and(Reply::is_final) {
@@ -130,22 +132,22 @@ struct Checked<'a> {
 /// Reads the body, and feeds the signature check and the digest with it as it arrives.
 async fn read_body<'a>(
     gate: &Gate,
-    hook: &'a WebhookRoute,
+    webhook: &'a WebhookRoute,
     (params, head): (&Params, RequestHead),
     source: &mut impl BodySource,
     timeout: Duration,
 ) -> Result<Checked<'a>, Refusal> {
-    let verifier = hook.verifier.as_ref();
+    let verifier = webhook.verifier.as_ref();
     let mut check = verifier.map(|verifier| verifier.begin(&head, params));
     let bounds = BodyBounds {
-        max: hook.max_body,
+        max: webhook.max_body,
         timeout,
-        route: &hook.name,
+        route: &webhook.name,
         budget: &gate.budget,
         clock: &*gate.clock,
     };
     // boxed, because it is large and most requests have none
-    let mut hash = hook
+    let mut hash = webhook
         .keys_by_body()
         .then(|| Box::new(gate.ids.bodies.begin()));
     let mut feed = |chunk: &[u8]| {
@@ -195,26 +197,26 @@ async fn settle(
     facts: &mut Facts,
     now: Now,
 ) -> Result<Reply, Refusal> {
-    let hook = &*route.hook;
+    let webhook = &*route.webhook;
     let scope = Scope::of(&route.ledger, &delivery);
     gate.limits
         .take_authentic(&route.limits, scope, &delivery, now.mono)?;
     let claim = claim::claim(gate, route, &delivery, body).await?;
-    let taken = match (&hook.action, &claim) {
+    let taken = match (&webhook.action, &claim) {
         (Action::Queue, _) => Taken::Queued,
         // the delivery that it duplicates may be dead or cancelled
         (Action::Forward(Inline { spill: Some(_), .. }), DeliveryClaim::Delivered(_)) => {
             Taken::Spilled
         }
         (Action::Forward(_), DeliveryClaim::Delivered(_)) => {
-            return Ok(Reply::Duplicate(hook.answer.clone()));
+            return Ok(Reply::Duplicate(webhook.answer.clone()));
         }
-        (Action::Forward(_), DeliveryClaim::Unclaimed | DeliveryClaim::Held(_)) => {
+        (Action::Forward(_), DeliveryClaim::Unclaimed | DeliveryClaim::Claimed(_)) => {
             return forward::forward(gate, route, delivery, claim, facts).await;
         }
     };
     let receipt = Receipt {
-        answer: hook.answer.clone(),
+        answer: webhook.answer.clone(),
         taken,
     };
     let event_type = facts.event_type.as_deref();

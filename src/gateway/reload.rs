@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
-use crate::config::load::{Loaded, Rejected, load_by};
+use crate::config::load::{Loaded, RefusedConfig, load_by};
 use crate::config::secret::Cache;
 use crate::config::snapshot::Snapshot;
-use crate::gateway::Gate;
 use crate::gateway::serve::{Server, Shared};
+use crate::gateway::{CannotRun, Gate};
 
 /// The pause between the two reads that must agree before a change counts.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ pub struct Reloader {
 #[derive(Clone, Debug, Default)]
 pub struct ReloadState {
     /// The errors for which it was refused, as `check` prints them; `None` after a successful one.
-    pub error: Option<ReloadError>,
+    pub error: Option<LastReloadError>,
     /// The keys whose change needs a restart.
     pub needs_restart: Vec<String>,
     /// The secrets (`route/secret`) whose file has no usable text now. The last good text stays in use.
@@ -43,17 +43,36 @@ pub struct ReloadState {
     pub stale_certificates: Vec<String>,
 }
 
-/// A reload that changed nothing.
+/// The time and the text of a reload that changed nothing.
 #[derive(Clone, Debug)]
-pub struct ReloadError {
+pub struct LastReloadError {
     /// The time of the reload.
     pub at: SystemTime,
     /// Every error with its line.
     pub text: String,
 }
 
-const NO_WEBHOOKS: &str = "the config has no webhook route any more, so all webhooks would be refused; restart the gateway if this is intended";
-const NOT_READ: &str = "the config could not be read";
+/// The reason why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// The config has errors. The text is that of `check`, each with its line.
+    #[error("{0}")]
+    Refused(String),
+    /// The task that reads the config failed.
+    #[error("the config could not be read")]
+    Unread,
+    /// No two reads of the config agreed.
+    #[error("the config and its files change faster than they can be read")]
+    Unsettled,
+    /// The last webhook route was removed.
+    #[error(
+        "the config has no webhook route any more, so all webhooks would be refused; restart the gateway if this is intended"
+    )]
+    NoWebhooks,
+    /// The gateway cannot run on the config.
+    #[error(transparent)]
+    CannotRun(#[from] CannotRun),
+}
 
 /// Reads a variable of the environment, in which secrets may be given.
 pub fn environment(name: &str) -> Option<std::ffi::OsString> {
@@ -108,21 +127,22 @@ impl Reloader {
     /// Reads, compiles and swaps the config. Returns the number of the new generation.
     ///
     /// # Errors
-    /// Every error of the config with its line; then nothing has changed.
-    pub async fn reload(&self) -> Result<u64, String> {
+    /// The reason why nothing has changed.
+    pub async fn reload(&self) -> Result<u64, NotReloaded> {
         let mut last = self.last.lock().await;
         let generation = self.gate.snapshot().generation + 1;
         let loaded = match self.settled(&last, generation).await {
             Ok(Ok(loaded)) => loaded,
-            Ok(Err(Rejected { report, mut files })) => {
+            Ok(Err(RefusedConfig { report, mut files })) => {
                 // watches the files of the refused config and of the active one, since an edit of either may help
                 files.extend(self.gate.snapshot().files.iter().cloned());
                 files.sort();
                 files.dedup();
                 self.files.send_replace(files);
-                return Err(self.refuse(format!("{}{}", report.render(false), report.summary())));
+                let text = format!("{}{}", report.render(false), report.summary());
+                return Err(self.refuse(NotReloaded::Refused(text)));
             }
-            Err(why) => return Err(self.refuse(why.to_owned())),
+            Err(error) => return Err(self.refuse(error)),
         };
         let Loaded {
             snapshot,
@@ -136,12 +156,12 @@ impl Reloader {
         } = loaded;
         let snapshot = Arc::new(snapshot);
         let running = self.gate.snapshot();
-        if snapshot.hooks.is_empty() && !running.hooks.is_empty() {
-            return Err(self.refuse(NO_WEBHOOKS.to_owned()));
+        if snapshot.webhooks.is_empty() && !running.webhooks.is_empty() {
+            return Err(self.refuse(NotReloaded::NoWebhooks));
         }
         let removed_routes = removed_routes(&running, &snapshot);
         if let Err(error) = self.gate.swap(&snapshot).await {
-            return Err(self.refuse(error.to_string()));
+            return Err(self.refuse(error.into()));
         }
         let needs_restart = self.shared.follow(&snapshot);
         let listed = |names: &[String]| (!names.is_empty()).then(|| names.join(", "));
@@ -200,14 +220,20 @@ impl Reloader {
         &self,
         cache: &Arc<Cache>,
         generation: u64,
-    ) -> Result<Result<Loaded, Rejected>, &'static str> {
-        let mut last = self.read(cache, generation).await.ok_or(NOT_READ)?;
+    ) -> Result<Result<Loaded, RefusedConfig>, NotReloaded> {
+        let mut last = self
+            .read(cache, generation)
+            .await
+            .ok_or(NotReloaded::Unread)?;
         for _ in 0..MAX_READS {
             if self.is_running(&last) {
                 return Ok(last);
             }
             tokio::time::sleep(SETTLE_PAUSE).await;
-            let next = self.read(cache, generation).await.ok_or(NOT_READ)?;
+            let next = self
+                .read(cache, generation)
+                .await
+                .ok_or(NotReloaded::Unread)?;
             let agree = match (&last, &next) {
                 (Ok(last), Ok(next)) => last.snapshot.hash == next.snapshot.hash,
                 (Err(last), Err(next)) => last.report == next.report,
@@ -218,11 +244,15 @@ impl Reloader {
                 return Ok(last);
             }
         }
-        Err("the config and its files change faster than they can be read")
+        Err(NotReloaded::Unsettled)
     }
 
     /// Reads and compiles the config once; `None` if the task failed.
-    async fn read(&self, cache: &Arc<Cache>, generation: u64) -> Option<Result<Loaded, Rejected>> {
+    async fn read(
+        &self,
+        cache: &Arc<Cache>,
+        generation: u64,
+    ) -> Option<Result<Loaded, RefusedConfig>> {
         let (now, config, cache) = (
             self.gate.clock.now(),
             self.config.clone(),
@@ -237,34 +267,36 @@ impl Reloader {
     }
 
     /// Returns whether the files match the active config.
-    fn is_running(&self, read: &Result<Loaded, Rejected>) -> bool {
+    fn is_running(&self, read: &Result<Loaded, RefusedConfig>) -> bool {
         matches!(read, Ok(loaded) if loaded.snapshot.hash == self.gate.snapshot().hash)
     }
 
-    fn refuse(&self, text: String) -> String {
+    /// Logs and records the error of a reload, and returns it.
+    fn refuse(&self, error: NotReloaded) -> NotReloaded {
+        let text = error.to_string();
         tracing::error!(
             error = text,
             "config not reloaded; the last good one stays in use"
         );
         self.gate.telemetry.reload_refused();
-        let error = Some(ReloadError {
+        let last = Some(LastReloadError {
             at: self.gate.clock.now().wall,
-            text: text.clone(),
+            text,
         });
         self.state.store(Arc::new(ReloadState {
-            error,
+            error: last,
             ..(*self.state()).clone()
         }));
-        text
+        error
     }
 }
 
 /// Returns the names of the routes that `new` does not have any more, not even renamed.
 fn removed_routes(running: &Snapshot, new: &Snapshot) -> Vec<String> {
     let renamed = |name: &str| {
-        new.hooks
+        new.webhooks
             .iter()
-            .any(|hook| hook.previously.iter().any(|before| **before == *name))
+            .any(|webhook| webhook.previously.iter().any(|before| **before == *name))
     };
     let has = |name: &str| new.routes.iter().any(|route| **route.name() == *name) || renamed(name);
     running

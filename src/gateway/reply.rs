@@ -83,10 +83,10 @@ impl From<Refusal> for RefusalResponse {
 
 impl RefusalResponse {
     /// Returns the response to a refused request for a webhook route.
-    pub(super) fn of_webhook(refusal: Refusal, hook: &WebhookRoute) -> Self {
+    pub(super) fn of_webhook(refusal: Refusal, webhook: &WebhookRoute) -> Self {
         let response = Self::from(refusal);
         let response = if let Refusal::NotAuthentic(_) = refusal {
-            let RefusedAnswer { status, body } = hook.refused;
+            let RefusedAnswer { status, body } = webhook.refused;
             Self {
                 status,
                 body,
@@ -95,7 +95,7 @@ impl RefusalResponse {
         } else {
             response
         };
-        response.with_methods(&hook.methods)
+        response.with_methods(&webhook.methods)
     }
 
     /// Returns the response to a refused request for a pass route.

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn own_id_is_found_however_it_is_written() {
+    fn own_id_is_found_in_any_spelling() {
         for lines in [
             &["hookgate; id=0123abcd"][..],
             &["HookGate;ID=0123abcd"],
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn other_entries_are_no_loop() {
+    fn entries_of_others_are_no_loop() {
         for lines in [
             &[][..],
             &["", ","],
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_gateways_may_pass_a_request_on() {
+    fn request_may_pass_eight_gateways() {
         assert!(!judged(&["hookgate; id=a"; 8]) && judged(&["hookgate; id=a"; 9]));
         assert!(
             !judged(&["hookgate, ".repeat(8).as_str()])

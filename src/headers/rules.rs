@@ -4,6 +4,9 @@ use std::sync::LazyLock;
 
 use crate::request::Folded;
 
+/// The name of [`crate::request::REQUEST_ID`], as documents write it.
+const REQUEST_ID_NAME: &str = "X-Request-Id";
+
 /// The treatment of a sender's header line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
@@ -108,7 +111,7 @@ pub(super) const RULES: &[Rule] = &[
         why: "some apps take the method from them, so the gateway would have judged another method",
     },
     Rule {
-        names: &["X-Request-Id"],
+        names: &[REQUEST_ID_NAME],
         treatment: Treatment::RequestId,
         why: "logs of the app and of the gateway should name the same request",
     },
@@ -334,7 +337,7 @@ pub(super) const SET: &[(&str, &str)] = &[
         "unless a trusted proxy sent it: the host of the request",
     ),
     (
-        "X-Request-Id",
+        REQUEST_ID_NAME,
         "unless the sender's is forwarded: the gateway's ID of the request",
     ),
     (
@@ -377,7 +380,7 @@ pub(super) const ANSWERS: &[(&str, &str)] = &[
     ),
     ("Date", "replaced by the gateway's"),
     (
-        "X-Request-Id",
+        REQUEST_ID_NAME,
         "forwarded if the app sent one, set to the gateway's ID otherwise",
     ),
     (

@@ -234,7 +234,7 @@ fn headers_named_by_connection_are_removed() {
 
 #[test]
 fn forwarding_headers_count_from_a_trusted_proxy_alone() {
-    let told = [
+    let forwarding = [
         ("x-forwarded-for", "198.51.100.1, 10.0.0.1"),
         ("x-forwarded-for", "10.0.0.2"),
         ("x_forwarded_for", "6.6.6.6"),
@@ -242,7 +242,7 @@ fn forwarding_headers_count_from_a_trusted_proxy_alone() {
         ("traceparent", "00-1-2-01"),
         ("x-request-id", "theirs"),
     ];
-    let lines = sent(&head(true, &told), None);
+    let lines = sent(&head(true, &forwarding), None);
     assert_eq!(
         values(&lines, "x-forwarded-for"),
         ["198.51.100.1, 10.0.0.1", "10.0.0.2"]
@@ -261,7 +261,7 @@ fn forwarding_headers_count_from_a_trusted_proxy_alone() {
         ["00000000000000000000000000"]
     );
 
-    let lines = sent(&head(false, &told), None);
+    let lines = sent(&head(false, &forwarding), None);
     assert_eq!(
         values(&lines, "x-request-id"),
         ["00000000000000000000000000"]
@@ -378,17 +378,17 @@ fn an_answer_keeps_its_end_to_end_headers() {
     {
         headers.append(name, HeaderValue::from_static(value));
     }
-    let kept = |body| {
+    let values_for = |body| {
         answer(&headers, body)
             .iter()
             .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        kept(true),
+        values_for(true),
         ["set-cookie=a", "set-cookie=b", "content-length=5"]
     );
-    assert_eq!(kept(false), ["set-cookie=a", "set-cookie=b"]);
+    assert_eq!(values_for(false), ["set-cookie=a", "set-cookie=b"]);
 }
 
 /// Checks against a list of headers that other software sets and reads.
@@ -426,7 +426,7 @@ fn no_untrusted_header_of_the_list_passes() {
 
 /// Families, so that a name that no list has is found too.
 #[test]
-fn families_of_names_are_matched_whole() {
+fn header_families_are_matched_by_pattern() {
     for name in [
         "X-Forwarded-Anything",
         "x-b3-anything",
@@ -593,7 +593,7 @@ fn each_hop_adds_one_entry_to_the_loop_header() {
 
 /// Compares `docs/headers.md` with the tables. `HOOKGATE_WRITE_EXPECTED=1` writes it.
 #[test]
-fn the_page_has_every_header_that_changes() {
+fn headers_page_lists_every_changed_header() {
     use rules::{ANSWERS, RULES, SET};
     let mut page = String::from(
         "# Headers\n\nThe headers that hookgate removes, sets or replaces. It forwards every other header byte for byte. This page is generated from the code.\n\n\
@@ -638,7 +638,7 @@ fn the_page_has_every_header_that_changes() {
 
 /// Checks that the table of headers that are set is complete, and lists no others.
 #[test]
-fn the_page_names_what_is_set() {
+fn headers_page_names_every_set_header() {
     let listed: Vec<String> = rules::SET
         .iter()
         .flat_map(|(names, _)| names.split(", "))
@@ -677,7 +677,7 @@ fn the_page_names_what_is_set() {
 proptest! {
     /// Checks that no spelling of a reserved name passes: separators anywhere, any case, `http` in front any number of times, any text behind.
     #[test]
-    fn no_spelling_gets_past_the_fold(
+    fn reserved_names_are_removed_in_any_spelling(
         reserved in prop::sample::select(vec!["hookgate", "xoriginalurl", "xrewriteurl", "xhttpmethodoverride", "transferencoding", "contentlength"]),
         https in 0_usize..4,
         separators in prop::collection::vec("[-_.!#$%&'*+^`|~]{0,2}", 40),

@@ -19,7 +19,7 @@ fn start() -> Instant {
 }
 
 #[test]
-fn says_when_the_next_try_succeeds() {
+fn refusal_says_when_the_next_request_passes() {
     let buckets = Buckets::new(quota(10, Duration::from_secs(1), 2));
     let now = start();
     assert_eq!(buckets.take(7, now), Ok(()));
@@ -54,7 +54,7 @@ fn a_changed_quota_keeps_what_was_spent() {
 }
 
 #[test]
-fn a_slow_rate_drains_although_it_is_hammered() {
+fn refused_requests_do_not_delay_the_refill() {
     let buckets = Buckets::new(quota(1, Duration::from_secs(86_400), 1));
     let now = start();
     assert_eq!(buckets.take(1, now), Ok(()));
@@ -66,7 +66,7 @@ fn a_slow_rate_drains_although_it_is_hammered() {
 }
 
 #[test]
-fn a_million_keys_fit_and_leave_the_slowed_one_slowed() {
+fn million_other_keys_do_not_free_a_limited_one() {
     let buckets = Buckets::new(quota(1, Duration::from_secs(3600), 100));
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let now = start();
@@ -81,7 +81,7 @@ fn a_million_keys_fit_and_leave_the_slowed_one_slowed() {
 }
 
 #[test]
-fn drained_buckets_make_room() {
+fn full_buckets_are_evicted_first() {
     let buckets = Buckets::new(quota(1, Duration::from_secs(1), 5));
     let now = start();
     for round in 0..100_u64 {

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn next_steps() {
+    fn next_step_follows_the_outcome() {
         let (ok, down) = (
             Outcome::Answered(StatusCode::OK),
             Outcome::Unreached(Fault::Connect),

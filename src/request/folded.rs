@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_fold_as_cgi_folds_them() {
+    fn names_fold_as_in_cgi() {
         for (name, folded) in [
             ("X-Real-IP", "xrealip"),
             ("x_real.ip", "xrealip"),

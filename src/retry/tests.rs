@@ -85,7 +85,7 @@ fn invalid_schedules_are_refused() {
 }
 
 #[test]
-fn the_bound_doubles_up_to_the_greatest() {
+fn wait_doubles_up_to_its_maximum() {
     let schedule = growing(100);
     let bounds: Vec<_> = [1, 2, 3, 4, 10, 11, 12, 5000, u32::MAX]
         .map(|attempts| schedule.bound(attempts).as_secs())

@@ -258,7 +258,7 @@ pub struct Act {
     /// The reason, in words.
     pub reason: Arc<str>,
     /// To what, as the audit says it; none: as `which` does. An act that is made one by one says what all of it is about.
-    pub said: Option<Arc<str>>,
+    pub description: Option<Arc<str>>,
     /// The row of the audit that an earlier step of this act wrote: this one adds to it.
     pub goes_on: Option<AuditRow>,
 }

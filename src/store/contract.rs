@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Now, SystemClock};
-use crate::store::{ClaimResult, Held, Key, Ledger, Token};
+use crate::store::{ClaimResult, Key, Ledger, Ownership, Token};
 
 mod archive;
 mod attempts;
@@ -58,11 +58,11 @@ fn key(byte: u8) -> Key {
 /// Runs everything below on an empty ledger.
 pub(crate) async fn holds(ledger: &dyn Ledger, clock: &HandClock) {
     claim_commit_duplicate_expiry(ledger, clock).await;
-    release_gives_back(ledger).await;
-    lapse_and_take_over(ledger, clock).await;
-    repeats_are_harmless(ledger).await;
+    released_key_can_be_claimed_again(ledger).await;
+    lapsed_claim_can_be_taken_over(ledger, clock).await;
+    repeated_calls_change_nothing(ledger).await;
     extend_holds_longer(ledger, clock).await;
-    a_hint_comes_with_commit_and_release(ledger).await;
+    commit_and_release_send_a_hint(ledger).await;
 }
 
 async fn claim_commit_duplicate_expiry(ledger: &dyn Ledger, clock: &HandClock) {
@@ -77,12 +77,12 @@ async fn claim_commit_duplicate_expiry(ledger: &dyn Ledger, clock: &HandClock) {
     );
     assert_eq!(
         ledger.commit(key, Token(2), WINDOW).await.unwrap(),
-        Held::Lost,
+        Ownership::Lost,
         "not its claim"
     );
     assert_eq!(
         ledger.commit(key, Token(1), WINDOW).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         ledger.claim(key, Token(3), LEASE).await.unwrap(),
@@ -108,7 +108,7 @@ async fn claim_commit_duplicate_expiry(ledger: &dyn Ledger, clock: &HandClock) {
     ledger.release_soon(key, Token(3));
 }
 
-async fn release_gives_back(ledger: &dyn Ledger) {
+async fn released_key_can_be_claimed_again(ledger: &dyn Ledger) {
     let key = key(2);
     assert_eq!(
         ledger.claim(key, Token(1), LEASE).await.unwrap(),
@@ -129,17 +129,17 @@ async fn release_gives_back(ledger: &dyn Ledger) {
     );
     assert_eq!(
         ledger.commit(key, Token(1), WINDOW).await.unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     ledger.release_soon(key, Token(2));
     assert_eq!(
         ledger.commit(key, Token(2), WINDOW).await.unwrap(),
-        Held::Lost,
+        Ownership::Lost,
         "nobody holds it"
     );
 }
 
-async fn lapse_and_take_over(ledger: &dyn Ledger, clock: &HandClock) {
+async fn lapsed_claim_can_be_taken_over(ledger: &dyn Ledger, clock: &HandClock) {
     let (taken, alone) = (key(3), key(4));
     for key in [taken, alone] {
         assert_eq!(
@@ -154,21 +154,21 @@ async fn lapse_and_take_over(ledger: &dyn Ledger, clock: &HandClock) {
     );
     assert_eq!(
         ledger.commit(taken, Token(1), WINDOW).await.unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     ledger.release_soon(taken, Token(1));
     assert_eq!(
         ledger.commit(taken, Token(2), WINDOW).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         ledger.commit(alone, Token(1), WINDOW).await.unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "it lapsed, and nobody took it over"
     );
 }
 
-async fn repeats_are_harmless(ledger: &dyn Ledger) {
+async fn repeated_calls_change_nothing(ledger: &dyn Ledger) {
     let key = key(5);
     assert_eq!(
         ledger.claim(key, Token(1), LEASE).await.unwrap(),
@@ -181,11 +181,11 @@ async fn repeats_are_harmless(ledger: &dyn Ledger) {
     );
     assert_eq!(
         ledger.commit(key, Token(1), WINDOW).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         ledger.commit(key, Token(1), WINDOW).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         ledger.claim(key, Token(2), LEASE).await.unwrap(),
@@ -201,11 +201,11 @@ async fn extend_holds_longer(ledger: &dyn Ledger, clock: &HandClock) {
     );
     assert_eq!(
         ledger.extend(key, Token(1), LEASE * 3).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         ledger.extend(key, Token(2), LEASE * 9).await.unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     clock.advance(LEASE * 2);
     assert!(matches!(
@@ -215,7 +215,7 @@ async fn extend_holds_longer(ledger: &dyn Ledger, clock: &HandClock) {
     ledger.release_soon(key, Token(1));
 }
 
-async fn a_hint_comes_with_commit_and_release(ledger: &dyn Ledger) {
+async fn commit_and_release_send_a_hint(ledger: &dyn Ledger) {
     for (key, commit) in [(key(7), true), (key(8), false)] {
         assert_eq!(
             ledger.claim(key, Token(1), LEASE).await.unwrap(),
@@ -225,7 +225,7 @@ async fn a_hint_comes_with_commit_and_release(ledger: &dyn Ledger) {
         if commit {
             assert_eq!(
                 ledger.commit(key, Token(1), WINDOW).await.unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         } else {
             ledger.release_soon(key, Token(1));

@@ -15,8 +15,8 @@ use crate::store::embedded::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::embedded::time::StoreTime;
 use crate::store::names::NumberRow;
 use crate::store::{
-    Answer, Changed, ClaimResult, Held, Key, Ledger, LedgerCounts, Remembered, StoreError, Token,
-    WriteQueue,
+    Answer, Changed, ClaimResult, Key, Ledger, LedgerCounts, Ownership, Remembered, StoreError,
+    Token, WriteQueue,
 };
 use crate::units::saturating;
 
@@ -63,7 +63,7 @@ pub struct Opened {
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
     /// For tests of what fails when.
-    pub hook: FaultHook,
+    pub fault_hook: FaultHook,
 }
 
 impl Embedded {
@@ -116,7 +116,7 @@ impl Embedded {
         clock: &Arc<dyn Clock>,
         opening: Opening,
     ) -> Result<Opened, OpenError> {
-        let Opening { hook } = opening;
+        let Opening { fault_hook } = opening;
         let mut directory = Directory::hold(path)?;
         let (now, room) = (clock.now(), Room::of(path));
         let (opened, alarm) = match Self::load(&directory, capacity, clock, now) {
@@ -159,7 +159,7 @@ impl Embedded {
         if let Err(error) = database.make_able_to_give_back() {
             tracing::debug!(%error, "cannot rewrite the store of an older version");
         }
-        database.set_fault_hook(hook);
+        database.set_fault_hook(fault_hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let remember = Arc::new(move |key, until| shared.remember(key, until));
         ledger.disk = Some(Disk::start(
@@ -207,7 +207,7 @@ impl Embedded {
         })?;
         let wall = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);
         lost |= !database.begin(shared.time.now(), wall)?;
-        shared.resume(database.kept()?.as_deref(), lost);
+        shared.resume(database.saved_continuity()?.as_deref(), lost);
         Ok((
             Self::new(database.hash_key(), Arc::new(shared), now),
             database,
@@ -241,15 +241,15 @@ impl Ledger for Embedded {
         Box::pin(std::future::ready(Ok(claimed)))
     }
 
-    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Held> {
-        let held = self.shared.commit(key, token, window, false);
-        Box::pin(std::future::ready(Ok(held)))
+    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Ownership> {
+        let ownership = self.shared.commit(key, token, window, false);
+        Box::pin(std::future::ready(Ok(ownership)))
     }
 
-    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Held> {
+    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Ownership> {
         let now = self.shared.time.elapsed();
-        let held = self.shared.shard(key).extend(key, token, lease, now);
-        Box::pin(std::future::ready(Ok(held)))
+        let ownership = self.shared.shard(key).extend(key, token, lease, now);
+        Box::pin(std::future::ready(Ok(ownership)))
     }
 
     fn release_soon(&self, key: Key, token: Token) {
@@ -268,7 +268,7 @@ impl Ledger for Embedded {
         let noted = self.shared.remembered(&[key]) > 0;
         let remembered = Remembered {
             noted,
-            kept_for: self.shared.kept_for(route),
+            complete_for: self.shared.complete_for(route),
         };
         Box::pin(std::future::ready(Ok(remembered)))
     }

@@ -27,11 +27,11 @@ pub enum ClaimResult {
     Committed,
 }
 
-/// Whether a claim was still the caller's.
+/// Whether a claim or lease still belonged to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// It was.
-    Yes,
+pub enum Ownership {
+    /// It did.
+    Owned,
     /// The lease ended and another token took over, or no token held it any more.
     Lost,
 }
@@ -46,9 +46,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// Claims `key` until `lease` has passed, if no other token has it.
     fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult>;
     /// Commits a claimed key, which is then remembered for `window`.
-    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Held>;
+    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Ownership>;
     /// Extends a claim to `lease` from now, never shortens it. Reserved for a store of several processes: nothing calls it yet.
-    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Held>;
+    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Ownership>;
     /// Releases a claim soon. Never blocks, never fails. If the release is lost, the lease ends the claim.
     fn release_soon(&self, key: Key, token: Token);
     /// Notes `key` for `window` soon, and claims nothing. Never blocks, never fails.
@@ -70,7 +70,7 @@ pub struct Remembered {
     /// Its key was noted, and the window has not passed.
     pub noted: bool,
     /// The time for which the ledger of its route has been complete; none if it is not.
-    pub kept_for: Option<Duration>,
+    pub complete_for: Option<Duration>,
 }
 
 /// Numbers for metrics and status. They are maintained, not counted at each call.

@@ -14,7 +14,7 @@ pub mod turns;
 
 pub(crate) use answer::repeated;
 pub use answer::{Answer, StoreError};
-pub use ledger::{Changed, ClaimResult, Held, Key, Ledger, LedgerCounts, Remembered, Token};
+pub use ledger::{Changed, ClaimResult, Key, Ledger, LedgerCounts, Ownership, Remembered, Token};
 
 pub(crate) use crate::store::embedded::batch::{WriteOptions, WriteQueue};
 

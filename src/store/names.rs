@@ -238,13 +238,13 @@ fn inherited(
         merged,
     };
     // what the config says of the past counts where the store knows nothing of it; after a merge each number has a past of its own
-    let said = named
+    let former = named
         .previously
         .iter()
         .filter(|_| alone && is_new)
         .map(|name| (&**name, false));
     let known = row.owners().filter(|_| !is_new);
-    let mut owners: Vec<Owner> = said
+    let mut owners: Vec<Owner> = former
         .chain(known)
         .filter(|(name, _)| **name != *named.name && !foreign(name))
         .map(owner)

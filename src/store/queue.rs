@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::names::{Kind, Named, Numbers};
 use super::record::Record;
-use super::{Answer, Changed, Held, Key, Ledger, Token};
+use super::{Answer, Changed, Key, Ledger, Ownership, Token};
 use crate::clock::unix_ms;
 use crate::retry::{Reason, Schedule};
 use crate::store::turns::Turn;
@@ -107,17 +107,17 @@ pub enum Start {
     Over(Option<Reason>),
 }
 
-/// One way of a delivery.
+/// The unit of a new delivery for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct To {
+pub struct NewUnit {
     /// The target.
     pub target: TargetId,
     /// The lane whose earlier deliveries it must not overtake.
     pub lane: Option<Lane>,
     /// The time of the first attempt.
     pub start: Start,
-    /// The attempts that were made before it came here, within its request.
-    pub tried: Vec<Attempt>,
+    /// The attempts that were made before it was accepted, within its request.
+    pub attempts: Vec<Attempt>,
 }
 
 /// A delivery to be accepted.
@@ -134,7 +134,7 @@ pub struct Accept {
     /// The event type, if it is known.
     pub event_type: Option<Arc<str>>,
     /// The targets, each once. Empty for a delivery that is only recorded.
-    pub to: Vec<To>,
+    pub to: Vec<NewUnit>,
     /// Everything but the body.
     pub record: Record,
     /// The body exactly as it came.
@@ -165,7 +165,7 @@ pub enum Dedupe {
         dead: OnDead,
     },
     /// Turns a claim into its commit.
-    Held {
+    Claimed {
         /// The ledger key.
         key: Key,
         /// The holder.
@@ -346,9 +346,9 @@ pub trait Queue: Ledger {
     /// Takes due units until `lease` has passed: of each target in turn as many as are wanted, the longest due of each kind first, and as many as
     /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::store::turns::take`]).
     fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>>;
-    /// Settles a leased unit, and records the attempt. [`Held::Lost`]: the lease has passed to another, or the unit is settled; the
+    /// Settles a leased unit, and records the attempt. [`Ownership::Lost`]: the lease has passed to another, or the unit is settled; the
     /// attempt is recorded as late.
-    fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Held>;
+    fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Ownership>;
     /// Lets no retry of a target wait longer than `schedule` lets it, unless that was done for this schedule before.
     fn reschedule(&self, target: TargetId, schedule: &Schedule) -> Answer<'_, ()>;
     /// Returns a hint that units have become due by something other than time. It may be early, late or missing.

@@ -226,13 +226,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(record in records()) {
+        fn record_round_trips(record in records()) {
             prop_assert_eq!(Record::decode(record.encode()), Ok(record.clone()));
             prop_assert_eq!(parse_headers(headers(&record.headers)), Ok(record.headers));
         }
 
         #[test]
-        fn any_cut_is_seen(record in records(), at in any::<prop::sample::Index>()) {
+        fn truncated_record_is_an_error(record in records(), at in any::<prop::sample::Index>()) {
             let whole = record.encode();
             prop_assert_eq!(Record::decode(whole.slice(..at.index(whole.len()))), Err(Damaged::Bytes));
             let longer: Bytes = [&whole[..], b"x"].concat().into();
@@ -240,7 +240,7 @@ mod tests {
         }
 
         #[test]
-        fn no_damage_panics(record in records(), at in any::<prop::sample::Index>(), byte in any::<u8>(), noise in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn damaged_record_never_panics(record in records(), at in any::<prop::sample::Index>(), byte in any::<u8>(), noise in prop::collection::vec(any::<u8>(), 0..64)) {
             let mut damaged = record.encode().to_vec();
             let at = at.index(damaged.len());
             damaged[at] = byte;
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_says_so_and_debug_shows_no_value() {
+    fn newer_version_is_named_and_debug_shows_no_value() {
         assert_eq!(
             Record::decode(Bytes::from_static(&[1, 2, 0])),
             Err(Damaged::Unknown(1, 2))

@@ -31,10 +31,10 @@ impl Telemetry {
             deaths: self.attempts.count_of(route, attempts::After::Dead),
             ..RouteSums::default()
         };
-        let Some(seen) = self.find(route) else {
+        let Some(counters) = self.find(route) else {
             return sums;
         };
-        for (outcome, total) in seen.totals() {
+        for (outcome, total) in counters.totals() {
             match outcome.judged() {
                 Judged::Succeeded => sums.succeeded += total,
                 Judged::Failed => sums.failed += total,
@@ -43,10 +43,10 @@ impl Telemetry {
             }
         }
         (sums.authentic_of_hour, sums.duplicates_of_hour) =
-            seen.duplicates(self.minute(self.clock.now()));
-        let let_in: u64 = seen.would_refuse().iter().map(|(_, count)| count).sum();
-        sums.verified = (sums.succeeded + sums.failed).saturating_sub(let_in);
-        sums.unverified += let_in;
+            counters.duplicates(self.minute(self.clock.now()));
+        let would_refuse: u64 = counters.would_refuse().iter().map(|(_, count)| count).sum();
+        sums.verified = (sums.succeeded + sums.failed).saturating_sub(would_refuse);
+        sums.unverified += would_refuse;
         sums
     }
 

@@ -87,14 +87,14 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn count(&self, seen: &AttemptEvent<'_>) {
+    pub(super) fn count(&self, event: &AttemptEvent<'_>) {
         for (counts, word) in [
-            (&self.by_outcome, outcome_label(seen.outcome)),
-            (&self.by_after, seen.after.word()),
+            (&self.by_outcome, outcome_label(event.outcome)),
+            (&self.by_after, event.after.word()),
         ] {
             *counts
                 .lock()
-                .entry((Arc::clone(seen.route), word))
+                .entry((Arc::clone(event.route), word))
                 .or_default() += 1;
         }
     }
@@ -126,12 +126,12 @@ fn seconds(delay: Duration) -> f64 {
 }
 
 /// Returns whether the line is a warning.
-pub(super) fn is_bad(seen: &AttemptEvent<'_>) -> bool {
-    seen.after != After::Delivered
+pub(super) fn is_bad(event: &AttemptEvent<'_>) -> bool {
+    event.after != After::Delivered
 }
 
 /// Formats the log line of an attempt, with its newline.
-pub(super) fn line(format: LogFormat, seen: &AttemptEvent<'_>, at: SystemTime) -> Vec<u8> {
+pub(super) fn line(format: LogFormat, event: &AttemptEvent<'_>, at: SystemTime) -> Vec<u8> {
     #[derive(Serialize)]
     struct Line<'a> {
         ts: String,
@@ -152,24 +152,24 @@ pub(super) fn line(format: LogFormat, seen: &AttemptEvent<'_>, at: SystemTime) -
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_s: Option<f64>,
     }
-    let status = match seen.outcome {
+    let status = match event.outcome {
         Outcome::Answered(status) => Some(status.as_u16()),
         Outcome::Unreached(_) | Outcome::Ambiguous(_) => None,
     };
     let line = Line {
         ts: rfc3339(at),
-        level: if is_bad(seen) { "warn" } else { "info" },
+        level: if is_bad(event) { "warn" } else { "info" },
         msg: "attempt",
-        route: seen.route,
-        upstream: seen.upstream,
-        delivery: seen.delivery.to_string(),
-        delivery_id: seen.delivery_id,
-        attempt: seen.number,
+        route: event.route,
+        upstream: event.upstream,
+        delivery: event.delivery.to_string(),
+        delivery_id: event.delivery_id,
+        attempt: event.number,
         status,
-        error: seen.error,
-        ms: saturating(seen.took.as_millis()),
-        after: seen.after.word(),
-        retry_s: if let After::Again(delay) = seen.after {
+        error: event.error,
+        ms: saturating(event.took.as_millis()),
+        after: event.after.word(),
+        retry_s: if let After::Again(delay) = event.after {
             Some(seconds(delay))
         } else {
             None
@@ -178,15 +178,15 @@ pub(super) fn line(format: LogFormat, seen: &AttemptEvent<'_>, at: SystemTime) -
     if format == LogFormat::Json {
         return json(&line);
     }
-    let came = status.map_or_else(
-        || seen.error.unwrap_or_default().to_owned(),
+    let outcome = status.map_or_else(
+        || event.error.unwrap_or_default().to_owned(),
         |status| status.to_string(),
     );
     let id = line.delivery_id.unwrap_or(&line.delivery);
     let (ts, level, took, after) = (&line.ts, line.level.to_uppercase(), line.ms, line.after);
     format!(
-        "{ts} {level:5} attempt {} {came} route={} delivery={id} took={took}ms after={after}\n",
-        seen.number, seen.route
+        "{ts} {level:5} attempt {} {outcome} route={} delivery={id} took={took}ms after={after}\n",
+        event.number, event.route
     )
     .into_bytes()
 }

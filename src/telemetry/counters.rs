@@ -117,9 +117,9 @@ impl RouteCounters {
         tally.count(outcome, when.minute);
         if let Some(name) = &facts.secret {
             match tally.secrets.get_mut(name) {
-                Some(seen) => {
-                    *seen = SecretCounters {
-                        matches: seen.matches + 1,
+                Some(counters) => {
+                    *counters = SecretCounters {
+                        matches: counters.matches + 1,
                         last_at: when.wall,
                     }
                 }
@@ -151,7 +151,7 @@ impl RouteCounters {
             .tally()
             .secrets
             .iter()
-            .map(|(name, seen)| (Arc::clone(name), *seen))
+            .map(|(name, counters)| (Arc::clone(name), *counters))
             .collect();
         secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
         secrets
@@ -270,7 +270,7 @@ mod tests {
     use crate::telemetry::Ended;
 
     #[test]
-    fn an_hour_forgets_what_is_older() {
+    fn counts_of_an_hour_drop_older_minutes() {
         let mut tally = Tally::default();
         let refused = Outcome::of(Ended::Refused {
             refusal: crate::refusal::Refusal::NoRoute,
@@ -281,10 +281,10 @@ mod tests {
         }
         tally.count(Outcome::Forwarded, 64);
         let histogram = || Histogram::with_opts(prometheus::HistogramOpts::new("a", "b")).unwrap();
-        let mut seen = RouteCounters::new(histogram(), histogram(), histogram());
-        seen.tally = Mutex::new(tally);
+        let mut counters = RouteCounters::new(histogram(), histogram(), histogram());
+        counters.tally = Mutex::new(tally);
         let at = |minute| {
-            let hour = seen.hour(minute);
+            let hour = counters.hour(minute);
             (
                 hour.received,
                 hour.forwarded,

@@ -183,9 +183,9 @@ mod tests {
 
     /// Keeps the lines of all events in both formats.
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<(String, String)>>>);
+    struct KeptLines(Arc<Mutex<Vec<(String, String)>>>);
 
-    impl<S: Subscriber> Layer<S> for Kept {
+    impl<S: Subscriber> Layer<S> for KeptLines {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let line = EventLine::new(event, SystemTime::UNIX_EPOCH);
             let json = String::from_utf8(json(&line)).unwrap();
@@ -195,14 +195,14 @@ mod tests {
 
     #[test]
     fn event_begins_like_a_request_line() {
-        let kept = Kept::default();
-        let subscriber = tracing_subscriber::registry().with(kept.clone());
+        let lines_kept = KeptLines::default();
+        let subscriber = tracing_subscriber::registry().with(lines_kept.clone());
         tracing::subscriber::with_default(subscriber, || {
             let address = "127.0.0.1:1";
             tracing::info!(r#for = "senders", %address, port = 1, took = 7_u128, "listening");
             tracing::warn!(error = "no \u{1b}[31m \"room\"", "a\nb");
         });
-        let lines = kept.0.lock().clone();
+        let lines = lines_kept.0.lock().clone();
         let module = module_path!();
         assert_eq!(
             lines[0].0,

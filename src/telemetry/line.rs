@@ -135,7 +135,7 @@ pub(super) fn of_held(
     at: SystemTime,
 ) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Held<'a> {
+    struct RepeatedRefusal<'a> {
         ts: String,
         level: &'static str,
         msg: &'static str,
@@ -143,7 +143,7 @@ pub(super) fn of_held(
         code: &'a str,
         count: u64,
     }
-    let held = Held {
+    let line = RepeatedRefusal {
         ts: rfc3339(at),
         level: "warn",
         msg: "more requests like this",
@@ -152,10 +152,10 @@ pub(super) fn of_held(
         count,
     };
     match format {
-        LogFormat::Json => json(&held),
+        LogFormat::Json => json(&line),
         LogFormat::Pretty => format!(
             "{} WARN  {} route={route} code={code} count={count}\n",
-            held.ts, held.msg
+            line.ts, line.msg
         )
         .into_bytes(),
     }

@@ -164,24 +164,25 @@ impl Telemetry {
     pub fn hour(&self, route: &str) -> Hour {
         let minute = self.minute(self.clock.now());
         self.find(route)
-            .map(|seen| seen.hour(minute))
+            .map(|counters| counters.hour(minute))
             .unwrap_or_default()
     }
 
     /// Retries of a route that were accepted since the start although they were older than the tolerance.
     pub fn late_retries(&self, route: &str) -> u64 {
-        self.find(route).map_or(0, |seen| seen.late_retries())
+        self.find(route)
+            .map_or(0, |counters| counters.late_retries())
     }
 
     /// Returns the secrets that matched on a route since the start, each with the time of its last match.
     pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
         let secrets = self
             .find(route)
-            .map(|seen| seen.secrets())
+            .map(|counters| counters.secrets())
             .unwrap_or_default();
         secrets
             .into_iter()
-            .map(|(name, seen)| (name, seen.last_at))
+            .map(|(name, counters)| (name, counters.last_at))
             .collect()
     }
 
@@ -195,12 +196,12 @@ impl Telemetry {
         known
             .iter()
             .filter(|(name, _)| !routes.contains(name))
-            .for_each(|(_, seen)| seen.enforce());
+            .for_each(|(_, counters)| counters.enforce());
     }
 
     /// Returns the observation of a route since it observes. `None`: it enforces.
     pub fn observation(&self, route: &str) -> Option<Observation> {
-        self.find(route).and_then(|seen| seen.observation())
+        self.find(route).and_then(|counters| counters.observation())
     }
 
     /// Returns the distance of recent signed times from the gateway's clock.
@@ -221,13 +222,13 @@ impl Telemetry {
     }
 
     /// Records an attempt of a queued delivery.
-    pub fn attempted(&self, seen: &AttemptEvent<'_>) {
-        self.attempts.count(seen);
-        self.upstream(seen.upstream)
-            .observe(seen.took.as_secs_f64());
+    pub fn attempted(&self, event: &AttemptEvent<'_>) {
+        self.attempts.count(event);
+        self.upstream(event.upstream)
+            .observe(event.took.as_secs_f64());
         let now = self.clock.now();
-        self.lines.attempt(seen, now);
-        self.tail.attempt(seen, now);
+        self.lines.attempt(event, now);
+        self.tail.attempt(event, now);
     }
 
     /// Returns at most `most` lines after the one of number `after`. Without `after`, starts watching from now on.
@@ -283,14 +284,14 @@ impl Telemetry {
     }
 
     fn route(&self, name: &Arc<str>) -> Arc<RouteCounters> {
-        if let Some(seen) = self.find(name) {
-            return seen;
+        if let Some(counters) = self.find(name) {
+            return counters;
         }
         let mut routes = self.routes.write();
-        let seen = routes
+        let counters = routes
             .entry(Arc::clone(name))
             .or_insert_with(|| Arc::new(self.histograms.of_route(name)));
-        Arc::clone(seen)
+        Arc::clone(counters)
     }
 
     fn upstream(&self, name: &Arc<str>) -> Histogram {

@@ -234,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    fn said(text: &'static str) -> Option<String> {
+    fn shown_sender(text: &'static str) -> Option<String> {
         agent(&HeaderMap::from_iter([(
             USER_AGENT,
             HeaderValue::from_static(text),
@@ -243,25 +243,25 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_sender_calls_itself_one_harmless_word_is_kept() {
-        assert_eq!(said("curl/8.5.0").as_deref(), Some("curl/8.5.0"));
+    fn only_one_safe_word_of_a_user_agent_is_kept() {
+        assert_eq!(shown_sender("curl/8.5.0").as_deref(), Some("curl/8.5.0"));
         assert_eq!(
-            said("Stripe/1.0 (+https://stripe.com/docs/webhooks)").as_deref(),
+            shown_sender("Stripe/1.0 (+https://stripe.com/docs/webhooks)").as_deref(),
             Some("Stripe/1.0")
         );
         assert_eq!(
-            said("GitHub-Hookshot/044aadd").as_deref(),
+            shown_sender("GitHub-Hookshot/044aadd").as_deref(),
             Some("GitHub-Hookshot/044aadd")
         );
         assert_eq!(
-            said("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").as_deref(),
+            shown_sender("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").as_deref(),
             Some("…")
         );
         assert_eq!(
-            said("agent/3f786850e387550fdab836ed7e6dc881").as_deref(),
+            shown_sender("agent/3f786850e387550fdab836ed7e6dc881").as_deref(),
             Some("…")
         );
-        assert_eq!(said(" ").as_deref(), None);
+        assert_eq!(shown_sender(" ").as_deref(), None);
         assert_eq!(agent(&HeaderMap::new()), None);
         let long = HeaderValue::from_bytes(&[b'a'; 900]).unwrap();
         assert!(
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sent_it_is_told_in_a_few_words() {
+    fn sender_is_described_in_a_few_words() {
         let at = SystemTime::UNIX_EPOCH;
         #[track_caller]
         fn check(why: NotAuthentic, from: &[(u8, Option<&str>)], hint: &str) {
@@ -292,8 +292,8 @@ mod tests {
                 };
                 observed.count(&verdict, [10, 0, 9, *last].into(), SystemTime::UNIX_EPOCH);
             }
-            let seen = observed.observation().unwrap();
-            assert_eq!(seen.refused[why.code()].hint(why.code()), hint);
+            let observation = observed.observation().unwrap();
+            assert_eq!(observation.refused[why.code()].hint(why.code()), hint);
         }
         let [missing, mismatch] = [
             NotAuthentic::SignatureMissing,
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn an_observation_begins_once_and_the_totals_stay() {
+    fn observation_starts_once_and_keeps_its_totals() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let refuse = Verdict::WouldRefuse {
             why: NotAuthentic::SignatureMissing,
@@ -338,13 +338,13 @@ mod tests {
         observed.begin(at(2));
         observed.count(&refuse, [1, 1, 1, 1].into(), at(3));
         observed.count(&Verdict::Authentic, [1, 1, 1, 1].into(), at(4));
-        let seen = observed.observation().unwrap();
+        let observation = observed.observation().unwrap();
         assert_eq!(
             (
-                seen.since,
-                seen.authentic,
-                seen.last_authentic_at,
-                seen.refused.len()
+                observation.since,
+                observation.authentic,
+                observation.last_authentic_at,
+                observation.refused.len()
             ),
             (at(1), 1, Some(at(4)), 1)
         );

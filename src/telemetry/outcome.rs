@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn every_end_has_its_label() {
+    fn every_end_of_a_request_has_its_label() {
         for refusal in Refusal::ALL {
             let outcome = Outcome::of(Ended::Refused {
                 refusal: *refusal,

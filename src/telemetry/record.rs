@@ -249,10 +249,10 @@ impl Facts {
     }
 
     /// Records the attempts at the upstream and the time that they took.
-    pub fn of_attempt(&mut self, upstream: &Arc<str>, tries: u32, took: Duration) {
+    pub fn of_attempt(&mut self, upstream: &Arc<str>, attempts: u32, took: Duration) {
         self.upstream = Some(Arc::clone(upstream));
         self.upstream_time = Some(took);
-        self.attempts = self.attempts.saturating_add(tries);
+        self.attempts = self.attempts.saturating_add(attempts);
     }
 }
 
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_is_never_kept_and_the_path_is_fit_for_a_line() {
+    fn query_is_dropped_and_path_fits_a_line() {
         assert_eq!(&*facts(b"/a?token=1", b"x").path, "/a");
         assert_eq!(
             &*facts(b"/a\n\x1b[31m\xff\\b", b"x").path,
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_id_counts_only_if_it_is_short_and_visible() {
+    fn sender_id_must_be_short_and_printable() {
         assert_eq!(
             facts(b"/", b"abc-1").sender_request_id.as_deref(),
             Some("abc-1")

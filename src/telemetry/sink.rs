@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_does_not_take_lines_costs_lines_and_no_time() {
+    fn stuck_output_drops_lines_and_never_blocks() {
         let (go, gate) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink::spawn(Slow(gate, Arc::clone(&written)), |_, _| {}).unwrap();
@@ -189,12 +189,12 @@ mod tests {
         assert!(!sink.flush(Duration::from_millis(20)));
         drop(go);
         assert!(sink.flush(Duration::from_secs(10)));
-        let kept = u64::try_from(written.lock().len() / 1024).unwrap();
-        assert_eq!(kept + sink.dropped(), 4096);
+        let written_count = u64::try_from(written.lock().len() / 1024).unwrap();
+        assert_eq!(written_count + sink.dropped(), 4096);
     }
 
     #[test]
-    fn late_lines_come_with_the_rest_and_at_the_end() {
+    fn late_lines_are_written_with_the_next_and_at_the_end() {
         let (go, gate) = mpsc::channel();
         drop(go);
         let written = Arc::new(Mutex::new(Vec::new()));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted() {
+    fn unwritable_lines_are_counted() {
         struct Broken;
         impl Write for Broken {
             fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {

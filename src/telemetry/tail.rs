@@ -84,7 +84,7 @@ pub(super) struct Tail {
     count: AtomicU64,
     /// Milliseconds after `began` until which lines are stored.
     watched_until: AtomicU64,
-    kept: Mutex<VecDeque<Arc<TailEntry>>>,
+    entries: Mutex<VecDeque<Arc<TailEntry>>>,
 }
 
 impl Tail {
@@ -95,7 +95,7 @@ impl Tail {
             began: now.mono,
             count: AtomicU64::new(0),
             watched_until: AtomicU64::new(0),
-            kept: Mutex::default(),
+            entries: Mutex::default(),
         }
     }
 
@@ -119,19 +119,19 @@ impl Tail {
         });
     }
 
-    pub(super) fn attempt(&self, seen: &AttemptEvent<'_>, now: Now) {
+    pub(super) fn attempt(&self, event: &AttemptEvent<'_>, now: Now) {
         self.keep(now, |seq| TailEntry {
             seq,
             at: now.wall,
-            took: seen.took,
-            route: Some(Arc::clone(seen.route)),
-            delivery_id: seen.delivery_id.map(Box::from),
+            took: event.took,
+            route: Some(Arc::clone(event.route)),
+            delivery_id: event.delivery_id.map(Box::from),
             event: TailEvent::Attempt {
-                delivery: seen.delivery,
-                number: seen.number,
-                outcome: seen.outcome,
-                error: seen.error,
-                after: seen.after,
+                delivery: event.delivery,
+                number: event.number,
+                outcome: event.outcome,
+                error: event.error,
+                after: event.after,
             },
         });
     }
@@ -141,22 +141,22 @@ impl Tail {
             self.count.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let mut kept = self.kept.lock();
-        if kept.len() >= MAX_LINES {
-            kept.pop_front();
+        let mut entries = self.entries.lock();
+        if entries.len() >= MAX_LINES {
+            entries.pop_front();
         }
         let seq = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        kept.push_back(Arc::new(entry(seq)));
+        entries.push_back(Arc::new(entry(seq)));
     }
 
     /// Returns at most `most` lines after `after`. Without `after`, starts watching from now on.
     pub(super) fn look(&self, after: Option<u64>, most: usize, now: Now) -> Tailed {
         let mono = self.since_began(now.mono);
         let until = mono.saturating_add(saturating(WATCH_TIME.as_millis()));
-        let mut kept = self.kept.lock();
+        let mut entries = self.entries.lock();
         if self.watched_until.swap(until, Ordering::Relaxed) <= mono {
             // no one watched: the stored lines are from long ago
-            kept.clear();
+            entries.clear();
         }
         let count = self.count.load(Ordering::Relaxed);
         let Some(after) = after else {
@@ -165,13 +165,13 @@ impl Tail {
                 ..Tailed::default()
             };
         };
-        let mut found: Vec<Arc<TailEntry>> = kept
+        let mut found: Vec<Arc<TailEntry>> = entries
             .iter()
             .filter(|entry| entry.seq > after)
             .take(most.saturating_add(1))
             .cloned()
             .collect();
-        drop(kept);
+        drop(entries);
         let more = found.len() > most;
         found.truncate(most);
         let last = if more {
@@ -274,7 +274,7 @@ mod tests {
         facts
     }
 
-    fn seen(tail: &Tail, now: Now) {
+    fn request(tail: &Tail, now: Now) {
         tail.request(
             &facts(now),
             Ended::Forwarded(StatusCode::OK),
@@ -284,10 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn who_watches_gets_each_line_once_and_the_rest_is_counted() {
+    fn watcher_gets_each_line_once_and_a_count_of_the_missed() {
         let now = SystemClock.now();
         let tail = Tail::new(now);
-        seen(&tail, now);
+        request(&tail, now);
         let first = tail.look(None, 10, now);
         assert_eq!(
             (first.entries.len(), first.missed, first.last),
@@ -295,7 +295,7 @@ mod tests {
             "what was before is not told"
         );
         for _ in 0..3 {
-            seen(&tail, now);
+            request(&tail, now);
         }
         let some = tail.look(Some(first.last), 2, now);
         assert_eq!(
@@ -312,29 +312,29 @@ mod tests {
         let rest = tail.look(Some(some.last), 2, now);
         assert_eq!((rest.entries.len(), rest.missed, rest.last), (1, 0, 4));
         for _ in 0..MAX_LINES + 5 {
-            seen(&tail, now);
+            request(&tail, now);
         }
         let many = tail.look(Some(4), MAX_LINES, now);
         assert_eq!((many.entries.len(), many.missed), (MAX_LINES, 5));
     }
 
     #[test]
-    fn nothing_is_kept_while_nobody_watches() {
+    fn nothing_is_buffered_without_a_watcher() {
         let now = SystemClock.now();
         let tail = Tail::new(now);
         tail.look(None, 10, now);
-        seen(&tail, now);
+        request(&tail, now);
         let late = Now {
             mono: now.mono + WATCH_TIME,
             ..now
         };
-        seen(&tail, late);
+        request(&tail, late);
         let back = tail.look(Some(0), 10, late);
         assert_eq!((back.entries.len(), back.missed, back.last), (0, 2, 2));
     }
 
     #[test]
-    fn a_try_and_a_refusal_say_what_they_came_to() {
+    fn entries_of_attempts_and_refusals_have_their_outcome() {
         let now = SystemClock.now();
         let tail = Tail::new(now);
         tail.look(None, 10, now);

@@ -77,7 +77,7 @@ fn full() -> Facts {
 }
 
 /// Returns an attempt of a delivery that did not reach the upstream.
-fn tried(after: After) -> AttemptEvent<'static> {
+fn attempt_event(after: After) -> AttemptEvent<'static> {
     static NAMES: std::sync::LazyLock<(Arc<str>, Arc<str>)> =
         std::sync::LazyLock::new(|| ("billing".into(), "app".into()));
     AttemptEvent {
@@ -157,8 +157,8 @@ fn metrics() -> String {
         cancelled: vec![("billing".into(), 0)],
         ..Gauges::default()
     };
-    telemetry.attempted(&tried(After::Again(Duration::from_secs(5))));
-    telemetry.attempted(&tried(After::Dead));
+    telemetry.attempted(&attempt_event(After::Again(Duration::from_secs(5))));
+    telemetry.attempted(&attempt_event(After::Dead));
     let at = SystemClock.now().wall;
     let alarm = Alarm {
         code: Code::Failing,
@@ -276,7 +276,7 @@ fn nothing_of_a_sender_is_a_label() {
 }
 
 #[test]
-fn a_whole_line() {
+fn request_line_has_every_field() {
     let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
     telemetry
         .begin(full())
@@ -307,14 +307,14 @@ fn a_whole_line() {
 }
 
 #[test]
-fn a_try_has_its_line() {
+fn attempt_has_its_line() {
     let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
-    telemetry.attempted(&tried(After::Again(Duration::from_millis(1500))));
+    telemetry.attempted(&attempt_event(After::Again(Duration::from_millis(1500))));
     telemetry.attempted(&AttemptEvent {
         outcome: crate::delivery::Outcome::Answered(StatusCode::OK),
         error: None,
         delivery_id: None,
-        ..tried(After::Delivered)
+        ..attempt_event(After::Delivered)
     });
     telemetry.flush();
     let lines: Vec<_> = sink
@@ -327,8 +327,8 @@ fn a_try_has_its_line() {
     "level":"info","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","attempt":2,"status":200,"ms":3,"after":"delivered"}
     "#);
     let (telemetry, sink) = self::telemetry(LogFormat::Pretty, LogRequests::Refused);
-    telemetry.attempted(&tried(After::Delivered));
-    (0..20).for_each(|_| telemetry.attempted(&tried(After::Dead)));
+    telemetry.attempted(&attempt_event(After::Delivered));
+    (0..20).for_each(|_| telemetry.attempted(&attempt_event(After::Dead)));
     telemetry.flush();
     let lines = sink.lines();
     assert_eq!(lines.len(), 11, "{lines:?}");
@@ -347,7 +347,7 @@ fn a_try_has_its_line() {
 }
 
 #[test]
-fn policy_says_who_gets_a_line() {
+fn policy_decides_which_requests_are_logged() {
     let count = |requests| {
         let (telemetry, sink) = telemetry(LogFormat::Json, requests);
         telemetry
@@ -372,7 +372,7 @@ fn policy_says_who_gets_a_line() {
 }
 
 #[test]
-fn what_a_route_would_have_refused_is_told_like_a_refusal() {
+fn observed_refusal_is_logged_like_a_refusal() {
     let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::Refused);
     telemetry.observe(&[&"billing".into()]);
     for _ in 0..50 {
@@ -398,9 +398,12 @@ fn what_a_route_would_have_refused_is_told_like_a_refusal() {
             && lines[0].contains("\"status\":200,\"would_refuse\":\"signature_mismatch\""),
         "{lines:?}"
     );
-    let seen = telemetry.observation("billing").unwrap();
+    let observation = telemetry.observation("billing").unwrap();
     assert_eq!(
-        (seen.authentic, seen.refused["signature_mismatch"].count),
+        (
+            observation.authentic,
+            observation.refused["signature_mismatch"].count
+        ),
         (1, 50)
     );
     assert_eq!(telemetry.recent(9).len(), 0, "it was not refused");
@@ -435,7 +438,7 @@ fn many_refusals_are_ten_lines_and_a_count() {
 }
 
 #[test]
-fn what_was_held_is_told_without_another_request() {
+fn suppressed_lines_are_counted_without_another_request() {
     let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
     for _ in 0..12 {
         telemetry.begin(full()).close(refused(Refusal::InFlight));
@@ -465,7 +468,7 @@ impl Write for Stuck {
 }
 
 #[test]
-fn a_stuck_reader_costs_lines_and_nothing_else() {
+fn stuck_log_reader_only_drops_lines() {
     let (_release, stuck) = std::sync::mpsc::channel();
     let policy = LogPolicy {
         format: LogFormat::Json,
@@ -511,7 +514,7 @@ fn recent_refusals_are_the_last_ones() {
 }
 
 #[test]
-fn the_hour_and_the_secrets_of_a_route() {
+fn hour_and_secrets_of_a_route_are_counted() {
     let (telemetry, _) = telemetry(LogFormat::Json, LogRequests::None);
     telemetry
         .begin(full())
@@ -619,7 +622,7 @@ fn reloads_are_counted_and_the_last_one_shows() {
 }
 
 #[test]
-fn a_record_is_shared_and_waits_with_its_request() {
+fn telemetry_and_record_are_send_and_sync() {
     fn is_shared<T: Send + Sync>() {}
     is_shared::<Telemetry>();
     is_shared::<Record>();

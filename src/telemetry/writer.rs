@@ -112,22 +112,22 @@ impl Lines {
     }
 
     /// Writes the line of an attempt, unless the policy or the cap forbids it.
-    pub(super) fn attempt(&self, seen: &AttemptEvent<'_>, now: Now) {
+    pub(super) fn attempt(&self, event: &AttemptEvent<'_>, now: Now) {
         let policy = **self.shared.policy.load();
         match policy.requests {
             LogRequests::None => return,
-            LogRequests::Refused if !attempts::is_bad(seen) => return,
+            LogRequests::Refused if !attempts::is_bad(event) => return,
             LogRequests::All | LogRequests::Refused => {}
         }
         // an upstream that is down must not fill the log
-        if attempts::is_bad(seen)
+        if attempts::is_bad(event)
             && !self
                 .shared
-                .admits(Some(seen.route), seen.after.word(), now.mono)
+                .admits(Some(event.route), event.after.word(), now.mono)
         {
             return;
         }
-        self.write(&attempts::line(policy.format, seen, now.wall));
+        self.write(&attempts::line(policy.format, event, now.wall));
     }
 
     fn write(&self, line: &[u8]) {
@@ -198,7 +198,7 @@ mod tests {
     use crate::telemetry::LogFormat;
 
     #[test]
-    fn ten_lines_a_second_of_one_refusal_on_one_route_then_a_count() {
+    fn equal_refusals_are_limited_to_ten_lines_a_second() {
         let policy = ArcSwap::from_pointee(LogPolicy {
             format: LogFormat::Pretty,
             requests: LogRequests::All,

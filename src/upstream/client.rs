@@ -235,17 +235,17 @@ impl RouteClient {
         sent
     }
 
-    /// Sends a delivery of the route of `hook` once.
+    /// Sends a delivery of the route `webhook` once.
     pub async fn deliver(
         &self,
         delivery: &Delivery,
-        hook: &WebhookRoute,
+        webhook: &WebhookRoute,
         attempt: &AttemptContext,
     ) -> Sent {
-        let (outgoing, stale) = render::delivery(delivery, hook, attempt);
+        let (outgoing, stale) = render::delivery(delivery, webhook, attempt);
         if let Some(why) = stale {
             let request_id = delivery.head().request_id.as_str();
-            tracing::warn!(route = &*hook.name, request_id, %why, "a delivery goes on as it was signed, it cannot be signed anew");
+            tracing::warn!(route = &*webhook.name, request_id, %why, "a delivery goes on as it was signed, it cannot be signed anew");
         }
         self.send(&outgoing, attempt.budget).await
     }

@@ -14,11 +14,11 @@ use crate::verify::{Authentic, CannotSign, Cleared, standard};
 /// signature.
 pub fn delivery(
     delivery: &Delivery,
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     attempt: &AttemptContext,
 ) -> (Outgoing, Option<CannotSign>) {
-    let WebhookRoute { forward, .. } = hook;
-    let (fresh, stale) = match resigned(delivery, hook, attempt) {
+    let WebhookRoute { forward, .. } = webhook;
+    let (fresh, stale) = match resigned(delivery, webhook, attempt) {
         Some(Ok(head)) => (Some(head), None),
         Some(Err(why)) => (None, Some(why)),
         None => (None, None),
@@ -26,19 +26,19 @@ pub fn delivery(
     let head = fresh.as_ref().unwrap_or(delivery.head());
     let authentic = authentic(delivery);
     let proof = authentic.map(|authentic| Proof {
-        route: &hook.name,
-        provider: hook.provider.as_deref(),
+        route: &webhook.name,
+        provider: webhook.provider.as_deref(),
         delivery_id: authentic.delivery_id(),
         attempt: attempt.number,
         secret: authentic.secret(),
         received_at: attempt.received_at,
         covers: authentic.covers(),
     });
-    let scheme = hook
+    let scheme = webhook
         .verifier
         .as_ref()
         .map_or(&[][..], |verifier| verifier.shape().headers());
-    let keys: Vec<&HeaderName> = hook.key_headers().collect();
+    let keys: Vec<&HeaderName> = webhook.key_headers().collect();
     let policy = headers::Policy {
         dropped: &forward.dropped,
         scheme,
@@ -63,7 +63,7 @@ pub fn delivery(
     if let Some(key) = &forward.sign {
         let signed = authentic.and_then(|authentic| {
             // a receiver takes two messages with one ID for one
-            let id = authentic.delivery_id().filter(|_| !hook.id_with_body);
+            let id = authentic.delivery_id().filter(|_| !webhook.id_with_body);
             let id = id.map_or_else(|| head.request_id.to_string(), headers::shown_id);
             key.sign(&id, attempt.at, delivery.body())
         });
@@ -91,14 +91,14 @@ fn authentic(delivery: &Delivery) -> Option<&Authentic> {
 /// Renders the head of a delivery that is signed anew. Returns nothing if it goes on as it came: only authentic deliveries are signed.
 fn resigned(
     delivery: &Delivery,
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     attempt: &AttemptContext,
 ) -> Option<Result<RequestHead, CannotSign>> {
     let authentic = authentic(delivery)?;
-    let verifier = hook
+    let verifier = webhook
         .verifier
         .as_ref()
-        .filter(|_| hook.forward.resign && !attempt.inline)?;
+        .filter(|_| webhook.forward.resign && !attempt.inline)?;
     Some(verifier.resign(authentic, delivery.params(), attempt.at, &attempt.dates))
 }
 

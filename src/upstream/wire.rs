@@ -274,15 +274,15 @@ impl Wire {
             .peers
             .split_at_checked(first)
             .unwrap_or((&[], &peers.peers));
-        for (tried, peer) in after.iter().chain(before).enumerate() {
-            let others = u32::try_from(peers.peers.len() - tried).unwrap_or(u32::MAX);
+        for (attempted, peer) in after.iter().chain(before).enumerate() {
+            let others = u32::try_from(peers.peers.len() - attempted).unwrap_or(u32::MAX);
             let share = until.saturating_duration_since(self.clock.mono()) / others.max(1);
             match timeout(share, self.transport.new_stream(&**peer)).await {
                 Ok(Ok(stream)) => {
-                    if tried > 0 {
+                    if attempted > 0 {
                         peers
                             .preferred
-                            .store((first + tried) % peers.peers.len(), Ordering::Relaxed);
+                            .store((first + attempted) % peers.peers.len(), Ordering::Relaxed);
                     }
                     return Ok((stream, Arc::clone(peer)));
                 }

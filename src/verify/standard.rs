@@ -86,7 +86,7 @@ mod tests {
 
     /// Compares with the signatures of `standardwebhooks` 1.1.0 from PyPI.
     #[test]
-    fn signs_like_the_reference_library() {
+    fn signature_matches_the_reference_library() {
         let body = br#"{"test": 2432232314}"#;
         let at = UNIX_EPOCH + Duration::from_secs(1_614_265_330);
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";

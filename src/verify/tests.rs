@@ -144,7 +144,7 @@ fn why(verifier: &Verifier, head: &RequestHead, body: &[u8]) -> Option<NotAuthen
 }
 
 #[test]
-fn hmac_of_the_plain_body() {
+fn hmac_of_the_body_is_verified() {
     let gate = verifier(
         keyed("{body}", source("sha256=", Layout::Whole), None),
         None,
@@ -295,7 +295,7 @@ fn time_in_the_body_is_enforced() {
 }
 
 #[test]
-fn lists_several_headers_and_an_item_that_is_the_time() {
+fn signature_lists_headers_and_times_are_parsed() {
     let list = |separator: &str, prefix: &str, time| {
         source(
             prefix,
@@ -378,7 +378,7 @@ fn lists_several_headers_and_an_item_that_is_the_time() {
 }
 
 #[test]
-fn the_template_is_the_concatenation_of_its_parts() {
+fn template_content_concatenates_its_parts() {
     let content = "v0:{timestamp}:{{{id}}}\\n{method} {path}?{query} {url} {header:x-h}\\\\{json:/n}:{body};{json:/s}";
     let id = Locator::Header(named("x-id"));
     let scheme = keyed(

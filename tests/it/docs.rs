@@ -357,7 +357,7 @@ fn problems(yaml: &str, dir: &Path) -> Option<String> {
     fs::write(&path, &yaml).unwrap();
     let env = |name: &str| Some(OsString::from(format!("the-secret-text-of-{name}")));
     let loaded = config::load(&path, &env, None, 1, SystemClock.now());
-    loaded.err().map(|rejected| rejected.report.render(false))
+    loaded.err().map(|refused| refused.report.render(false))
 }
 
 /// Every YAML block of every page is a config, a part of one, or a preset, and compiles.
@@ -547,7 +547,7 @@ fn the_example_compiles() {
         1,
         SystemClock.now(),
     );
-    let loaded = loaded.unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
+    let loaded = loaded.unwrap_or_else(|refused| panic!("{}", refused.report.render(false)));
     // a clone may lie on any disk
     let warnings: Vec<_> = loaded
         .report

@@ -138,7 +138,7 @@ fn every_challenge_gets_the_answer_that_the_sdk_computed() {
             continue;
         }
         let snapshot = snapshot(dir.path(), &app, &route(&provider, &case)).unwrap();
-        let full = pure(&snapshot.hooks[0], case.received(), case.now())
+        let full = pure(&snapshot.webhooks[0], case.received(), case.now())
             .unwrap()
             .unwrap_or_else(|| panic!("{provider}: no answer"));
         assert_eq!(
@@ -229,7 +229,7 @@ fn no_answer_to_a_challenge_is_the_signature_of_a_delivery() {
                         &route.replace("path:", &format!("{off}path:")),
                     )
                     .unwrap();
-                    let verifier = snapshot.hooks[0].verifier.as_ref().unwrap();
+                    let verifier = snapshot.webhooks[0].verifier.as_ref().unwrap();
                     for token in [
                         "a",
                         "12345",

@@ -71,7 +71,7 @@ impl InProcess {
         )
         .unwrap();
         let snapshot = load(&path, &|_| None, None, 1, clock.now())
-            .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true)))
+            .unwrap_or_else(|refused| panic!("{}", refused.report.render(true)))
             .snapshot;
         let shared: Arc<dyn Clock> = Arc::<Set>::clone(clock);
         let policy = LogPolicy {
@@ -83,7 +83,7 @@ impl InProcess {
             &dir.join("store"),
             100_000,
             Arc::clone(&shared),
-            Opening { hook },
+            Opening { fault_hook: hook },
         )
         .unwrap();
         let store = Arc::new(opened.ledger);
@@ -573,7 +573,7 @@ fn reload_refused_by_the_store_changes_no_name() {
     let loaded = load(&path, &|_| None, None, 2, SystemClock.now());
     let renamed = Arc::new(
         loaded
-            .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(true)))
+            .unwrap_or_else(|refused| panic!("{}", refused.report.render(true)))
             .snapshot,
     );
     let names = || {

@@ -199,7 +199,7 @@ fn new_act(deed: Deed, who: Arc<str>, reason: Arc<str>, about: Option<Arc<str>>)
         targets: Arc::default(),
         who,
         reason,
-        said: about,
+        description: about,
         goes_on: None,
     }
 }

@@ -17,11 +17,11 @@ use crate::retry::Reason;
 use crate::store::embedded::Embedded;
 use crate::store::names::{Kind, Named};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lease, Next, OnDead, OriginId, Start,
-    TargetId, To, Wanted,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lease, NewUnit, Next, OnDead, OriginId,
+    Start, TargetId, Wanted,
 };
 use crate::store::record::headers;
-use crate::store::{Held, Key, Store};
+use crate::store::{Key, Ownership, Store};
 use crate::verify::{Cleared, Covers, SecretLocations, StoredProof};
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -195,11 +195,11 @@ impl TestApi {
             delivery_id: Some(id.into()),
             key: None,
             event_type: Some("invoice.paid".into()),
-            to: vec![To {
+            to: vec![NewUnit {
                 target: TargetId(number),
                 lane: None,
                 start,
-                tried: Vec::new(),
+                attempts: Vec::new(),
             }],
             record: stored::record(
                 &delivery,
@@ -261,7 +261,7 @@ impl TestApi {
                 .settle(lease, Some(attempt), next)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
 

@@ -12,7 +12,7 @@ use crate::mount::Space;
 pub(super) const HOLD: Duration = Duration::from_secs(20);
 
 /// Returns the findings that concern no route.
-pub(super) fn findings(seen: &Observation, policy: &Policy) -> Vec<(Code, Finding)> {
+pub(super) fn findings(observation: &Observation, policy: &Policy) -> Vec<(Code, Finding)> {
     let reported = |text: &Option<String>| {
         let level = if text.is_some() {
             Level::Bad
@@ -21,26 +21,26 @@ pub(super) fn findings(seen: &Observation, policy: &Policy) -> Vec<(Code, Findin
         };
         Finding(level, Duration::ZERO, text.clone().unwrap_or_default())
     };
-    let parked = if seen.parked > 0 {
+    let parked = if observation.parked > 0 {
         Level::Bad
     } else {
         Level::Good
     };
     let waits = format!(
         "{} deliveries wait for a route that is not in the config: add the route again, or write its name under `previously` of another route",
-        seen.parked
+        observation.parked
     );
-    let clock = if seen.clock_jump {
+    let clock = if observation.clock_jump {
         Level::Bad
     } else {
         Level::Good
     };
     let mut findings = vec![
         (Code::Parked, Finding(parked, Duration::ZERO, waits)),
-        (Code::StoreSetAside, reported(&seen.set_aside)),
-        (Code::StoreFailing, reported(&seen.failing)),
-        (Code::CertificateExpiry, reported(&seen.certificates)),
-        (Code::NameUnresolved, unresolved(&seen.unresolved)),
+        (Code::StoreSetAside, reported(&observation.set_aside)),
+        (Code::StoreFailing, reported(&observation.failing)),
+        (Code::CertificateExpiry, reported(&observation.certificates)),
+        (Code::NameUnresolved, unresolved(&observation.unresolved)),
         (
             Code::ClockJump,
             Finding(
@@ -50,14 +50,14 @@ pub(super) fn findings(seen: &Observation, policy: &Policy) -> Vec<(Code, Findin
             ),
         ),
     ];
-    findings.push((Code::DiskNearlyFull, disk_nearly_full(seen, policy)));
-    findings.push((Code::StoreLarge, store_large(seen, policy)));
+    findings.push((Code::DiskNearlyFull, disk_nearly_full(observation, policy)));
+    findings.push((Code::StoreLarge, store_large(observation, policy)));
     findings
 }
 
 /// Returns the finding about the disk of the store. A disk that is gone is not reported here.
-fn disk_nearly_full(seen: &Observation, policy: &Policy) -> Finding {
-    let Some(Space { free, total }) = seen.disk else {
+fn disk_nearly_full(observation: &Observation, policy: &Policy) -> Finding {
+    let Some(Space { free, total }) = observation.disk else {
         return Finding(Level::Good, HOLD, String::new());
     };
     let due = policy.disk_free.of(total);
@@ -76,18 +76,18 @@ fn disk_nearly_full(seen: &Observation, policy: &Policy) -> Finding {
 }
 
 /// Returns the finding about the size of the store.
-fn store_large(seen: &Observation, policy: &Policy) -> Finding {
+fn store_large(observation: &Observation, policy: &Policy) -> Finding {
     let Some(most) = policy.store_size else {
         return Finding(Level::Good, HOLD, String::new());
     };
-    let level = match seen.store_bytes {
+    let level = match observation.store_bytes {
         size if size > most => Level::Bad,
         size if size <= most - most / 10 => Level::Good,
         _ => Level::Between,
     };
     let text = format!(
         "the store uses {}, more than {}",
-        bytes(seen.store_bytes),
+        bytes(observation.store_bytes),
         bytes(most)
     );
     Finding(level, HOLD, text)

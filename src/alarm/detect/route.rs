@@ -40,10 +40,10 @@ pub(super) struct RouteState {
 }
 
 impl RouteState {
-    pub(super) fn new(seen: &RouteObservation) -> Self {
+    pub(super) fn new(observation: &RouteObservation) -> Self {
         // counts from before the first look may be old
         Self {
-            before: seen.clone(),
+            before: observation.clone(),
             history: History::default(),
             last_verified: None,
             streak: None,
@@ -52,50 +52,54 @@ impl RouteState {
     }
 
     /// Adds the observations of one look. `hour` is the number of the present hour.
-    pub(super) fn look(&mut self, seen: &RouteObservation, hour: u64, now: Instant) {
-        let before = std::mem::replace(&mut self.before, seen.clone());
-        let more = |of: fn(&RouteObservation) -> u64| of(seen).saturating_sub(of(&before));
-        let verified = more(|seen| seen.verified);
+    pub(super) fn observe(&mut self, observation: &RouteObservation, hour: u64, now: Instant) {
+        let before = std::mem::replace(&mut self.before, observation.clone());
+        let more = |of: fn(&RouteObservation) -> u64| of(observation).saturating_sub(of(&before));
+        let verified = more(|observation| observation.verified);
         self.history.add(
             hour,
             Hour {
                 verified,
-                unverified: more(|seen| seen.unverified),
+                unverified: more(|observation| observation.unverified),
             },
         );
         if verified > 0 {
             self.last_verified = Some(now);
         }
-        let failed = more(|seen| seen.failed);
-        if more(|seen| seen.succeeded) > 0 {
+        let failed = more(|observation| observation.failed);
+        if more(|observation| observation.succeeded) > 0 {
             self.streak = None;
         } else if failed > 0 {
             let (count, since) = self.streak.unwrap_or((0, now));
             self.streak = Some((count.saturating_add(failed), since));
         }
-        if more(|seen| seen.deaths) > 0 {
+        if more(|observation| observation.deaths) > 0 {
             self.died = Some(now);
         }
         let quiet = self
             .died
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        if quiet > DEAD_QUIET || quiet > COUNT_DELAY && seen.dead == 0 {
+        if quiet > DEAD_QUIET || quiet > COUNT_DELAY && observation.dead == 0 {
             self.died = None;
         }
     }
 
     /// Returns the findings about the alarms of a route.
-    pub(super) fn findings(&self, seen: &RouteObservation, now: Instant) -> [(Code, Finding); 5] {
+    pub(super) fn findings(
+        &self,
+        observation: &RouteObservation,
+        now: Instant,
+    ) -> [(Code, Finding); 5] {
         [
-            (Code::DeadLetters, self.dead(seen)),
-            (Code::Failing, self.failing(seen, now)),
+            (Code::DeadLetters, self.dead(observation)),
+            (Code::Failing, self.failing(observation, now)),
             (Code::Silent, self.silent(now)),
             (Code::VerifiedFalling, self.falling()),
-            (Code::ManyDuplicates, duplicates(seen)),
+            (Code::ManyDuplicates, duplicates(observation)),
         ]
     }
 
-    fn dead(&self, seen: &RouteObservation) -> Finding {
+    fn dead(&self, observation: &RouteObservation) -> Finding {
         let level = if self.died.is_some() {
             Level::Bad
         } else {
@@ -103,17 +107,17 @@ impl RouteState {
         };
         let text = format!(
             "deliveries are dead after their last attempt failed; the store has {} dead deliveries",
-            seen.dead.max(1)
+            observation.dead.max(1)
         );
         Finding(level, Duration::ZERO, text)
     }
 
-    fn failing(&self, seen: &RouteObservation, now: Instant) -> Finding {
+    fn failing(&self, observation: &RouteObservation, now: Instant) -> Finding {
         let Some((count, since)) = self.streak else {
             return Finding(Level::Good, Duration::ZERO, String::new());
         };
         let lasted = now.saturating_duration_since(since);
-        let rule = seen.disables_after.unwrap_or(UNKNOWN_RULE);
+        let rule = observation.disables_after.unwrap_or(UNKNOWN_RULE);
         // half of what it takes, so that there is time to act
         let by_count = rule
             .failures
@@ -121,7 +125,7 @@ impl RouteState {
         let by_time = rule
             .lasting
             .is_some_and(|most| count >= MIN_FAILURES && lasted >= most / 2);
-        let known = match (seen.disables_after.is_some(), rule) {
+        let known = match (observation.disables_after.is_some(), rule) {
             (
                 true,
                 DisablesAfter {
@@ -204,12 +208,12 @@ impl RouteState {
 }
 
 /// Judges the duplicates of the last hour: half of what came is too much, a quarter is not.
-fn duplicates(seen: &RouteObservation) -> Finding {
+fn duplicates(observation: &RouteObservation) -> Finding {
     let RouteObservation {
         authentic_of_hour: all,
         duplicates_of_hour: duplicates,
         ..
-    } = seen;
+    } = observation;
     let level = match duplicates {
         duplicates if *all >= MIN_REQUESTS && duplicates.saturating_mul(2) >= *all => Level::Bad,
         duplicates if duplicates.saturating_mul(4) <= *all => Level::Good,

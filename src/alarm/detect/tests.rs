@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Bench {
     detector: Detector,
     policy: Policy,
-    seen: Observation,
+    observation: Observation,
     begun: Now,
     passed: Duration,
 }
@@ -28,7 +28,7 @@ impl Bench {
             wall: SystemTime::UNIX_EPOCH + 1_000_000 * SECOND,
             mono: SystemClock.mono(),
         };
-        let seen = Observation {
+        let observation = Observation {
             routes: vec![RouteObservation {
                 name: "a".into(),
                 ..RouteObservation::default()
@@ -38,7 +38,7 @@ impl Bench {
         let mut bench = Self {
             detector: Detector::new(begun.mono),
             policy: Policy::default(),
-            seen,
+            observation,
             begun,
             passed: Duration::ZERO,
         };
@@ -47,7 +47,7 @@ impl Bench {
     }
 
     fn route(&mut self) -> &mut RouteObservation {
-        &mut self.seen.routes[0]
+        &mut self.observation.routes[0]
     }
 
     /// Returns the changes of a look after `passed`: `+code route` or `-code`.
@@ -57,8 +57,8 @@ impl Bench {
             wall: self.begun.wall + self.passed,
             mono: self.begun.mono + self.passed,
         };
-        let changes = self.detector.step(&self.seen, &self.policy, now);
-        let told = |change: &Change| {
+        let changes = self.detector.step(&self.observation, &self.policy, now);
+        let text = |change: &Change| {
             let sign = if change.raised { '+' } else { '-' };
             assert!(
                 !change.alarm.text.is_empty()
@@ -73,7 +73,7 @@ impl Bench {
                     format!("{sign}{} {route}", change.alarm.code)
                 })
         };
-        changes.iter().map(told).collect()
+        changes.iter().map(text).collect()
     }
 
     fn text(&self) -> String {
@@ -89,7 +89,7 @@ impl Bench {
 const NONE: [&str; 0] = [];
 
 #[test]
-fn deliveries_that_die_are_told_of_until_none_lies_there() {
+fn dead_letters_alarm_until_none_is_left() {
     let mut bench = Bench::new();
     bench.route().deaths = 2;
     assert_eq!(
@@ -115,7 +115,7 @@ fn deliveries_that_die_are_told_of_until_none_lies_there() {
 }
 
 #[test]
-fn a_streak_of_failures_is_told_of_at_half_of_what_the_provider_takes() {
+fn failures_alarm_at_half_of_the_providers_limit() {
     let by = |failures, lasting| Some(DisablesAfter { failures, lasting });
     for (rule, count, lasting) in [
         (by(Some(10), None), 5, Duration::ZERO),
@@ -156,7 +156,7 @@ fn hours(bench: &mut Bench, hours: u64, verified: u64, unverified: u64) -> Vec<S
 }
 
 #[test]
-fn a_route_gone_silent_is_told_of_and_so_is_its_return() {
+fn silent_route_alarms_and_clears_on_its_return() {
     let mut bench = Bench::new();
     assert_eq!(hours(&mut bench, 30, 5, 0), NONE);
     assert_eq!(hours(&mut bench, 1, 0, 0), NONE);
@@ -181,7 +181,7 @@ fn a_route_gone_silent_is_told_of_and_so_is_its_return() {
 }
 
 #[test]
-fn a_share_that_falls_is_told_of() {
+fn falling_share_of_verified_requests_alarms() {
     let mut bench = Bench::new();
     assert_eq!(hours(&mut bench, 10, 50, 2), NONE);
     assert_eq!(hours(&mut bench, 2, 30, 22), ["+verified_falling a"]);
@@ -216,7 +216,7 @@ fn many_duplicates_raise_an_alarm() {
 }
 
 #[test]
-fn a_disk_that_fills_up_is_told_of() {
+fn filling_disk_alarms() {
     let mut bench = Bench::new();
     let disk = |free| {
         Some(Space {
@@ -224,16 +224,16 @@ fn a_disk_that_fills_up_is_told_of() {
             total: 1000 << 30,
         })
     };
-    bench.seen.disk = disk(99 << 30);
+    bench.observation.disk = disk(99 << 30);
     assert_eq!(bench.after(SECOND), NONE);
     assert_eq!(bench.after(HOLD), ["+disk_nearly_full"]);
     assert_eq!(
         bench.text(),
         "99.0 GiB of 1000.0 GiB are free on the disk of the store"
     );
-    bench.seen.disk = disk(110 << 30);
+    bench.observation.disk = disk(110 << 30);
     assert_eq!(bench.after(10 * CLEAR_AFTER), NONE, "not yet good enough");
-    bench.seen.disk = disk(121 << 30);
+    bench.observation.disk = disk(121 << 30);
     assert_eq!(
         (bench.after(SECOND), bench.after(CLEAR_AFTER)),
         (vec![], vec!["-disk_nearly_full".to_owned()])
@@ -243,7 +243,7 @@ fn a_disk_that_fills_up_is_told_of() {
         (bench.after(SECOND), bench.after(HOLD)),
         (vec![], vec!["+disk_nearly_full".to_owned()])
     );
-    bench.seen.store_bytes = 2000;
+    bench.observation.store_bytes = 2000;
     assert_eq!(
         (bench.after(SECOND), bench.after(HOLD)),
         (vec![], vec![]),
@@ -254,9 +254,9 @@ fn a_disk_that_fills_up_is_told_of() {
         (bench.after(SECOND), bench.after(HOLD)),
         (vec![], vec!["+store_large".to_owned()])
     );
-    bench.seen.store_bytes = 1900;
+    bench.observation.store_bytes = 1900;
     assert_eq!(bench.after(10 * CLEAR_AFTER), NONE);
-    bench.seen.store_bytes = 1000;
+    bench.observation.store_bytes = 1000;
     assert_eq!(
         (bench.after(SECOND), bench.after(CLEAR_AFTER)),
         (vec![], vec!["-store_large".to_owned()])
@@ -264,11 +264,11 @@ fn a_disk_that_fills_up_is_told_of() {
 }
 
 #[test]
-fn what_the_store_and_the_clock_say_is_told_as_it_is() {
+fn store_and_clock_troubles_alarm_with_their_text() {
     let mut bench = Bench::new();
-    bench.seen.set_aside = Some("a damaged store was set aside".to_owned());
-    bench.seen.failing = Some("no space left".to_owned());
-    bench.seen.clock_jump = true;
+    bench.observation.set_aside = Some("a damaged store was set aside".to_owned());
+    bench.observation.failing = Some("no space left".to_owned());
+    bench.observation.clock_jump = true;
     assert_eq!(
         bench.after(SECOND),
         ["+store_set_aside", "+store_failing", "+clock_jump"]
@@ -280,8 +280,8 @@ fn what_the_store_and_the_clock_say_is_told_as_it_is() {
         "{}",
         bench.text()
     );
-    bench.seen.failing = None;
-    bench.seen.clock_jump = false;
+    bench.observation.failing = None;
+    bench.observation.clock_jump = false;
     assert_eq!(
         (bench.after(SECOND), bench.after(CLEAR_AFTER)),
         (
@@ -293,16 +293,16 @@ fn what_the_store_and_the_clock_say_is_told_as_it_is() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_told_of() {
+fn unresolved_name_alarms() {
     let mut bench = Bench::new();
-    bench.seen.unresolved = vec![("app".into(), 6 * MINUTE), ("other".into(), 300 * MINUTE)];
+    bench.observation.unresolved = vec![("app".into(), 6 * MINUTE), ("other".into(), 300 * MINUTE)];
     assert_eq!(bench.after(SECOND), ["+name_unresolved"]);
     assert!(
         bench.text().contains("(app for 6m, other for 5h)"),
         "{}",
         bench.text()
     );
-    bench.seen.unresolved.clear();
+    bench.observation.unresolved.clear();
     assert_eq!(
         (bench.after(SECOND), bench.after(CLEAR_AFTER)),
         (vec![], vec!["-name_unresolved".to_owned()])
@@ -310,11 +310,11 @@ fn a_name_that_does_not_resolve_is_told_of() {
 }
 
 #[test]
-fn a_route_that_goes_takes_its_alarms_along() {
+fn removed_route_clears_its_alarms() {
     let mut bench = Bench::new();
     bench.route().deaths = 1;
     assert_eq!(bench.after(SECOND), ["+dead_letters a"]);
-    bench.seen.routes.clear();
+    bench.observation.routes.clear();
     assert_eq!(bench.after(SECOND), ["-dead_letters a"]);
     assert!(bench.detector.raised().is_empty() && bench.detector.routes.is_empty());
 }
@@ -322,7 +322,7 @@ fn a_route_that_goes_takes_its_alarms_along() {
 proptest! {
     /// For any counts, an alarm is raised and cleared in turn, never twice within its hold time, and `raised` agrees.
     #[test]
-    fn changes_come_in_turn(looks in prop::collection::vec((0_u64..400, 0_u64..3, 0_u64..3, 0_u64..2, 0_u64..200, any::<bool>()), 1..200)) {
+    fn raised_and_cleared_alternate(looks in prop::collection::vec((0_u64..400, 0_u64..3, 0_u64..3, 0_u64..2, 0_u64..200, any::<bool>()), 1..200)) {
         let mut bench = Bench::new();
         bench.route().disables_after = Some(DisablesAfter { failures: Some(4), lasting: None });
         let mut up = BTreeMap::new();
@@ -330,8 +330,8 @@ proptest! {
             bench.route().succeeded += succeeded / 2;
             bench.route().failed += failed;
             bench.route().deaths += deaths;
-            bench.seen.disk = Some(Space { free, total: 1000 });
-            bench.seen.clock_jump = jump;
+            bench.observation.disk = Some(Space { free, total: 1000 });
+            bench.observation.clock_jump = jump;
             for change in bench.after(Duration::from_secs(seconds)) {
                 let (sign, code) = change.split_at(1);
                 if sign == "+" {
@@ -347,9 +347,9 @@ proptest! {
 }
 
 #[test]
-fn parked_deliveries_are_told_at_once() {
+fn parked_deliveries_alarm_at_once() {
     let mut bench = Bench::new();
-    bench.seen.parked = 3;
+    bench.observation.parked = 3;
     assert_eq!(bench.after(SECOND), ["+parked"]);
     assert!(
         bench
@@ -358,7 +358,7 @@ fn parked_deliveries_are_told_at_once() {
         "{}",
         bench.text()
     );
-    bench.seen.parked = 0;
+    bench.observation.parked = 0;
     assert_eq!(
         (bench.after(SECOND), bench.after(CLEAR_AFTER)),
         (vec![], vec!["-parked".to_owned()])

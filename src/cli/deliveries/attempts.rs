@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_and_cut_off_attempts_say_so() {
+    fn redirects_and_cut_off_attempts_are_described() {
         let header = |value: &str| crate::api::deliveries::Header {
             name: "location".to_owned(),
             value: value.to_owned(),

@@ -77,22 +77,22 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_typed_and_a_reason_is_given() {
-        let said = |reason: Option<&str>, yes| ConfirmArgs {
+    fn confirmation_needs_the_number_and_a_reason() {
+        let args = |reason: Option<&str>, yes| ConfirmArgs {
             reason: reason.map(str::to_owned),
             yes,
         };
         check(
-            &said(None, false),
+            &args(None, false),
             &["app was down", "1204"],
             Some("app was down"),
         );
-        check(&said(Some("so"), false), &["1204"], Some("so"));
-        check(&said(Some("so"), true), &[], Some("so"));
-        check(&said(None, true), &["why"], Some("why"));
-        check(&said(None, false), &[""], None);
-        check(&said(Some("so"), false), &["1203"], None);
-        check(&said(Some("so"), false), &["yes"], None);
-        check(&said(Some("so"), false), &[], None);
+        check(&args(Some("so"), false), &["1204"], Some("so"));
+        check(&args(Some("so"), true), &[], Some("so"));
+        check(&args(None, true), &["why"], Some("why"));
+        check(&args(None, false), &[""], None);
+        check(&args(Some("so"), false), &["1203"], None);
+        check(&args(Some("so"), false), &["yes"], None);
+        check(&args(Some("so"), false), &[], None);
     }
 }

@@ -3,6 +3,7 @@ use std::time::SystemTime;
 
 use crate::api::deliveries::{DeliveryState, Filter};
 use crate::cli::term;
+use crate::clock::rfc3339;
 use crate::config::diagnostic::did_you_mean;
 use crate::units;
 
@@ -61,7 +62,7 @@ fn state(text: &str) -> Result<DeliveryState, String> {
 
 impl When {
     fn text(self, now: SystemTime) -> String {
-        term::rfc3339(match self {
+        rfc3339(match self {
             Self::Ago(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
             Self::At(at) => at,
         })
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_becomes_a_query_and_ages_become_times() {
+    fn filter_flags_become_a_query_and_ages_become_times() {
         let now = term::moment("2026-11-24T13:00:00Z").unwrap();
         let which = FilterArgs {
             route: Some("a b".to_owned()),
@@ -138,7 +139,7 @@ mod tests {
             ..FilterArgs::default()
         };
         let filter = which.to_filter(now);
-        let query = "route=a+b&state=dead%2Cretrying&since=2026-11-23T15%3A00%3A00Z&until=2026-11-24T11%3A00%3A00Z&text=a%26b%3Dc";
+        let query = "route=a+b&state=dead%2Cretrying&since=2026-11-23T15%3A00%3A00.000Z&until=2026-11-24T11%3A00%3A00.000Z&text=a%26b%3Dc";
         assert_eq!(
             target(&filter, "newest", 50, Some("x")),
             format!("/-/deliveries?{query}&order=newest&limit=50&after=x")
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_word_is_told_what_there_is() {
+    fn unknown_state_lists_the_known_ones() {
         assert!(state("ded").unwrap_err().contains("dead"));
         assert!(state("x").unwrap_err().contains("pending"));
         assert!(when("yesterday").is_err());

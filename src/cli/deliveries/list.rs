@@ -255,7 +255,7 @@ mod tests {
     use crate::cli::deliveries::tests::fake_gateway as fake;
 
     #[test]
-    fn a_list_at_100_columns() {
+    fn list_fits_100_columns() {
         let (found, now, look) = (fake::deliveries(), fake::now(), fake::look());
         for with_route in [false, true] {
             let page = render(&found, with_route, now, &look);

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_becomes_a_command() {
+    fn request_becomes_a_curl_command() {
         let raw = b"POST /hooks/a?x=1 HTTP/1.1\r\nHost: hooks.example.com\r\nContent-Type: application/json\r\nX-Empty: \r\nContent-Length: 14\r\n\r\n{\"it's\": \"me\"}";
         assert_eq!(
             curl(raw, true).unwrap(),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_drive_a_terminal_do_not_stand_in_it() {
+    fn control_bytes_are_escaped() {
         for body in ["\u{1b}[2J", "@/etc/passwd"] {
             let raw = format!(
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",

@@ -253,7 +253,7 @@ mod tests {
     use crate::cli::deliveries::tests::fake_gateway as fake;
 
     #[test]
-    fn a_plan_at_100_columns() {
+    fn plan_fits_100_columns() {
         let order = ReplayMany {
             filter: fake::filter(),
             stop_after: 5,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_deliveries_a_second() {
+    fn rate_is_in_deliveries_a_second() {
         assert_eq!((rate("20/s"), rate("30/m")), (Ok(20.0), Ok(0.5)));
         assert!(rate("20").is_err());
     }

@@ -133,13 +133,13 @@ fn render(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
         write!(text, "   {style}{}{style:#}", state(target, now, look)).ok();
     }
     text.push_str("\n\n");
-    let mut line = |what: &str, said: String, command: &str| {
+    let mut line = |what: &str, description: String, command: &str| {
         let command = if command.is_empty() {
             String::new()
         } else {
             format!("     {DIM}{command}{DIM:#}")
         };
-        writeln!(text, "  {what:<9} {}{command}", term::clean(&said)).ok();
+        writeln!(text, "  {what:<9} {}{command}", term::clean(&description)).ok();
     };
     line(
         "id",
@@ -190,11 +190,11 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
             }
         }
     };
-    let mut said = format!("{sign} {}", target.state.word());
+    let mut description = format!("{sign} {}", target.state.word());
     match next(target, now, look).as_deref() {
-        Some("now") => said.push_str(", attempt in progress"),
-        Some("in line") => said.push_str(", waiting for earlier deliveries"),
-        Some(wait) => said.push_str(&format!(", next attempt in {wait}")),
+        Some("now") => description.push_str(", attempt in progress"),
+        Some("in line") => description.push_str(", waiting for earlier deliveries"),
+        Some(wait) => description.push_str(&format!(", next attempt in {wait}")),
         None => {}
     }
     if let Some(reason) = &target.reason {
@@ -203,23 +203,23 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
             "age" => "it is too old".to_owned(),
             other => format!("ended by {}", term::clean(other)),
         };
-        said.push_str(&format!(", {words}"));
+        description.push_str(&format!(", {words}"));
     }
     if target.state == DeliveryState::Parked {
-        said.push_str(", the config no longer has its route");
+        description.push_str(", the config no longer has its route");
     }
     match target.max_attempts {
         Some(most) if target.attempt_count > 0 => {
-            said.push_str(&format!(", {} of {most} attempts", target.attempt_count));
+            description.push_str(&format!(", {} of {most} attempts", target.attempt_count));
         }
-        None if target.attempt_count > 0 => said.push_str(&format!(
+        None if target.attempt_count > 0 => description.push_str(&format!(
             ", {} attempt{}",
             target.attempt_count,
             if target.attempt_count == 1 { "" } else { "s" }
         )),
         Some(_) | None => {}
     }
-    said
+    description
 }
 
 fn received(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
@@ -228,15 +228,16 @@ fn received(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
         .received_at
         .as_deref()
         .unwrap_or(&shown.delivery.received_at);
-    let mut said = term::moment(at).map_or_else(|| at.to_owned(), |at| precise(at, now, look));
+    let mut description =
+        term::moment(at).map_or_else(|| at.to_owned(), |at| precise(at, now, look));
     if let Some(client) = &request.client {
-        said.push_str(&format!(" from {client}"));
+        description.push_str(&format!(" from {client}"));
     }
-    said.push_str(&format!(", {} {}", request.method, request.path));
+    description.push_str(&format!(", {} {}", request.method, request.path));
     if let Some(answered) = request.response_status {
-        said.push_str(&format!(", answered {answered}"));
+        description.push_str(&format!(", answered {answered}"));
     }
-    said
+    description
 }
 
 /// Renders a time as a list does, with milliseconds if it is of today.
@@ -258,7 +259,7 @@ fn verified(shown: &DeliveryDetails) -> String {
     if !request.verified {
         return "no: its route does not verify, or observed".to_owned();
     }
-    let mut said = request
+    let mut description = request
         .secret
         .as_deref()
         .map_or_else(|| "yes".to_owned(), |secret| format!("secret {secret}"));
@@ -274,7 +275,7 @@ fn verified(shown: &DeliveryDetails) -> String {
         .and_then(term::moment)
         .zip(received)
     {
-        said.push_str(&match received.duration_since(signed) {
+        description.push_str(&match received.duration_since(signed) {
             Ok(before) => format!("; signed {} before", near(before)),
             Err(after) => format!("; signed {} after", near(after.duration())),
         });
@@ -284,9 +285,9 @@ fn verified(shown: &DeliveryDetails) -> String {
         .as_deref()
         .filter(|covers| !covers.is_empty())
     {
-        said.push_str(&format!("; covers {covers}"));
+        description.push_str(&format!("; covers {covers}"));
     }
-    said
+    description
 }
 
 /// Renders a difference of times in whole seconds, which signed times have.
@@ -302,7 +303,7 @@ mod tests {
     use crate::cli::deliveries::tests::fake_gateway as fake;
 
     #[test]
-    fn page_at_100_columns() {
+    fn page_fits_100_columns() {
         let page = render(&fake::shown(), fake::now(), &fake::look());
         let plain = anstream::adapter::strip_str(&page).to_string();
         assert!(

@@ -109,18 +109,18 @@ impl Following {
     }
 
     /// Records the position of the stream. Returns the message for it, if there is one.
-    fn mark(&mut self, mark: &StreamPosition, now: Instant) -> Option<String> {
-        self.cursor = Some(mark.cursor.clone());
+    fn note_position(&mut self, position: &StreamPosition, now: Instant) -> Option<String> {
+        self.cursor = Some(position.cursor.clone());
         let away = self
             .away_since
             .take()
             .map(|since| now.saturating_duration_since(since));
-        let missed = match mark.missed {
+        let missed = match position.missed {
             0 => None,
             1 => Some("1 line missed".to_owned()),
             many => Some(format!("{} lines missed", term::count(many))),
         };
-        let restarted = mark
+        let restarted = position
             .restarted
             .then(|| "the gateway was restarted, lines before that are missed".to_owned());
         let back = away.map(|away| {
@@ -189,8 +189,8 @@ fn take(line: &[u8], state: &mut Following, page: &mut Page) -> Result<(), Error
             state.line(line.seq);
             page.line(&line, now.wall, now.mono)
         }
-        Ok(TailItem::Position(mark)) => {
-            if let Some(message) = state.mark(&mark, now.mono) {
+        Ok(TailItem::Position(position)) => {
+            if let Some(message) = state.note_position(&position, now.mono) {
                 term::say(&message);
             }
             page.tick(now.mono)
@@ -209,13 +209,13 @@ mod tests {
     fn lost_connections_and_missed_lines_are_reported() {
         let now = SystemClock.mono();
         let mut state = Following::default();
-        let mark = |missed, restarted| StreamPosition {
+        let position = |missed, restarted| StreamPosition {
             cursor: "7-3".to_owned(),
             missed,
             restarted,
         };
         assert_eq!(
-            state.mark(&mark(0, false), now),
+            state.note_position(&position(0, false), now),
             None,
             "the first one, and each new stream of a gate that is there"
         );
@@ -225,16 +225,16 @@ mod tests {
         assert_eq!(state.lost(now), None, "once");
         let later = now + Duration::from_secs(4);
         assert_eq!(
-            state.mark(&mark(3, false), later).as_deref(),
+            state.note_position(&position(3, false), later).as_deref(),
             Some("reconnected after 4 s, 3 lines missed")
         );
         assert_eq!(
-            state.mark(&mark(1, false), later).as_deref(),
+            state.note_position(&position(1, false), later).as_deref(),
             Some("1 line missed")
         );
         assert!(
             state
-                .mark(&mark(0, true), later)
+                .note_position(&position(0, true), later)
                 .unwrap()
                 .contains("was restarted")
         );

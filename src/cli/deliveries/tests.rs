@@ -39,7 +39,7 @@ fn replay(state: &str, delivered: u64, failed: u64) -> Value {
 }
 
 #[test]
-fn a_list_goes_on_until_it_has_enough() {
+fn list_reads_pages_until_its_limit() {
     let gate = Fake::start(|what, _| {
         let next = if what.contains("after=b") {
             Value::Null
@@ -84,7 +84,7 @@ fn a_list_goes_on_until_it_has_enough() {
 }
 
 #[test]
-fn one_that_is_not_there_is_exit_1_and_no_gate_is_69() {
+fn unknown_delivery_exits_1_and_no_gateway_exits_69() {
     let gate = Fake::start(|_, _| {
         (
             404,
@@ -129,7 +129,7 @@ fn one_that_is_not_there_is_exit_1_and_no_gate_is_69() {
 }
 
 #[test]
-fn an_id_is_escaped_in_a_path() {
+fn delivery_id_is_escaped_in_the_url() {
     let gate = Fake::start(|_, _| (200, whole("dead")));
     assert_eq!(
         gate.run(&["deliveries", "show", "a/../b?c#d é"]),
@@ -142,7 +142,7 @@ fn an_id_is_escaped_in_a_path() {
 }
 
 #[test]
-fn many_are_replayed_after_a_plan_and_only_if_it_is_meant() {
+fn bulk_replay_shows_a_plan_and_needs_confirmation() {
     let answer = |what: &str, body: &Value| match (what, body["dry_run"].as_bool()) {
         ("POST /-/deliveries/replay", Some(true)) => (200, plan(2)),
         ("POST /-/deliveries/replay", _) => (202, json!({ "id": "r_1" })),
@@ -202,7 +202,7 @@ fn many_are_replayed_after_a_plan_and_only_if_it_is_meant() {
 }
 
 #[test]
-fn a_replay_that_does_not_hand_on_all_is_exit_3() {
+fn replay_with_failed_deliveries_exits_3() {
     for (state, delivered, failed, exit) in [
         ("done", 2, 0, Exit::DONE),
         ("done", 1, 1, Exit::UNFINISHED),
@@ -230,7 +230,7 @@ fn a_replay_that_does_not_hand_on_all_is_exit_3() {
 }
 
 #[test]
-fn one_is_replayed_at_once() {
+fn single_delivery_is_replayed_without_a_plan() {
     for (done, exit) in [(1, Exit::DONE), (0, Exit::NO)] {
         let gate = Fake::start(move |_, _| (200, json!({ "id": ID, "done": done })));
         assert_eq!(
@@ -253,7 +253,7 @@ fn one_is_replayed_at_once() {
 }
 
 #[test]
-fn cancel_and_purge_go_on_until_all_is_done() {
+fn cancel_and_purge_repeat_until_all_are_done() {
     let steps = std::sync::atomic::AtomicU64::new(0);
     let gate = Fake::start(move |what, body| {
         if what.starts_with("GET") {
@@ -299,7 +299,7 @@ fn cancel_and_purge_go_on_until_all_is_done() {
 }
 
 #[test]
-fn an_export_has_the_bytes_and_its_file_is_for_the_owner() {
+fn export_has_the_exact_bytes_in_a_private_file() {
     use std::os::unix::fs::PermissionsExt as _;
     let gate = Fake::start(|what, _| {
         if what.ends_with("/http") {

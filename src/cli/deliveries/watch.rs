@@ -223,7 +223,7 @@ mod tests {
     use crate::cli::deliveries::tests::fake_gateway as fake;
 
     #[test]
-    fn a_bar_and_an_end_at_100_columns() {
+    fn progress_bar_and_result_fit_100_columns() {
         let (look, mut replay) = (fake::look(), fake::replay());
         let mut text = format!("{}\n", bar(&replay, 20.0, &look));
         replay = Replay {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_read_as_they_are_written() {
+    fn rates_are_rendered_as_the_user_writes_them() {
         assert_eq!(
             [20.0, 1.0, 2.5, 0.5, 0.01].map(rate),
             ["20/s", "1/s", "2.5/s", "30/m", "0.6/m"]

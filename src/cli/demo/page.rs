@@ -32,14 +32,14 @@ pub(super) struct Row {
 
 impl Row {
     fn is_right(&self) -> bool {
-        let (said, status, seen) = match (&self.verdict, &self.expect) {
+        let (is_expected, status, reaches_app) = match (&self.verdict, &self.expect) {
             (Verdict::Authentic(_), Verdict::Authentic(_)) | (Verdict::Queued, Verdict::Queued) => {
                 (true, 200, true)
             }
-            (said, expect @ Verdict::Refused(_)) => (said == expect, 401, false),
-            (said, expect) => (said == expect, 200, false),
+            (verdict, expect @ Verdict::Refused(_)) => (verdict == expect, 401, false),
+            (verdict, expect) => (verdict == expect, 200, false),
         };
-        said && self.status == status && self.reached_app == seen
+        is_expected && self.status == status && self.reached_app == reaches_app
     }
 
     fn cell(&self, look: &Look) -> Cell {
@@ -78,7 +78,7 @@ pub(super) fn head(config: &str, loaded: &Loaded, app_url: &str, look: &Look) ->
 }
 
 /// Renders the table, which fits 80 columns, and the sentence under it.
-pub(super) fn page(rows: &[Row], seen: u64, look: &Look) -> String {
+pub(super) fn page(rows: &[Row], request_count: u64, look: &Look) -> String {
     let columns = [
         ("#", Align::Left),
         ("PROVIDER", Align::Left),
@@ -89,47 +89,47 @@ pub(super) fn page(rows: &[Row], seen: u64, look: &Look) -> String {
     ];
     let mut table = Table::new(&columns, 2);
     for (number, row) in (1_u64..).zip(rows) {
-        let seen = if row.reached_app { "yes" } else { "no" };
+        let reached = if row.reached_app { "yes" } else { "no" };
         table.row([
             Cell::styled(number.to_string(), PLAIN),
             row.provider.into(),
             row.sent.into(),
             row.cell(look),
             row.status.to_string().into(),
-            seen.into(),
+            reached.into(),
         ]);
     }
-    format!("{}\n{}", table.render(look), sentence(rows, seen))
+    format!("{}\n{}", table.render(look), sentence(rows, request_count))
 }
 
-fn sentence(rows: &[Row], seen: u64) -> String {
+fn sentence(rows: &[Row], request_count: u64) -> String {
     let count = |is: fn(&Verdict) -> bool| {
         u64::try_from(rows.iter().filter(|row| is(&row.verdict)).count()).unwrap_or(u64::MAX)
     };
     let (authentic, refused) = (
-        count(|said| matches!(said, Verdict::Authentic(_) | Verdict::Queued)),
-        count(|said| matches!(said, Verdict::Refused(_))),
+        count(|verdict| matches!(verdict, Verdict::Authentic(_) | Verdict::Queued)),
+        count(|verdict| matches!(verdict, Verdict::Refused(_))),
     );
-    let duplicates = term::counted(count(|said| *said == Verdict::Duplicate), "duplicate");
+    let duplicates = term::counted(count(|verdict| *verdict == Verdict::Duplicate), "duplicate");
     let counts = format!(
         "{authentic} authentic, {refused} refused, {duplicates}; the app got {}",
-        term::counted(seen, "request")
+        term::counted(request_count, "request")
     );
-    match wrong(rows, seen) {
+    match wrong(rows, request_count) {
         None => format!("  {GREEN}{counts}, as expected.{GREEN:#}\n"),
         Some(why) => format!("  {RED}{counts}. {why}{RED:#}\n"),
     }
 }
 
 /// Returns what is not as expected.
-pub(super) fn wrong(rows: &[Row], seen: u64) -> Option<String> {
+pub(super) fn wrong(rows: &[Row], request_count: u64) -> Option<String> {
     let numbers: Vec<String> = (1_u64..)
         .zip(rows)
         .filter(|(_, row)| !row.is_right())
         .map(|(number, _)| number.to_string())
         .collect();
     match numbers.as_slice() {
-        [] if seen == 4 && rows.len() == 7 => None,
+        [] if request_count == 4 && rows.len() == 7 => None,
         [] => Some("This is not as expected.".to_owned()),
         [one] => Some(format!("Number {one} is not as expected.")),
         many => Some(format!("Numbers {} are not as expected.", many.join(", "))),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_at_80_columns() {
+    fn table_fits_80_columns() {
         let page = page(&all_rows(), 4, &look());
         let plain = anstream::adapter::strip_str(&page).to_string();
         assert!(plain.lines().all(|line| line.chars().count() <= 80));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_verdict_is_named() {
+    fn unexpected_verdict_is_named() {
         let mut rows = all_rows();
         rows[4].verdict = Verdict::Authentic("2026-11".to_owned());
         assert_eq!(

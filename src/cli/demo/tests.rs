@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn bodies_are_json_and_one_byte_is_one_byte() {
+fn tampered_body_differs_in_one_byte() {
     for provider in PROVIDERS {
         let body = body(
             provider,

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_has_its_words() {
+    fn every_way_to_reach_the_app_has_its_finding() {
         let check = |at: At, level: Level, words: &str| {
             let found = judge(&Reach {
                 upstream: "app".to_owned(),
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_itself_is_no_way_past_it() {
+    fn gateways_own_listener_is_no_bypass() {
         let own = addresses(&["127.0.0.1:0", "[::1]:0", "10.0.4.17:0", "[fd00::2]:0"]);
         assert_eq!(
             others(&own, 3000, &[]),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_answers_is_found() {
+    async fn answering_addresses_are_found() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let closed = std::net::TcpListener::bind("127.0.0.1:0")

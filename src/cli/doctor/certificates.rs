@@ -34,8 +34,8 @@ pub(super) fn is_key(bytes: &[u8]) -> bool {
     holds(bytes, b"PRIVATE KEY-----")
 }
 
-fn holds(bytes: &[u8], mark: &[u8]) -> bool {
-    bytes.windows(mark.len()).any(|window| window == mark)
+fn holds(bytes: &[u8], marker: &[u8]) -> bool {
+    bytes.windows(marker.len()).any(|window| window == marker)
 }
 
 /// Reads the first certificate of a file and its chain. Whether others are used, such as those of a bundle of authorities, is unknown.
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_it_lasts() {
+    fn expiry_of_a_certificate_is_judged() {
         #[track_caller]
         fn check(from: SystemTime, to: SystemTime, level: Level, words: &str) {
             let found = judge(
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_read_and_the_rest_of_a_bundle_is_not() {
+    fn only_the_chain_of_a_bundle_is_read() {
         let named = |name: &str, year: i32| {
             let mut params = CertificateParams::new(Vec::new()).unwrap();
             params.distinguished_name.push(DnType::CommonName, name);

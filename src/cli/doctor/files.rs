@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_read_a_secret() {
+    fn secret_file_readable_by_others_is_found() {
         check(
             &file(0o600, 1000, 1),
             Level::Good,
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn how_old_a_secret_is() {
+    fn old_secret_is_found() {
         check(&file(0o600, 1000, 364), Level::Good, "", "");
         check(
             &file(0o600, 1000, 400),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_files_are_a_few_lines() {
+    fn findings_about_many_files_are_summarised() {
         let many: Vec<Fact> = (0..10_000).map(|_| file(0o644, 1000, 1)).collect();
         let found = judge(&many, 1000, now());
         assert_eq!(found.len(), MAX_SHOWN + 1);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_is_known_by_its_versions() {
+    fn mounted_secret_volume_is_recognised() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("..2026_11_25")).unwrap();
         std::fs::write(dir.path().join("..2026_11_25/github"), "x").unwrap();

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_at_100_columns() {
+    fn page_fits_100_columns() {
         let page = render(&sample(), false, &look(Some(100)));
         let plain = anstream::adapter::strip_str(&page).to_string();
         assert!(
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_gets_every_word_and_nobody_drives_the_terminal() {
+    fn pipe_gets_full_text_and_no_control_characters() {
         let long = vec![Finding::bad(
             "files",
             "x".repeat(300),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_object_a_line() {
+    fn json_has_one_object_per_line() {
         let text = json(&sample());
         let first: serde_json::Value = serde_json::from_str(text.lines().nth(3).unwrap()).unwrap();
         assert_eq!(first["level"], "bad");

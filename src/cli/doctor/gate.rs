@@ -7,7 +7,7 @@ use crate::api::status::ClockStatus;
 use crate::cli::clock_skew::{MAX_SKEW_SECONDS, drift};
 use crate::cli::policy::quoted;
 use crate::cli::term;
-use crate::clock::Dates;
+use crate::clock::{Dates, rfc3339};
 use crate::config::secret::Origins;
 use crate::config::snapshot::{AdminAddress, Snapshot, WebhookRoute};
 
@@ -28,25 +28,25 @@ pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Findi
         "this process"
     };
     if limit >= needed {
-        let said = format!(
+        let message = format!(
             "{whose} may open {} files, and needs {}",
             term::count(limit),
             term::count(needed)
         );
         return Finding::good(
             "open files",
-            said,
+            message,
             format!("open files {}", term::count(limit)),
         );
     }
-    let said = format!(
+    let message = format!(
         "{whose} may open {} files; `limits.connections: {connections}` needs {}",
         term::count(limit),
         term::count(needed)
     );
     Finding::warning(
         "open files",
-        said,
+        message,
         format!("ulimit -n {needed} (systemd: LimitNOFILE={needed})"),
     )
 }
@@ -66,7 +66,7 @@ pub(super) fn clock(clock: ClockStatus) -> Finding {
             "not checked: no request with a signed time was received yet",
         );
     }
-    let said = format!(
+    let message = format!(
         "{}, by {}",
         drift(clock.skew_seconds),
         term::counted(clock.samples, "signed timestamp")
@@ -74,24 +74,24 @@ pub(super) fn clock(clock: ClockStatus) -> Finding {
     if clock.skew_seconds.abs() > MAX_SKEW_SECONDS {
         return Finding::warning(
             "clock",
-            format!("{said}: authentic requests may be refused"),
+            format!("{message}: authentic requests may be refused"),
             "timedatectl",
         );
     }
-    Finding::good("clock", said, "clock")
+    Finding::good("clock", message, "clock")
 }
 
 /// Judges the routes that let unverified requests through.
 pub(super) fn routes(snapshot: &Snapshot, now: SystemTime) -> Vec<Finding> {
     let mut findings: Vec<Finding> = snapshot
-        .hooks
+        .webhooks
         .iter()
-        .filter_map(|hook| route(hook, now))
+        .filter_map(|webhook| route(webhook, now))
         .collect();
     let enforcing = snapshot
-        .hooks
+        .webhooks
         .iter()
-        .filter(|hook| hook.enforces(&Dates::at(now)))
+        .filter(|webhook| webhook.enforces(&Dates::at(now)))
         .count();
     if findings.is_empty() && enforcing > 0 {
         let count = u64::try_from(enforcing).unwrap_or(u64::MAX);
@@ -107,9 +107,9 @@ pub(super) fn routes(snapshot: &Snapshot, now: SystemTime) -> Vec<Finding> {
     findings
 }
 
-fn route(hook: &WebhookRoute, now: SystemTime) -> Option<Finding> {
-    let name = &hook.name;
-    if hook.verifier.is_none() {
+fn route(webhook: &WebhookRoute, now: SystemTime) -> Option<Finding> {
+    let name = &webhook.name;
+    if webhook.verifier.is_none() {
         return Some(Finding::warning(
             "routes",
             format!(
@@ -118,8 +118,8 @@ fn route(hook: &WebhookRoute, now: SystemTime) -> Option<Finding> {
             "`verify: { provider: … }`",
         ));
     }
-    if hook.observes(&Dates::at(now)) {
-        let until = hook.observe_until.map(term::rfc3339).unwrap_or_default();
+    if webhook.observes(&Dates::at(now)) {
+        let until = webhook.observe_until.map(rfc3339).unwrap_or_default();
         let help = format!("hookgate report --route {}", quoted(name));
         return Some(Finding::warning(
             "routes",
@@ -127,7 +127,7 @@ fn route(hook: &WebhookRoute, now: SystemTime) -> Option<Finding> {
             help,
         ));
     }
-    hook.observe_until.map(|_| {
+    webhook.observe_until.map(|_| {
         Finding::warning(
             "routes",
             format!("{name} enforces: its `until` is over"),
@@ -153,11 +153,11 @@ pub(super) fn secrets(origins: &Origins) -> Vec<Finding> {
     }
     if origins.variables > 0 {
         let count = u64::try_from(origins.variables).unwrap_or(u64::MAX);
-        let said = format!(
+        let message = format!(
             "{} from the environment: age and readers cannot be checked",
             term::counted(count, "secret")
         );
-        findings.push(Finding::skipped("secrets", said));
+        findings.push(Finding::skipped("secrets", message));
     }
     findings
 }
@@ -172,13 +172,13 @@ pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Finding> {
             .is_some_and(|address| !is_near(address))
             && listener.tls.is_none();
         if is_open && snapshot.trusted_proxies.is_empty() {
-            let said = format!(
+            let message = format!(
                 "{} accepts plain HTTP from everywhere, and no proxy is trusted",
                 listener.address
             );
             findings.push(Finding::warning(
                 "listen",
-                said,
+                message,
                 "`tls:`, or `trusted_proxies:` if a proxy ends TLS",
             ));
         }

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_lies_on() {
+    fn file_system_of_the_store_is_judged() {
         check("/srv/hookgate", Level::Good, "local disk (ext4)");
         check("/run/hookgate", Level::Bad, "in memory (tmpfs)");
         check("/run/disk/hookgate", Level::Good, "xfs");
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn how_much_room_it_has() {
+    fn free_space_of_the_store_is_judged() {
         let of = |free| {
             store(
                 Path::new("/srv"),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_mounted_alone_never_updates() {
+    fn file_mounted_alone_is_a_finding() {
         let mounts = parse(INFO);
         let found = alone(
             Path::new("config.yaml"),

@@ -11,10 +11,10 @@ fn check(raw: &[u8], expect: Result<&[u8], Fault>) {
 
 #[track_caller]
 fn unreadable(raw: &[u8], words: &str) {
-    let Err(Fault::Unreadable(said)) = Message::parse(raw) else {
+    let Err(Fault::Unreadable(message)) = Message::parse(raw) else {
         panic!("{}", String::from_utf8_lossy(raw))
     };
-    assert!(said.contains(words), "{said}");
+    assert!(message.contains(words), "{message}");
 }
 
 #[track_caller]
@@ -27,7 +27,7 @@ fn malformed(raw: &[u8]) {
 }
 
 #[test]
-fn the_body_is_what_follows_the_head_byte_for_byte() {
+fn body_is_the_exact_bytes_after_the_head() {
     check(b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n", Ok(b""));
     check(
         b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n{}\r\n\n",
@@ -50,7 +50,7 @@ fn the_body_is_what_follows_the_head_byte_for_byte() {
 }
 
 #[test]
-fn what_is_no_whole_request_is_unreadable() {
+fn incomplete_request_is_unreadable() {
     unreadable(b"", "does not end");
     unreadable(b"POST /x HTTP/1.1\r\nHost: a\r\n", "does not end");
     unreadable(b"{\"id\": 1}\n\n", "POST /path HTTP/1.1");
@@ -82,7 +82,7 @@ fn what_is_no_whole_request_is_unreadable() {
 }
 
 #[test]
-fn what_two_readers_could_read_differently_is_malformed() {
+fn ambiguous_request_is_malformed() {
     malformed(b"POST /x HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n");
     malformed(b"POST /x HTTP/1.1\r\nHost: a/b\r\n\r\n");
     malformed(b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx");
@@ -94,7 +94,7 @@ fn what_two_readers_could_read_differently_is_malformed() {
 }
 
 #[test]
-fn repeated_headers_stay_apart_and_the_url_counts_before_the_request() {
+fn url_overrides_the_request_and_headers_stay_apart() {
     let message =
         Message::parse(b"POST /x?a=1 HTTP/1.1\r\nHost: inner:80\r\nX-S: 1\r\nx-s: 2\r\n\r\n")
             .unwrap();
@@ -133,7 +133,7 @@ fn repeated_headers_stay_apart_and_the_url_counts_before_the_request() {
 }
 
 #[test]
-fn an_absolute_target_needs_the_url() {
+fn absolute_target_needs_the_url_flag() {
     let message = Message::parse(b"POST https://h/x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     let now = FrozenClock::at_unix(0).now();
     assert!(message.head(None, now).is_err());

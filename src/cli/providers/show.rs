@@ -27,9 +27,9 @@ pub(super) fn show(row: &Row<'_>) -> String {
         .map(|date| format!(", checked {date}"))
         .unwrap_or_default();
     let mut text = format!("{BOLD}{name}{BOLD:#}   {scheme}, {proof}{checked}\n");
-    let mut line = |what: &str, said: String| {
-        if !said.is_empty() {
-            text.push_str(&format!("  {what:<15} {said}\n"));
+    let mut line = |what: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {what:<15} {value}\n"));
         }
     };
     line("signature", signature(verify));
@@ -237,7 +237,7 @@ fn refusals(facts: &Facts) -> String {
 
 /// Returns the answer of the gateway, then the provider's own description.
 fn handshake(row: &Row<'_>) -> String {
-    let said = row
+    let value = row
         .preset
         .provider
         .facts
@@ -246,9 +246,9 @@ fn handshake(row: &Row<'_>) -> String {
         .unwrap_or_default();
     let kinds = row.handshakes().join(" and ");
     if kinds.is_empty() {
-        said
+        value
     } else {
-        format!("{kinds}, answered by the gateway: {said}")
+        format!("{kinds}, answered by the gateway: {value}")
     }
 }
 

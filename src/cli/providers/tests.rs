@@ -21,7 +21,7 @@ fn rows(names: &[&str]) -> Vec<std::sync::Arc<Preset>> {
 }
 
 #[test]
-fn a_list_at_100_columns() {
+fn list_fits_100_columns() {
     let presets = rows(&["github", "slack", "stripe", "ably", "gitlab", "square"]);
     let rows: Vec<Row<'_>> = presets.iter().map(|preset| Row::of(preset)).collect();
     let text = table(&rows, &look());
@@ -54,22 +54,22 @@ fn a_preset_is_shown() {
 }
 
 #[test]
-fn the_table_in_the_docs_is_true() {
+fn table_in_the_docs_is_up_to_date() {
     let docs = include_str!("../../../docs/providers.md");
     let rows: Vec<Row<'_>> = Catalogue::built_in()
         .presets()
         .map(|preset| Row::of(preset))
         .collect();
-    let said = docs.split("<!-- table -->\n").nth(1).unwrap();
+    let table = docs.split("<!-- table -->\n").nth(1).unwrap();
     assert_eq!(
-        said,
+        table,
         markdown_table(&rows),
         "hookgate providers list --markdown prints it"
     );
 }
 
 #[test]
-fn every_preset_can_be_shown_and_only_tokens_leave_something_to_the_route() {
+fn every_preset_can_be_shown() {
     for preset in Catalogue::built_in().presets() {
         let row = Row::of(preset);
         assert!(show(&row).contains("in a route"), "{}", preset.name);

@@ -39,7 +39,7 @@ fn sample() -> Report {
 }
 
 #[test]
-fn pages_at_100_columns() {
+fn pages_fit_100_columns() {
     let report = sample();
     let all: Vec<&RouteReport> = report.routes.iter().collect();
     let page = render(&all, now(), DAY, &look());
@@ -53,7 +53,7 @@ fn pages_at_100_columns() {
 }
 
 #[test]
-fn routes_that_enforce_are_shown_by_name_alone() {
+fn enforcing_routes_are_listed_by_name_only() {
     let report = sample();
     let names = |named| {
         chosen(&report, named).map(|routes| {
@@ -80,7 +80,7 @@ fn routes_that_enforce_are_shown_by_name_alone() {
 }
 
 #[test]
-fn safe_is_what_was_seen_for_long_enough() {
+fn route_is_safe_after_enough_observation() {
     #[track_caller]
     fn check(change: impl Fn(&mut RouteReport), settled: Duration, safe: bool, words: &str) {
         let mut route = sample().routes.remove(0);
@@ -143,7 +143,7 @@ fn safe_is_what_was_seen_for_long_enough() {
 }
 
 #[test]
-fn shares_are_never_rounded_to_nothing_or_all() {
+fn shares_never_round_to_0_or_100_percent() {
     assert_eq!(
         [
             share(0, 5),
@@ -156,7 +156,7 @@ fn shares_are_never_rounded_to_nothing_or_all() {
 }
 
 #[test]
-fn what_a_gate_says_does_not_drive_the_terminal() {
+fn control_characters_of_a_report_are_escaped() {
     let mut report = sample();
     report.routes[0].route = "\u{1b}[2J".to_owned();
     report.routes[0].refused[0].hint = "\u{1b}]0;owned\u{7}".to_owned();

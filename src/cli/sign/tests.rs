@@ -89,7 +89,7 @@ impl SignArgs {
 }
 
 #[test]
-fn what_is_signed_is_authentic_and_no_command_line_holds_the_secret() {
+fn signed_request_is_authentic_and_shows_no_secret() {
     round_trip("github", "it's a s3cret", "{\"a\": 1}", false);
     round_trip(
         "stripe",
@@ -120,7 +120,7 @@ fn what_is_signed_is_authentic_and_no_command_line_holds_the_secret() {
 }
 
 #[test]
-fn a_curl_command_can_be_pasted() {
+fn curl_command_sends_the_signed_request() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret").display().to_string();
     std::fs::write(&secret, "s3cret").unwrap();
@@ -177,7 +177,7 @@ fn json_holds_neither_the_secret_nor_shell_text() {
 }
 
 #[test]
-fn an_id_goes_where_it_stands() {
+fn delivery_id_is_written_to_its_location() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret").display().to_string();
     std::fs::write(&secret, "s3cret").unwrap();

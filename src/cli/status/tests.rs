@@ -64,23 +64,23 @@ fn unreachable_upstream_is_shown() {
         ..RouteStatus::default()
     };
     let mut first = oldest().remove("stripe").unwrap();
-    let mut said = |outcome: &str| {
+    let mut text = |outcome: &str| {
         first.targets[0].last.as_mut().unwrap().outcome = outcome.to_owned();
         retries(&route, &first, now())
     };
-    assert_eq!(said("500"), "answers 500; 1 delivery waits, oldest 6 m");
+    assert_eq!(text("500"), "answers 500; 1 delivery waits, oldest 6 m");
     assert_eq!(
-        said("unreached_connect"),
+        text("unreached_connect"),
         "not reached; 1 delivery waits, oldest 6 m"
     );
     assert_eq!(
-        said("ambiguous_timeout"),
+        text("ambiguous_timeout"),
         "no answer; 1 delivery waits, oldest 6 m"
     );
 }
 
 #[test]
-fn a_page_at_100_columns() {
+fn page_fits_100_columns() {
     let page = render(&sample(), &oldest(), now(), &look());
     let plain = anstream::adapter::strip_str(&page).to_string();
     assert!(
@@ -173,7 +173,7 @@ fn each_trouble_needs_attention() {
 }
 
 #[test]
-fn what_a_gate_says_does_not_drive_the_terminal() {
+fn control_characters_of_a_status_are_escaped() {
     let mut status = sample();
     status.config.last_error = Some(LastError {
         at: "x".to_owned(),
@@ -189,7 +189,7 @@ fn what_a_gate_says_does_not_drive_the_terminal() {
 }
 
 #[test]
-fn first_error_has_its_file() {
+fn first_config_error_has_its_file() {
     let check = |text: &str, words: &str, file: Option<&str>| {
         assert_eq!(first_error(text), (words.to_owned(), file));
     };
@@ -212,7 +212,7 @@ fn first_error_has_its_file() {
 }
 
 #[test]
-fn a_queue_that_pauses_is_shown_in_plain_words() {
+fn paused_queue_is_described() {
     let mut status = Status {
         routes: vec![RouteStatus {
             name: "stripe".to_owned(),
@@ -220,17 +220,17 @@ fn a_queue_that_pauses_is_shown_in_plain_words() {
         }],
         ..sample()
     };
-    let said = |status: &Status| {
+    let text = |status: &Status| {
         let needs = attention(status, &BTreeMap::new(), now());
         needs
             .into_iter()
             .find(|need| need.subject == "stripe")
             .map(|need| need.text)
     };
-    assert_eq!(said(&status), None);
+    assert_eq!(text(&status), None);
     status.routes[0].pause_seconds = Some(12);
     assert_eq!(
-        said(&status).unwrap(),
+        text(&status).unwrap(),
         "its queue pauses because the upstream is down or overloaded; next attempt in 12 s"
     );
 }

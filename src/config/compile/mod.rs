@@ -87,8 +87,9 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let upstreams = upstreams_apart(written.upstreams, &own, cx);
     let has_proxies = !trusted_proxies.is_empty();
     let (routes, router) = routes::routes(written.routes, &upstreams, has_proxies, cx);
-    let hooks: Vec<Arc<WebhookRoute>> = routes.iter().filter_map(Route::webhook).cloned().collect();
-    if hooks.iter().any(|hook| hook.action.keeps()) {
+    let webhooks: Vec<Arc<WebhookRoute>> =
+        routes.iter().filter_map(Route::webhook).cloned().collect();
+    if webhooks.iter().any(|webhook| webhook.action.keeps()) {
         limits::note_disk(store.path.as_deref(), &at.key("path"), cx);
     }
     Snapshot {
@@ -109,8 +110,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
             .into_iter()
             .filter_map(|(name, upstream)| Some((name, upstream?)))
             .collect(),
-        guards: GuardedPathsByApp::of_routes(hooks.iter().map(|hook| hook.guarded())),
-        hooks,
+        guards: GuardedPathsByApp::of_routes(webhooks.iter().map(|webhook| webhook.guarded())),
+        webhooks,
         routes,
         router,
         certificates: std::mem::take(&mut cx.certificates),

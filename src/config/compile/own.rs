@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_collide_in_every_spelling() {
+    fn colliding_listeners_are_found_in_any_spelling() {
         for (one, other, collides) in [
             ("[::]:8080", "0.0.0.0:8080", true),
             ("[::]:8080", "127.0.0.1:8080", true),

@@ -179,7 +179,7 @@ fn note_what_is_free(
         "the signature does not cover {} of the path, and the secret is not selected by it",
         free.join(", ")
     );
-    let way = match (given.params.as_slice(), secrets) {
+    let help = match (given.params.as_slice(), secrets) {
         ([only], SecretSet::List(_)) => {
             format!("write `secrets: {{ by: \"{{{only}}}\", dir: … }}`, or use two routes")
         }
@@ -188,7 +188,7 @@ fn note_what_is_free(
     cx.problems.error_at_key(
         place,
         message,
-        format!("{way}; otherwise a request that is signed for one path is valid for another"),
+        format!("{help}; otherwise a request that is signed for one path is valid for another"),
     );
 }
 

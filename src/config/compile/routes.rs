@@ -39,7 +39,7 @@ pub(super) fn routes(
             Some(passed) => pass::pass(common, &keys, passed, upstreams, has_proxies, &place, cx)
                 .map(|pass| Route::Pass(Arc::new(pass))),
             None => webhook::webhook(common, keys, actions, upstreams, has_proxies, &place, cx)
-                .map(|hook| Route::Webhook(Arc::new(hook))),
+                .map(|webhook| Route::Webhook(Arc::new(webhook))),
         };
         routes.extend(route);
     }

@@ -11,10 +11,10 @@ impl Loaded {
         };
         let unverified: Vec<&str> = self
             .snapshot
-            .hooks
+            .webhooks
             .iter()
-            .filter(|hook| hook.verifier.is_none())
-            .map(|hook| &*hook.name)
+            .filter(|webhook| webhook.verifier.is_none())
+            .map(|webhook| &*webhook.name)
             .collect();
         let passes = self
             .snapshot
@@ -30,10 +30,10 @@ impl Loaded {
         let dates = Dates::at(self.snapshot.loaded_at);
         let observing = self
             .snapshot
-            .hooks
+            .webhooks
             .iter()
-            .filter(|hook| hook.observes(&dates));
-        let observing: Vec<&str> = observing.map(|hook| &*hook.name).collect();
+            .filter(|webhook| webhook.observes(&dates));
+        let observing: Vec<&str> = observing.map(|webhook| &*webhook.name).collect();
         let observing = if observing.is_empty() {
             String::new()
         } else {
@@ -42,15 +42,15 @@ impl Loaded {
         let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
         let queues = self
             .snapshot
-            .hooks
+            .webhooks
             .iter()
-            .filter(|hook| matches!(hook.action, Action::Queue))
+            .filter(|webhook| matches!(webhook.action, Action::Queue))
             .count();
         let spills = self
             .snapshot
-            .hooks
+            .webhooks
             .iter()
-            .filter(|hook| hook.action.queues())
+            .filter(|webhook| webhook.action.queues())
             .count()
             - queues;
         let kinds = [(queues, "queue"), (spills, "spill"), (passes, "pass")];

@@ -45,7 +45,7 @@ fn files(name: &str) -> Vec<PathBuf> {
 /// The time of the loads here, in seconds.
 const NOW: u64 = 1_795_000_000;
 
-fn try_load(path: &Path) -> Result<Loaded, Rejected> {
+fn try_load(path: &Path) -> Result<Loaded, RefusedConfig> {
     load_on(&[], path, None, NOW)
 }
 
@@ -54,7 +54,7 @@ fn load_on(
     path: &Path,
     previous: Option<&Cache>,
     seconds: u64,
-) -> Result<Loaded, Rejected> {
+) -> Result<Loaded, RefusedConfig> {
     let now = FrozenClock::at_unix(seconds).now();
     load_among(
         mounts,
@@ -71,11 +71,11 @@ fn shown(report: &Report, path: &Path) -> String {
 }
 
 #[test]
-fn bad_files_say_what_is_wrong_and_what_to_write() {
+fn bad_configs_get_their_expected_errors() {
     for path in files("bad") {
-        let rejected = try_load(&path).expect_err(&path.display().to_string());
+        let refused = try_load(&path).expect_err(&path.display().to_string());
         let expected = path.with_extension("txt");
-        let shown = shown(&rejected.report, &path);
+        let shown = shown(&refused.report, &path);
         if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
             std::fs::write(&expected, &shown).unwrap();
         }
@@ -89,10 +89,10 @@ fn bad_files_say_what_is_wrong_and_what_to_write() {
 }
 
 #[test]
-fn good_files_compile_and_say_what_to_look_at() {
+fn good_configs_compile_with_their_expected_warnings() {
     for path in files("good") {
         let loaded =
-            try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
+            try_load(&path).unwrap_or_else(|refused| panic!("{}", shown(&refused.report, &path)));
         let expected = path.with_extension("txt");
         let shown = format!("{}{}\n", shown(&loaded.report, &path), loaded.summary());
         if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
@@ -108,10 +108,10 @@ fn good_files_compile_and_say_what_to_look_at() {
 }
 
 #[test]
-fn the_example_runs_as_it_is() {
+fn example_config_compiles_unchanged() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
     let loaded =
-        try_load(&path).unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
+        try_load(&path).unwrap_or_else(|refused| panic!("{}", refused.report.render(false)));
     assert!(
         loaded.report.findings.is_empty(),
         "{}",
@@ -124,7 +124,7 @@ fn the_example_runs_as_it_is() {
     let snapshot = &loaded.snapshot;
     assert_eq!(snapshot.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert_eq!(snapshot.health.unwrap().to_string(), "127.0.0.1:9091");
-    let github = &snapshot.hooks[0];
+    let github = &snapshot.webhooks[0];
     assert_eq!(
         (&*github.name, github.max_body, github.rate_limits.len()),
         ("github", 25 * 1024 * 1024, 2)
@@ -135,9 +135,9 @@ fn the_example_runs_as_it_is() {
         "what GitHub waits, less a second"
     );
     let gitlab = snapshot
-        .hooks
+        .webhooks
         .iter()
-        .find(|hook| &*hook.name == "gitlab")
+        .find(|webhook| &*webhook.name == "gitlab")
         .unwrap();
     assert_eq!(gitlab.forward.dropped.headers, ["x-gitlab-token"]);
     let (found, params) = snapshot
@@ -145,13 +145,13 @@ fn the_example_runs_as_it_is() {
         .find("localhost:8080", b"/webhooks/acme/acme-berlin")
         .unwrap();
     assert_eq!(
-        (&*snapshot.hooks[found].name, params.get("account")),
+        (&*snapshot.webhooks[found].name, params.get("account")),
         ("acme", Some("acme-berlin"))
     );
 }
 
 #[test]
-fn the_machine_readable_form() {
+fn report_renders_as_json_lines() {
     let path = folder("bad").join("sample.yaml");
     let report = try_load(&path).unwrap_err().report;
     let third: serde_json::Value =
@@ -174,7 +174,7 @@ const HEAD: &str = "listen: [{ address: '127.0.0.1:8080' }]\nupstreams: { app: {
 const ROUTE: &str = "  - { name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }] }, forward: { upstream: app } }\n";
 
 /// The first error, or else all warnings, of a config in a folder of its own.
-fn told(
+fn load_text(
     folder: &Path,
     text: &str,
     previous: Option<&Cache>,
@@ -182,8 +182,8 @@ fn told(
     let path = folder.join("config.yaml");
     std::fs::write(&path, text).unwrap();
     let loaded = load_on(&[], &path, previous, NOW);
-    let loaded = loaded.map_err(|rejected| {
-        rejected
+    let loaded = loaded.map_err(|refused| {
+        refused
             .report
             .headline()
             .replace(path.to_str().unwrap(), "f")

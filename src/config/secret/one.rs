@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 use crate::config::diagnostic::{Diagnostics, Place, did_you_mean, unknown};
 use crate::config::file;
 use crate::config::secret::loader::Loader;
-use crate::config::secret::text::{MAX_BYTES, WEAK_BELOW, is_quoted, wholesome, without_line_feed};
+use crate::config::secret::text::{
+    MAX_BYTES, WEAK_BELOW, check_secret_text, is_quoted, without_line_feed,
+};
 use crate::config::secretive::is_variable;
 use crate::config::source::Unread;
 use crate::verify::{Encoding, SecretText};
@@ -236,7 +238,7 @@ impl Loader<'_> {
             (Ok(bytes), last_good) => {
                 let (text, dropped) = without_line_feed(bytes);
                 match last_good {
-                    Some(last_good) if wholesome(&text, may_have_blanks).is_err() => {
+                    Some(last_good) if check_secret_text(&text, may_have_blanks).is_err() => {
                         self.stale_text(last_good, label)
                     }
                     _ => {
@@ -262,7 +264,7 @@ impl Loader<'_> {
                 return None;
             }
         };
-        if wholesome(&text, may_have_blanks).is_ok() {
+        if check_secret_text(&text, may_have_blanks).is_ok() {
             self.cache.texts.insert(path, text.clone());
         }
         Some(text)
@@ -342,7 +344,7 @@ fn is_good(
     at: &Place,
     problems: &mut Diagnostics,
 ) -> bool {
-    if let Err((what, help)) = wholesome(text, may_have_blanks) {
+    if let Err((what, help)) = check_secret_text(text, may_have_blanks) {
         let help = if text.is_empty() && !matches!(origin, Origin::File) {
             "set a value"
         } else {

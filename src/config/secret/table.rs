@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::config::diagnostic::{Diagnostics, Place, shown};
 use crate::config::secret::loader::Loader;
 use crate::config::secret::row::{Doubts, Identity, Making, Row};
-use crate::config::secret::text::{MAX_BYTES, WEAK_BELOW, wholesome, without_line_feed};
+use crate::config::secret::text::{MAX_BYTES, WEAK_BELOW, check_secret_text, without_line_feed};
 use crate::config::source::read_regular;
 use crate::verify::{Candidate, SecretText, TableMap, is_key};
 
@@ -211,7 +211,7 @@ impl Loader<'_> {
 
 /// Creates the candidates of an entry. Keys are never labels, so all entries have the same name.
 fn make(text: Zeroizing<Vec<u8>>, making: &Making) -> Result<Arc<[Candidate]>, String> {
-    wholesome(&text, false).map_err(|(what, _)| format!("the secret {what}"))?;
+    check_secret_text(&text, false).map_err(|(what, _)| format!("the secret {what}"))?;
     let Making {
         kind,
         encodings,

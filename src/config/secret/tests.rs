@@ -48,12 +48,12 @@ impl Rig {
             1,
             now,
         )
-        .map_err(|rejected| rejected.report.render(false))
+        .map_err(|refused| refused.report.render(false))
     }
 }
 
 #[test]
-fn a_line_feed_is_dropped_and_told_once() {
+fn dropped_line_feed_is_noted_once() {
     let rig = Rig::new();
     let first = rig.load(None).unwrap();
     assert_eq!(
@@ -127,13 +127,14 @@ fn a_changed_entry_of_ten_thousand_is_read_alone() {
         (second.secrets, second.stale.as_slice()),
         (10_001, ["keys/tenant-78".to_owned()].as_slice())
     );
-    let anew = rig.load(None).unwrap();
+    let reloaded = rig.load(None).unwrap();
     assert!(
-        anew.report
+        reloaded
+            .report
             .render(false)
             .contains("key tenant-78 is ignored: the secret is empty"),
         "{}",
-        anew.report.render(false)
+        reloaded.report.render(false)
     );
     rig.write("keys/one-too-many", "the-secret-of-one-too-many");
     assert!(rig.load(None).unwrap_err().contains("more than 10000 keys"));
@@ -184,10 +185,10 @@ const NO_SECRETS: [(&[u8], &str); 16] = [
 ];
 
 #[test]
-fn texts_that_are_no_secrets() {
+fn texts_that_are_no_secrets_are_refused() {
     for (bytes, why) in NO_SECRETS {
         for allow in [false, true] {
-            let (what, _) = wholesome(bytes, allow).expect_err(why);
+            let (what, _) = check_secret_text(bytes, allow).expect_err(why);
             assert!(what.contains(why), "{bytes:?}: {what}");
         }
     }
@@ -199,7 +200,7 @@ fn texts_that_are_no_secrets() {
         ("\u{fc}n\u{ef}c\u{f6}de", false, false),
     ] {
         assert_eq!(
-            wholesome(text.as_bytes(), allow).is_err(),
+            check_secret_text(text.as_bytes(), allow).is_err(),
             wrong,
             "{text:?}"
         );
@@ -243,16 +244,16 @@ fn a_bad_file_of_a_table_disables_its_key() {
     assert_eq!(loaded.secrets, 2, "that of the route, and the good one");
     let shown = loaded.report.render(false);
     for (index, (_, why)) in NO_SECRETS.iter().enumerate() {
-        let told = shown
+        let notes = shown
             .lines()
             .find(|line| line.contains(&format!("key tenant-{index} is ignored: the secret ")))
             .unwrap();
-        assert!(told.contains(why), "{told}");
+        assert!(notes.contains(why), "{notes}");
     }
 }
 
 #[test]
-fn a_table_in_one_file_leaves_out_what_is_no_secret() {
+fn table_file_skips_values_that_are_no_secrets() {
     let rig = Rig::new();
     rig.write(
         "config.yaml",
@@ -281,7 +282,7 @@ fn a_table_in_one_file_leaves_out_what_is_no_secret() {
 }
 
 #[test]
-fn quotes_around_a_secret_are_told() {
+fn quotes_around_a_secret_get_a_warning() {
     let rig = Rig::new();
     for (text, is_told) in [
         ("\"the-secret-of-this-route\"", true),

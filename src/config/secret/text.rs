@@ -19,7 +19,10 @@ pub(super) fn without_line_feed(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec
 ///
 /// # Errors
 /// The error, and the fix.
-pub fn wholesome(bytes: &[u8], may_have_blanks: bool) -> Result<(), (&'static str, &'static str)> {
+pub fn check_secret_text(
+    bytes: &[u8],
+    may_have_blanks: bool,
+) -> Result<(), (&'static str, &'static str)> {
     const WRITE: &str = "write the secret into it, mode 0600";
     const PLAIN: &str = "write only the secret, as UTF-8 text; write a binary key as `base64` or `hex` and set its `encoding`";
     if bytes.is_empty() {

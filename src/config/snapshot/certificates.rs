@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_is_not_valid_replaces_none_that_is() {
+    fn invalid_pair_does_not_replace_a_valid_one() {
         let dates = Dates::at(at(100));
         let (good, expired, early) = (valid(50, 200), valid(0, 99), valid(101, 300));
         for (offered, in_use, takes_over) in [
@@ -174,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_in_time_to_renew() {
-        for (validity, day, told) in [
+    fn expiry_warns_in_time_to_renew() {
+        for (validity, day, expected) in [
             (valid(0, 365), 350, None),
             (valid(0, 365), 351, Some("expires at 1971-01-01T00:00:00Z")),
             (valid(0, 8), 5, None),
@@ -189,7 +189,7 @@ mod tests {
         ] {
             assert_eq!(
                 validity.trouble(&Dates::at(at(day))).as_deref(),
-                told,
+                expected,
                 "{validity:?} on day {day}"
             );
         }

@@ -21,7 +21,7 @@ impl Route {
     /// Returns its earlier names, the oldest first.
     pub fn previously(&self) -> &[Box<str>] {
         match self {
-            Self::Webhook(hook) => &hook.previously,
+            Self::Webhook(webhook) => &webhook.previously,
             Self::Pass(pass) => &pass.previously,
         }
     }
@@ -29,7 +29,7 @@ impl Route {
     /// Returns the webhook route, if it is one.
     pub fn webhook(&self) -> Option<&Arc<WebhookRoute>> {
         match self {
-            Self::Webhook(hook) => Some(hook),
+            Self::Webhook(webhook) => Some(webhook),
             Self::Pass(_) => None,
         }
     }
@@ -45,7 +45,7 @@ impl Route {
     /// Returns its name.
     pub fn name(&self) -> &Arc<str> {
         match self {
-            Self::Webhook(hook) => &hook.name,
+            Self::Webhook(webhook) => &webhook.name,
             Self::Pass(pass) => &pass.name,
         }
     }

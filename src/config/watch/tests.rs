@@ -38,7 +38,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn an_edit_is_noticed_once_and_a_touch_is_not() {
+async fn edit_is_noticed_once_and_touch_is_ignored() {
     let mut rig = Rig::new(
         |dir| fs::write(dir.join("a"), "1").unwrap(),
         &["a", "absent"],
@@ -90,7 +90,7 @@ async fn directories_and_patterns_are_watched_by_their_files() {
 }
 
 #[tokio::test]
-async fn a_new_list_is_taken_up() {
+async fn new_list_of_files_is_watched() {
     let setup = |dir: &Path| {
         ["a", "b"]
             .iter()

@@ -26,13 +26,13 @@ async fn fresh(ledger: &Arc<dyn Ledger>, waiters: &Waiters) -> Claim {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_claim_is_given_back_and_a_committed_one_is_not() {
+async fn dropped_claim_is_released_unless_committed() {
     let (ledger, waiters) = (ledger(), Waiters::default());
     drop(fresh(&ledger, &waiters).await);
     assert_eq!(ledger.counts().in_flight, 0);
     assert_eq!(
         fresh(&ledger, &waiters).await.commit(WINDOW).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert!(matches!(
         claim(&ledger, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
@@ -41,7 +41,7 @@ async fn a_dropped_claim_is_given_back_and_a_committed_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_learn_that_it_was_handed_on() {
+async fn waiting_duplicate_learns_of_the_commit() {
     let (ledger, waiters) = (ledger(), Arc::new(Waiters::default()));
     let first = fresh(&ledger, &waiters).await;
     let waiting: Vec<_> = (0..4)
@@ -62,7 +62,7 @@ async fn those_who_wait_learn_that_it_was_handed_on() {
         ),
         "the fifth does not wait"
     );
-    assert_eq!(first.commit(WINDOW).await.unwrap(), Held::Yes);
+    assert_eq!(first.commit(WINDOW).await.unwrap(), Ownership::Owned);
     for waiter in waiting {
         assert!(matches!(waiter.await.unwrap(), ClaimOutcome::Committed));
     }
@@ -70,7 +70,7 @@ async fn those_who_wait_learn_that_it_was_handed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_one_takes_over_what_was_given_back() {
+async fn exactly_one_waiter_gets_a_released_claim() {
     let (ledger, waiters) = (ledger(), Arc::new(Waiters::default()));
     let first = fresh(&ledger, &waiters).await;
     let calls = Arc::new(AtomicU32::new(0));
@@ -86,7 +86,7 @@ async fn exactly_one_takes_over_what_was_given_back() {
                     ClaimOutcome::Fresh(claim) => {
                         calls.fetch_add(1, Ordering::Relaxed);
                         tokio::time::sleep(Duration::from_secs(1)).await;
-                        assert_eq!(claim.commit(WINDOW).await.unwrap(), Held::Yes);
+                        assert_eq!(claim.commit(WINDOW).await.unwrap(), Ownership::Owned);
                     }
                     ClaimOutcome::Committed => {}
                     other @ (ClaimOutcome::StillInFlight { .. } | ClaimOutcome::Store(_)) => {
@@ -107,7 +107,7 @@ async fn exactly_one_takes_over_what_was_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_ends() {
+async fn wait_for_a_claim_ends() {
     let (ledger, waiters) = (ledger(), Waiters::default());
     let _first = fresh(&ledger, &waiters).await;
     let asked = tokio::time::timeout(
@@ -125,7 +125,7 @@ async fn patience_ends() {
 }
 
 #[test]
-fn places_are_bounded() {
+fn number_of_waiters_is_bounded() {
     let waiters = Waiters::default();
     let keys = (0..20).flat_map(|key| (0..5).map(move |_| Key([key; 16])));
     let places: Vec<_> = keys.filter_map(|key| waiters.of(key).enter(key)).collect();
@@ -136,7 +136,7 @@ fn places_are_bounded() {
 }
 
 #[test]
-fn one_sender_never_takes_all_places() {
+fn one_sender_never_takes_all_waiter_slots() {
     let waiters = Waiters::default();
     let all = |sender: u8| {
         (0..100)
@@ -194,10 +194,10 @@ impl Ledger for Far {
     fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult> {
         self.late(self.inner.claim(key, token, lease))
     }
-    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Held> {
+    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Ownership> {
         self.late(self.inner.commit(key, token, window))
     }
-    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Held> {
+    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Ownership> {
         self.late(self.inner.extend(key, token, lease))
     }
     fn release_soon(&self, key: Key, token: Token) {
@@ -221,11 +221,11 @@ impl Ledger for Far {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_unknown_is_repeated() {
+async fn claim_with_unknown_result_is_repeated() {
     let (far, _) = Far::over(2);
     let waiters = Waiters::default();
     let claimed = fresh(&far, &waiters).await;
-    assert_eq!(claimed.commit(WINDOW).await.unwrap(), Held::Yes);
+    assert_eq!(claimed.commit(WINDOW).await.unwrap(), Ownership::Owned);
     let (far, near) = Far::over(9);
     assert!(matches!(
         claim(&far, KEY, LEASE, waiters.of(SENDER), PATIENCE).await,
@@ -239,7 +239,7 @@ async fn what_is_unknown_is_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_future_gives_back_what_it_was_granted_and_not_what_it_committed() {
+async fn dropped_future_releases_its_claim_unless_committed() {
     let (far, near) = Far::over(0);
     let waiters = Waiters::default();
     let cut = tokio::time::timeout(
@@ -259,7 +259,7 @@ async fn a_dropped_future_gives_back_what_it_was_granted_and_not_what_it_committ
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_hints_the_poll_finds_it() {
+async fn lost_hint_is_made_up_by_polling() {
     let (far, _) = Far::over(0);
     let waiters = Waiters::default();
     let first = fresh(&far, &waiters).await;
@@ -272,6 +272,6 @@ async fn without_hints_the_poll_finds_it() {
     );
     assert!(matches!(
         (second, committed),
-        (ClaimOutcome::Committed, Ok(Held::Yes))
+        (ClaimOutcome::Committed, Ok(Ownership::Owned))
     ));
 }

@@ -8,14 +8,14 @@ use crate::verify::{KeyedBy, Verifier};
 
 /// Returns the keys under which the ledger remembers a delivery of a route.
 pub(super) fn of(gate: &Gate, route: &ActiveRoute, named: DeliveryName<'_>) -> LedgerKeys {
-    let hook = &*route.hook;
-    let (Some(dedupe), Some(verifier)) = (hook.dedupe, &hook.verifier) else {
+    let webhook = &*route.webhook;
+    let (Some(dedupe), Some(verifier)) = (webhook.dedupe, &webhook.verifier) else {
         return LedgerKeys::NoDedupe;
     };
     let is_id_covered = verifier.covers_id();
-    let needs_body = dedupe.by_content || !is_id_covered || hook.id_with_body;
+    let needs_body = dedupe.by_content || !is_id_covered || webhook.id_with_body;
     // the signed time in such a key is only known of a stored delivery
-    let needs_time = !dedupe.by_content && !is_id_covered && hook.late_retries().is_some();
+    let needs_time = !dedupe.by_content && !is_id_covered && webhook.late_retries().is_some();
     if needs_time || (needs_body && named.body.is_none()) {
         return LedgerKeys::NeedsBody;
     }
@@ -23,7 +23,7 @@ pub(super) fn of(gate: &Gate, route: &ActiveRoute, named: DeliveryName<'_>) -> L
         .body
         .filter(|_| needs_body)
         .map(|body| gate.ids.bodies.digest(body));
-    let Sender { params, account } = match sender(&hook.path, verifier, named) {
+    let Sender { params, account } = match sender(&webhook.path, verifier, named) {
         Ok(sender) => sender,
         Err(needs) => return needs,
     };
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_of_paths() {
+    fn path_parameters_are_listed() {
         for (path, names) in [
             ("/a", &[][..]),
             ("/a/{b}", &["b"]),

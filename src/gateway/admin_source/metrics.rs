@@ -34,9 +34,14 @@ impl GatewaySource {
         };
         Gauges {
             paused: snapshot
-                .hooks
+                .webhooks
                 .iter()
-                .map(|hook| (Arc::clone(&hook.name), self.pause(&hook.name).is_some()))
+                .map(|webhook| {
+                    (
+                        Arc::clone(&webhook.name),
+                        self.pause(&webhook.name).is_some(),
+                    )
+                })
                 .collect(),
             waiting: of(|of| of.waiting),
             dead: of(|of| of.dead),
@@ -46,9 +51,9 @@ impl GatewaySource {
             late_attempts: counts.late,
             hash: snapshot.hash.clone(),
             enforcing: snapshot
-                .hooks
+                .webhooks
                 .iter()
-                .map(|hook| (Arc::clone(&hook.name), hook.enforces(&dates)))
+                .map(|webhook| (Arc::clone(&webhook.name), webhook.enforces(&dates)))
                 .collect(),
             ledger_entries: count(ledger.committed),
             ledger_bytes: count(ledger.bytes),
@@ -84,7 +89,7 @@ impl GatewaySource {
     fn route_breakers(&self, now: Instant) -> Vec<(Arc<str>, bool)> {
         let breaker = |route: &Arc<ActiveRoute>| {
             let is_open = is_open(route.upstream.handler().state(now));
-            (Arc::clone(&route.hook.name), is_open)
+            (Arc::clone(&route.webhook.name), is_open)
         };
         self.gate
             .active

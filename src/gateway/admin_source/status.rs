@@ -73,30 +73,34 @@ impl GatewaySource {
 
     fn route(&self, route: &Route) -> RouteStatus {
         let hour = self.gate.telemetry.hour(route.name());
-        let hook = route.webhook();
-        let stored = hook.and_then(|hook| self.stored(hook));
+        let webhook = route.webhook();
+        let stored = webhook.and_then(|webhook| self.stored(webhook));
         RouteStatus {
             name: route.name().to_string(),
-            action: hook.map_or("pass", |hook| action(&hook.action)).to_owned(),
+            action: webhook
+                .map_or("pass", |webhook| action(&webhook.action))
+                .to_owned(),
             waiting: stored.map(|stored| stored.waiting),
             dead: stored.map(|stored| stored.dead),
             cancelled: stored.map(|stored| stored.cancelled),
             pause_seconds: self
                 .pause(route.name())
                 .map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
-            mode: hook
-                .map_or("none", |hook| {
-                    mode(hook, &self.gate.dates(self.gate.clock.mono()))
+            mode: webhook
+                .map_or("none", |webhook| {
+                    mode(webhook, &self.gate.dates(self.gate.clock.mono()))
                 })
                 .to_owned(),
-            until: hook.and_then(|hook| hook.observe_until).map(rfc3339),
-            provider: hook
-                .and_then(|hook| hook.provider.as_deref())
+            until: webhook
+                .and_then(|webhook| webhook.observe_until)
+                .map(rfc3339),
+            provider: webhook
+                .and_then(|webhook| webhook.provider.as_deref())
                 .map(str::to_owned),
             late_retries: self.gate.telemetry.late_retries(route.name()),
             last_at: hour.last_at.map(rfc3339),
             hour: hour.into(),
-            secrets: hook.map_or_else(Vec::new, |hook| self.secrets(hook)),
+            secrets: webhook.map_or_else(Vec::new, |webhook| self.secrets(webhook)),
             breaker: self.handler(route.name()),
         }
     }
@@ -119,15 +123,15 @@ impl GatewaySource {
     }
 
     /// Counts the stored deliveries of a route. `None` if it has none and cannot have any.
-    fn stored(&self, hook: &WebhookRoute) -> Option<StoredCounts> {
+    fn stored(&self, webhook: &WebhookRoute) -> Option<StoredCounts> {
         let (counts, names) = self.gate.counts();
         let mut sum = StoredCounts::default();
         for of in &counts.targets {
-            if names.get(&of.target) == Some(&hook.name) {
+            if names.get(&of.target) == Some(&webhook.name) {
                 sum.add(of);
             }
         }
-        (hook.action.queues() || sum != StoredCounts::default()).then_some(sum)
+        (webhook.action.queues() || sum != StoredCounts::default()).then_some(sum)
     }
 
     fn store_status(&self, snapshot: &Snapshot) -> StoreStatus {
@@ -145,10 +149,10 @@ impl GatewaySource {
     }
 
     /// Returns the secrets of the config with their last match, then those of a table that matched.
-    fn secrets(&self, hook: &WebhookRoute) -> Vec<SecretStatus> {
-        let mut matched = self.gate.telemetry.secrets(&hook.name);
+    fn secrets(&self, webhook: &WebhookRoute) -> Vec<SecretStatus> {
+        let mut matched = self.gate.telemetry.secrets(&webhook.name);
         let mut shown: Vec<SecretStatus> = Vec::new();
-        for candidate in hook
+        for candidate in webhook
             .verifier
             .iter()
             .flat_map(|verifier| verifier.secrets().listed())

@@ -105,7 +105,7 @@ async fn run(
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_in_time_arrives_whole() {
+async fn body_in_time_arrives_complete() {
     let budget = Budget::new(16 * MIB);
     for (declared, pieces) in [
         (Some(5), vec![(0, 5)]),

@@ -255,7 +255,7 @@ fn trace_is_refused() {
 }
 
 #[test]
-fn large_http_2_head_and_target_are_told_apart() {
+fn large_http_2_head_and_target_are_distinguished() {
     let sized = |version, target: usize, value: usize| {
         let target = format!("/{}", "a".repeat(target));
         framing(

@@ -306,8 +306,8 @@ fn if_is(byte: u8, expected: u8, next: At, why: Violation) -> Result<At, Violati
     if byte == expected { Ok(next) } else { Err(why) }
 }
 
-fn once(seen: &mut bool, next: At, why: Violation) -> Result<At, Violation> {
-    if std::mem::replace(seen, true) {
+fn once(is_set: &mut bool, next: At, why: Violation) -> Result<At, Violation> {
+    if std::mem::replace(is_set, true) {
         Err(why)
     } else {
         Ok(next)

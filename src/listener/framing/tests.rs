@@ -71,31 +71,31 @@ fn cut_before(text: &str, rest: &str, why: Violation) {
 /// Checks that a cut head with its ending is a head that every parser accepts.
 #[track_caller]
 fn ends_well(bytes: &[u8], cut: Cut) {
-    let mut seen = bytes.get(..cut.valid).unwrap().to_vec();
-    seen.extend_from_slice(cut.ending);
-    let (_, _, again) = whole(&seen);
+    let mut passed = bytes.get(..cut.valid).unwrap().to_vec();
+    passed.extend_from_slice(cut.ending);
+    let (_, _, again) = whole(&passed);
     // the violations that an ending cannot repair
     assert!(
         again.is_none_or(|cut| matches!(cut.why, Violation::Host | Violation::TooLarge)),
         "{:?}: {again:?}",
-        seen.escape_ascii().to_string()
+        passed.escape_ascii().to_string()
     );
     if cut.ending.is_empty() {
         return;
     }
-    let begin = seen
+    let begin = passed
         .windows(4)
         .rposition(|window| window == b"\r\n\r\n")
         .unwrap();
-    assert_eq!(begin + 4, seen.len());
+    assert_eq!(begin + 4, passed.len());
     let mut headers = [httparse::EMPTY_HEADER; 300];
     let mut request = httparse::Request::new(&mut headers);
-    if whole(&seen).0 == 1 {
+    if whole(&passed).0 == 1 {
         assert_eq!(
-            request.parse(&seen),
-            Ok(httparse::Status::Complete(seen.len())),
+            request.parse(&passed),
+            Ok(httparse::Status::Complete(passed.len())),
             "{:?}",
-            seen.escape_ascii().to_string()
+            passed.escape_ascii().to_string()
         );
     }
 }
@@ -482,13 +482,13 @@ fn head_of(message: &[u8]) -> usize {
 
 proptest! {
     #[test]
-    fn what_is_in_normal_form_passes(messages in prop::collection::vec(honest(), 1..4)) {
+    fn message_in_normal_form_passes(messages in prop::collection::vec(honest(), 1..4)) {
         let bytes = messages.concat();
         prop_assert_eq!(whole(&bytes), (messages.len() as u64, true, None));
     }
 
     #[test]
-    fn how_bytes_are_split_changes_nothing(
+    fn verdict_does_not_depend_on_the_split(
         message in honest(),
         noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         at in prop::collection::vec(1..60_usize, 0..20),
@@ -522,13 +522,13 @@ proptest! {
 
     /// Nothing makes it panic, and what it lets through as a head other parsers take for the same head.
     #[test]
-    fn others_read_the_same_head(bytes in prop::collection::vec(prop::sample::select(&b"GPOST / HTTP/1.1\r\n\r\nHost:a Content-Length: 3 Transfer-Encoding: chunked\r\n\0\t;#"[..]), 0..200)) {
+    fn httparse_reads_the_same_head(bytes in prop::collection::vec(prop::sample::select(&b"GPOST / HTTP/1.1\r\n\r\nHost:a Content-Length: 3 Transfer-Encoding: chunked\r\n\0\t;#"[..]), 0..200)) {
         let bytes = [b"POST / HTTP/1.1\r\nHost: a\r\n".as_slice(), &bytes].concat();
         let (_, _, cut) = whole(&bytes);
-        let seen = &bytes[..cut.map_or(bytes.len(), |cut| cut.valid)];
-        let Some(end) = seen.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(()) };
+        let passed = &bytes[..cut.map_or(bytes.len(), |cut| cut.valid)];
+        let Some(end) = passed.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(()) };
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut headers);
-        prop_assert_eq!(request.parse(seen), Ok(httparse::Status::Complete(end + 4)));
+        prop_assert_eq!(request.parse(passed), Ok(httparse::Status::Complete(end + 4)));
     }
 }

@@ -17,7 +17,7 @@ fn v6() -> Vec<u8> {
 }
 
 #[track_caller]
-fn told(bytes: &[u8], address: Option<&str>) {
+fn assert_source(bytes: &[u8], address: Option<&str>) {
     assert_eq!(
         read(bytes),
         Ok(Progress::Done(
@@ -54,26 +54,26 @@ fn no_header(bytes: &[u8]) {
 
 #[test]
 fn version_1_header_is_read() {
-    told(
+    assert_source(
         b"PROXY TCP4 203.0.113.9 10.0.0.1 51234 443\r\n",
         Some("203.0.113.9:51234"),
     );
-    told(
+    assert_source(
         b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
         Some("255.255.255.255:65535"),
     );
-    told(
+    assert_source(
         b"PROXY TCP6 2001:db8::9 fd00::1 51234 443\r\n",
         Some("[2001:db8::9]:51234"),
     );
-    told(b"PROXY UNKNOWN\r\n", None);
-    told(
+    assert_source(b"PROXY UNKNOWN\r\n", None);
+    assert_source(
         b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n",
         None,
     );
     let longest = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX_LINE - 16));
     assert_eq!(longest.len(), MAX_LINE);
-    told(longest.as_bytes(), None);
+    assert_source(longest.as_bytes(), None);
 }
 
 #[test]
@@ -113,24 +113,24 @@ fn malformed_version_1_header_is_refused() {
 
 #[test]
 fn version_2_header_is_read() {
-    told(&header(0x21, 0x11, V4), Some("203.0.113.9:51234"));
-    told(&header(0x21, 0x21, &v6()), Some("[2001:db8::9]:51234"));
+    assert_source(&header(0x21, 0x11, V4), Some("203.0.113.9:51234"));
+    assert_source(&header(0x21, 0x21, &v6()), Some("[2001:db8::9]:51234"));
     // what follows the addresses is skipped, whatever it is
-    told(
+    assert_source(
         &header(0x21, 0x11, &[V4, &[0x03, 0, 4, 1, 2, 3, 4]].concat()),
         Some("203.0.113.9:51234"),
     );
-    told(
+    assert_source(
         &header(0x21, 0x11, &[V4, &[0xff; 4000]].concat()),
         Some("203.0.113.9:51234"),
     );
     // a balancer that speaks for itself, and one that does not know
-    told(&header(0x20, 0x00, &[]), None);
-    told(&header(0x20, 0x11, V4), None);
-    told(&header(0x20, 0xff, &[1, 2, 3]), None);
-    told(&header(0x21, 0x00, &[]), None);
-    told(&header(0x21, 0x00, &[0; MAX_REST]), None);
-    told(&header(0x21, 0x31, &[b'x'; 216]), None);
+    assert_source(&header(0x20, 0x00, &[]), None);
+    assert_source(&header(0x20, 0x11, V4), None);
+    assert_source(&header(0x20, 0xff, &[1, 2, 3]), None);
+    assert_source(&header(0x21, 0x00, &[]), None);
+    assert_source(&header(0x21, 0x00, &[0; MAX_REST]), None);
+    assert_source(&header(0x21, 0x31, &[b'x'; 216]), None);
 }
 
 #[test]
@@ -165,15 +165,15 @@ proptest! {
         let v4 = SocketAddr::new(Ipv4Addr::from(v4).into(), port);
         let v6 = SocketAddr::new(Ipv6Addr::from(v6).into(), port);
         let line = |family: &str, address: SocketAddr| format!("PROXY {family} {0} {0} {1} {1}\r\n", address.ip(), address.port());
-        told(line("TCP4", v4).as_bytes(), Some(&v4.to_string()));
-        told(line("TCP6", v6).as_bytes(), Some(&v6.to_string()));
+        assert_source(line("TCP4", v4).as_bytes(), Some(&v4.to_string()));
+        assert_source(line("TCP6", v6).as_bytes(), Some(&v6.to_string()));
         let octets = |address: SocketAddr| match address.ip() {
             IpAddr::V4(ip) => ip.octets().to_vec(),
             IpAddr::V6(ip) => ip.octets().to_vec(),
         };
         for (family, address) in [(0x11, v4), (0x21, v6)] {
             let rest = [octets(address), octets(address), port.to_be_bytes().to_vec(), port.to_be_bytes().to_vec(), skipped.clone()].concat();
-            told(&header(0x21, family, &rest), Some(&address.to_string()));
+            assert_source(&header(0x21, family, &rest), Some(&address.to_string()));
         }
     }
 }

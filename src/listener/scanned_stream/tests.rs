@@ -55,7 +55,7 @@ async fn head_is_cut_and_completed_in_reads_of_any_size() {
 }
 
 #[tokio::test]
-async fn violation_in_the_next_request_spares_this_one() {
+async fn violation_in_the_next_request_does_not_affect_this_one() {
     let (read, broken, state) = read_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\nGET", 4096).await;
     assert_eq!(
         (read.as_str(), broken),

@@ -72,7 +72,7 @@ fn tightest_bound_applies() {
 }
 
 #[test]
-fn a_round_is_bounded_in_all() {
+fn total_of_a_round_is_bounded() {
     let all: Vec<_> = (0..20)
         .map(|target| candidate(target, "a", Admission::All, 64, 64))
         .collect();

@@ -30,7 +30,7 @@ fn paused(now: Instant, asked: Option<Duration>) -> Pause {
 }
 
 #[test]
-fn signals() {
+fn outcomes_count_as_failure_success_or_neither() {
     for status in [429, 502, 503, 504] {
         assert_eq!(
             signal(answered(status), false, Some(SECOND)),
@@ -76,7 +76,7 @@ fn signals() {
 }
 
 #[test]
-fn five_in_a_row_of_three_deliveries_pause() {
+fn five_failures_of_three_deliveries_pause() {
     let now = SystemClock.mono();
     let mut pause = Pause::default();
     for delivery in [1, 2, 1, 2, 1, 2, 1] {
@@ -186,7 +186,7 @@ fn retry_after_sets_the_pause() {
 }
 
 #[test]
-fn a_probe_that_was_not_sent_is_given_back() {
+fn unsent_probe_is_released() {
     let now = SystemClock.mono();
     let mut pause = paused(now, None);
     let later = now + OPEN;

@@ -66,7 +66,7 @@ fn stored_delivery_is_restored_unchanged() {
         }),
     ] {
         let before = delivery("/in/a%20b?x=1&token=t", proof.clone());
-        let kept = Record::decode(
+        let stored = Record::decode(
             record(
                 &before,
                 &SecretLocations::default(),
@@ -76,9 +76,9 @@ fn stored_delivery_is_restored_unchanged() {
             .encode(),
         )
         .unwrap();
-        assert_eq!(fact(&kept, ANSWERED), Some("202"));
+        assert_eq!(fact(&stored, ANSWERED), Some("202"));
         let later = SystemClock.now();
-        let after = restore("acme".into(), &kept, before.body().clone(), later).unwrap();
+        let after = restore("acme".into(), &stored, before.body().clone(), later).unwrap();
         assert_eq!(after.cleared().stored_proof(), proof);
         assert_eq!(
             (after.params(), after.body()),
@@ -110,15 +110,15 @@ fn secrets_in_the_request_are_not_stored() {
         query: vec!["token".into()],
         ..SecretLocations::default()
     };
-    let kept = record(&before, &secrets, &secrets, &[]);
-    assert_eq!(secret_locations(&kept), secrets);
-    let encoded = kept.encode();
+    let stored = record(&before, &secrets, &secrets, &[]);
+    assert_eq!(secret_locations(&stored), secrets);
+    let encoded = stored.encode();
     assert!(
         !encoded
             .windows(10)
             .any(|bytes| bytes == b"the secret" || bytes == b"the+secret")
     );
-    let after = restore("acme".into(), &kept, Bytes::new(), SystemClock.now()).unwrap();
+    let after = restore("acme".into(), &stored, Bytes::new(), SystemClock.now()).unwrap();
     assert!(!after.head().headers.contains_key(&name));
     assert_eq!(after.head().target, "/in/a%20b?x=1&y");
 }

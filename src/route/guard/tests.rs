@@ -132,7 +132,7 @@ fn every_reading_of_the_guarded_path_is_refused() {
 }
 
 #[test]
-fn honest_paths_are_free() {
+fn ordinary_paths_pass() {
     let honest = [
         "/",
         "/hooks",
@@ -164,7 +164,7 @@ fn honest_paths_are_free() {
 }
 
 #[test]
-fn paths_of_no_honest_client_are_malformed() {
+fn paths_that_no_client_sends_are_malformed() {
     check(
         "/hooks/github",
         |verdict| *verdict == PathVerdict::Malformed,
@@ -190,7 +190,7 @@ fn paths_of_no_honest_client_are_malformed() {
 }
 
 #[test]
-fn one_app_under_two_names_is_one_app() {
+fn spellings_of_localhost_are_one_app() {
     let tcp = AppAddress::tcp;
     for same in [
         "localhost",
@@ -280,17 +280,17 @@ impl App {
             }
             Parameters::OfPath => path = path.split(';').next().unwrap().to_owned(),
         }
-        let mut kept: Vec<&str> = Vec::new();
+        let mut resolved: Vec<&str> = Vec::new();
         for segment in path.split('/').skip(1) {
             match segment {
                 "." => {}
                 "" if self.merges_first => {}
-                ".." => drop(kept.pop()),
-                name => kept.push(name),
+                ".." => drop(resolved.pop()),
+                name => resolved.push(name),
             }
         }
-        kept.retain(|segment| !segment.is_empty());
-        format!("/{}", kept.join("/"))
+        resolved.retain(|segment| !segment.is_empty());
+        format!("/{}", resolved.join("/"))
     }
 }
 
@@ -485,23 +485,23 @@ proptest! {
 
     /// Checks that the guard refuses every change of the guarded path that some app would undo.
     #[test]
-    fn no_trick_gets_by(tricks in proptest::collection::vec(trick(), 0..7)) {
+    fn no_known_trick_reaches_a_guarded_path(tricks in proptest::collection::vec(trick(), 0..7)) {
         let target = tricks.iter().fold("/hooks/github".to_owned(), |path, trick| trick.played_on(&path));
         prop_assert!(is_refused(&guards(&["/hooks/github"]).judge(target.as_bytes())), "{}", target);
     }
 
     /// Checks that no app takes a free target for the guarded path.
     #[test]
-    fn no_app_sees_what_the_guard_does_not(target in fragments(), app in app()) {
-        let seen = app.reads(&target);
-        if seen.as_deref() == Some("/hooks/github") {
+    fn no_app_reads_a_guarded_path_that_passed(target in fragments(), app in app()) {
+        let reading = app.reads(&target);
+        if reading.as_deref() == Some("/hooks/github") {
             prop_assert!(is_refused(&guards(&["/hooks/github"]).judge(target.as_bytes())), "{} by {:?}", target, app);
         }
     }
 
     /// Checks the same for changed guarded paths: nearly all of these arrive.
     #[test]
-    fn no_app_sees_a_tampered_path(tricks in proptest::collection::vec(trick(), 0..7), app in app()) {
+    fn no_tampered_path_reaches_a_guarded_app(tricks in proptest::collection::vec(trick(), 0..7), app in app()) {
         let target = tricks.iter().fold("/hooks/github".to_owned(), |path, trick| trick.played_on(&path));
         if app.reads(&target).as_deref() == Some("/hooks/github") {
             prop_assert!(is_refused(&guards(&["/hooks/github"]).judge(target.as_bytes())), "{} by {:?}", target, app);
@@ -510,7 +510,7 @@ proptest! {
 
     /// Paths without any trick in them are refused exactly if they are the guarded one.
     #[test]
-    fn plain_paths_are_judged_exactly(path in "(/[a-z]{1,3}){1,4}", guarded in "(/[a-z]{1,2}){1,3}") {
+    fn plain_path_is_refused_only_if_guarded(path in "(/[a-z]{1,3}){1,4}", guarded in "(/[a-z]{1,2}){1,3}") {
         let is = |path: &str| path == guarded;
         let verdict = guards(&[&guarded]).judge(path.as_bytes());
         prop_assert_eq!(is_refused(&verdict), is(&path), "{} {}", path, guarded);
@@ -518,7 +518,7 @@ proptest! {
 
     /// Checks that arbitrary bytes neither stop nor delay the guard.
     #[test]
-    fn any_bytes_are_judged(path in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_get_a_verdict(path in proptest::collection::vec(any::<u8>(), 0..300)) {
         guards(&["/hooks/github", "/{a}/{*rest}"]).judge(&path);
     }
 }

@@ -28,7 +28,7 @@ fn hit(router: &Router, host: &str, path: &str) -> Option<(usize, String)> {
 }
 
 #[test]
-fn paths() {
+fn requests_match_by_path() {
     let router = router(&[
         (None, "/webhooks/github"),
         (None, "/webhooks/{account}"),
@@ -88,7 +88,7 @@ fn the_order_of_routes_does_not_matter() {
 }
 
 #[test]
-fn hosts() {
+fn requests_match_by_host() {
     let router = router(&[
         (Some("hooks.example.com"), "/a"),
         (Some("*.example.com"), "/a"),
@@ -118,7 +118,7 @@ fn hosts() {
 }
 
 #[test]
-fn conflicts_and_grammar() {
+fn conflicts_and_bad_patterns_are_errors() {
     let mut router = router(&[(None, "/a/{x}"), (Some("h"), "/a"), (None, "/r/{*rest}")]);
     assert_eq!(
         router.insert(None, "/a/{x}", 9),

@@ -9,22 +9,22 @@ use crate::store::archive::{Act, Deed, Filter, Forgetting, Order, Scope, Status,
 use crate::store::queue::{
     Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId,
 };
-use crate::store::{ClaimResult, Held, Token};
+use crate::store::{ClaimResult, Ownership, Token};
 
 /// Runs everything below.
 pub(super) async fn holds(queue: &dyn Both) {
-    pages_of_several_origins_are_one_list(queue).await;
-    acts_are_done_and_written_down(queue).await;
-    pages_go_on_where_they_ended(queue).await;
-    pages_have_what_the_filter_names(queue).await;
-    steps_of_one_act_are_one_row_of_the_audit(queue).await;
-    what_is_forgotten_is_new_again(queue).await;
-    what_waits_for_a_later_time_is_attempted_now(queue).await;
-    erased_undelivered_ones_are_new_again(queue).await;
+    page_of_several_origins_is_one_list(queue).await;
+    acts_are_done_and_audited(queue).await;
+    page_continues_after_the_last(queue).await;
+    page_has_what_the_filter_selects(queue).await;
+    steps_of_an_act_share_one_audit_row(queue).await;
+    forgotten_id_counts_as_new(queue).await;
+    waiting_delivery_is_attempted_now(queue).await;
+    erased_undelivered_delivery_counts_as_new(queue).await;
     erasing_spares_the_entry_of_a_later_delivery(queue).await;
 }
 
-async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
+async fn waiting_delivery_is_attempted_now(queue: &dyn Both) {
     let act = async || {
         let filter = Filter {
             statuses: Statuses::waiting(),
@@ -38,7 +38,7 @@ async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
             targets: Arc::default(),
             who: "anna".into(),
             reason: "drain".into(),
-            said: None,
+            description: None,
             goes_on: None,
         };
         queue.act(Scope::All, &act, 100).await.unwrap().done
@@ -60,7 +60,7 @@ async fn what_waits_for_a_later_time_is_attempted_now(queue: &dyn Both) {
                     .settle(*lease, Some(attempt(503)), next)
                     .await
                     .unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         }
     }
@@ -90,14 +90,14 @@ async fn purge(queue: &dyn Both, id: DeliveryRef) {
         targets: Arc::default(),
         who: "anna".into(),
         reason: "purge".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1);
 }
 
 /// A key is a duplicate only of a delivery that was delivered, or still exists.
-async fn erased_undelivered_ones_are_new_again(queue: &dyn Both) {
+async fn erased_undelivered_delivery_counts_as_new(queue: &dyn Both) {
     let again = async |byte| {
         queue
             .accept(
@@ -122,7 +122,7 @@ async fn erased_undelivered_ones_are_new_again(queue: &dyn Both) {
         if let Some(next) = next {
             assert_eq!(
                 queue.settle(lease, Some(attempt(410)), next).await.unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         }
         purge(queue, first.id).await;
@@ -186,7 +186,7 @@ async fn erasing_spares_the_entry_of_a_later_delivery(queue: &dyn Both) {
     );
 }
 
-async fn acts_are_done_and_written_down(queue: &dyn Both) {
+async fn acts_are_done_and_audited(queue: &dyn Both) {
     let act = async |deed, which, step| {
         let act = Act {
             deed,
@@ -194,7 +194,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
             targets: Arc::default(),
             who: "anna".into(),
             reason: "because".into(),
-            said: None,
+            description: None,
             goes_on: None,
         };
         queue
@@ -235,7 +235,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
             .settle(replayed.lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         act(replay, Which::Ids(vec![first.id]), 9).await.done,
@@ -266,7 +266,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
             .settle(lease, Some(attempt(500)), Next::RetryIn(LEASE))
             .await
             .unwrap(),
-        Held::Lost,
+        Ownership::Lost,
         "it was cancelled over its head"
     );
     assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
@@ -305,7 +305,7 @@ async fn acts_are_done_and_written_down(queue: &dyn Both) {
     );
 }
 
-async fn pages_go_on_where_they_ended(queue: &dyn Both) {
+async fn page_continues_after_the_last(queue: &dyn Both) {
     let mut ids = Vec::new();
     for number in 0..25_u8 {
         let body = Bytes::from(format!("{{\"customer\":\"c-{number}\"}}"));
@@ -409,7 +409,7 @@ async fn pages_go_on_where_they_ended(queue: &dyn Both) {
 }
 
 /// A route that others were merged into has several numbers: its list is one list, in order.
-async fn pages_of_several_origins_are_one_list(queue: &dyn Both) {
+async fn page_of_several_origins_is_one_list(queue: &dyn Both) {
     let mut ids = Vec::new();
     for number in 0..24 {
         let one = delivery(26 + number % 3, Start::Anyone);
@@ -452,13 +452,13 @@ async fn pages_of_several_origins_are_one_list(queue: &dyn Both) {
                     .settle(leased.lease, None, Next::Delivered)
                     .await
                     .unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         }
     }
 }
 
-async fn pages_have_what_the_filter_names(queue: &dyn Both) {
+async fn page_has_what_the_filter_selects(queue: &dyn Both) {
     let scope = Scope::of(OriginId(24));
     let pending = delivery(24, Start::Anyone);
     let retrying = delivery(24, Start::Mine(LEASE));
@@ -472,7 +472,7 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
             .settle(lease, Some(attempt(503)), Next::RetryIn(LEASE))
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     new(queue
         .accept(Arc::new(pending.clone()), Dedupe::None)
@@ -490,7 +490,7 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
             .settle(lease, Some(attempt(204)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let found = async |statuses: &[Status], gone: &[u32], parked| {
         let gone = gone.iter().map(|target| TargetId(*target)).collect();
@@ -569,7 +569,7 @@ async fn pages_have_what_the_filter_names(queue: &dyn Both) {
     assert_eq!(rows[1].units[0].last, None);
 }
 
-async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
+async fn steps_of_an_act_share_one_audit_row(queue: &dyn Both) {
     let waits = delivery(25, Start::Anyone);
     new(queue
         .accept(Arc::new(waits.clone()), Dedupe::None)
@@ -585,7 +585,7 @@ async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
         targets: Arc::default(),
         who: "ben".into(),
         reason: "steps".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     let first = queue.act(Scope::All, &act, 9).await.unwrap();
@@ -609,7 +609,7 @@ async fn steps_of_one_act_are_one_row_of_the_audit(queue: &dyn Both) {
     assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1);
 }
 
-async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
+async fn forgotten_id_counts_as_new(queue: &dyn Both) {
     let forget = async |keys: &[u8]| {
         let keys = keys.iter().map(|byte| key(*byte)).collect();
         queue
@@ -649,7 +649,7 @@ async fn what_is_forgotten_is_new_again(queue: &dyn Both) {
     assert_eq!(forget(&[61]).await, 0);
     assert_eq!(
         queue.commit(key(61), Token(1), WINDOW).await.unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "what is in flight is left alone"
     );
     assert_eq!(forget(&[61, 62]).await, 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::queue::{Both, MS, attempt, delivery, keyed, new, status, take};
 use super::{HandClock, LEASE};
 use crate::retry::Reason;
-use crate::store::Held;
+use crate::store::Ownership;
 use crate::store::archive::{Act, Deed, Scope, Status, Which};
 use crate::store::queue::{
     Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, Start,
@@ -13,19 +13,19 @@ use crate::store::queue::{
 
 /// Runs everything below.
 pub(super) async fn holds(queue: &dyn Both, clock: &HandClock) {
-    numbers_of_attempts_only_grow(queue, clock).await;
-    a_replay_of_a_delivered_one_keeps_its_lane(queue, clock).await;
-    an_attempt_that_succeeds_outdoes_a_cancel(queue).await;
+    attempt_numbers_only_grow(queue, clock).await;
+    replay_of_a_delivered_delivery_keeps_its_lane(queue, clock).await;
+    successful_attempt_overrides_a_cancel(queue).await;
 }
 
-async fn do_to(queue: &dyn Both, deed: Deed, id: DeliveryRef) {
+async fn act_on(queue: &dyn Both, deed: Deed, id: DeliveryRef) {
     let act = Act {
         deed,
         which: Which::Ids(vec![id]),
         targets: Arc::default(),
         who: "t".into(),
         reason: "do".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     assert_eq!(
@@ -61,9 +61,9 @@ async fn attempts(queue: &dyn Both, id: DeliveryRef) -> Vec<(u32, String, bool)>
 }
 
 /// A lease without an attempt has no number, an attempt that was cut off has one, and a replay goes on counting with a fresh budget.
-async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
+async fn attempt_numbers_only_grow(queue: &dyn Both, clock: &HandClock) {
     let mut spilled = delivery(31, Start::Mine(LEASE));
-    spilled.to[0].tried = vec![attempt(503)];
+    spilled.to[0].attempts = vec![attempt(503)];
     let born = new(queue
         .accept(Arc::new(spilled.clone()), Dedupe::None)
         .await
@@ -72,7 +72,7 @@ async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
     assert_eq!((born.number, born.attempt), (2, 2));
     assert_eq!(
         queue.settle(born, None, Next::GiveBack).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let next = async || take(queue, 31, 9).await.remove(0);
     let second = next().await;
@@ -99,21 +99,21 @@ async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
             .settle(second.lease, Some(attempt(500)), Next::RetryIn(LEASE))
             .await
             .unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     assert_eq!(
         queue
             .settle(third.lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         attempts(queue, spilled.id).await,
         [of(1, "503"), (2, "500".to_owned(), true), of(3, "200")]
     );
     for (number, status) in [(4, 410), (5, 200)] {
-        do_to(queue, AGAIN, spilled.id).await;
+        act_on(queue, AGAIN, spilled.id).await;
         let replayed = next().await;
         assert_eq!((replayed.lease.attempt, replayed.attempts), (number, 0));
         let then = if status == 200 {
@@ -126,7 +126,7 @@ async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
                 .settle(replayed.lease, Some(attempt(status)), then)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
     assert_eq!(
@@ -135,7 +135,7 @@ async fn numbers_of_attempts_only_grow(queue: &dyn Both, clock: &HandClock) {
     );
 }
 
-async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &HandClock) {
+async fn replay_of_a_delivered_delivery_keeps_its_lane(queue: &dyn Both, clock: &HandClock) {
     let laned = || {
         let mut one = delivery(32, Start::Mine(LEASE));
         one.to[0].lane = Some(Lane([7; 16]));
@@ -152,9 +152,9 @@ async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &Ha
             .settle(lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
-    do_to(queue, AGAIN, first.id).await;
+    act_on(queue, AGAIN, first.id).await;
     assert_eq!(
         new(queue
             .accept(Arc::new(second.clone()), Dedupe::None)
@@ -176,7 +176,7 @@ async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &Ha
             .settle(replayed[0].lease, Some(attempt(503)), Next::RetryIn(LEASE))
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert!(take(queue, 32, 9).await.is_empty());
     clock.advance(LEASE);
@@ -186,7 +186,7 @@ async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &Ha
             .settle(retried[0].lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         take(queue, 32, 9)
@@ -199,7 +199,7 @@ async fn a_replay_of_a_delivered_one_keeps_its_lane(queue: &dyn Both, clock: &Ha
 }
 
 /// The delivery is delivered then, whatever a person did meanwhile, and a resend is a duplicate.
-async fn an_attempt_that_succeeds_outdoes_a_cancel(queue: &dyn Both) {
+async fn successful_attempt_overrides_a_cancel(queue: &dyn Both) {
     let again = async |byte, dead| {
         queue
             .accept(Arc::new(delivery(33, Start::Anyone)), keyed(byte, dead))
@@ -213,7 +213,7 @@ async fn an_attempt_that_succeeds_outdoes_a_cancel(queue: &dyn Both) {
             .await
             .unwrap())
         .remove(0);
-        do_to(queue, Deed::Cancel, one.id).await;
+        act_on(queue, Deed::Cancel, one.id).await;
         assert_eq!(status(queue, one.id).await, [Status::Cancelled]);
         if revived {
             assert_eq!(
@@ -227,7 +227,7 @@ async fn an_attempt_that_succeeds_outdoes_a_cancel(queue: &dyn Both) {
                     .settle(lease, Some(attempt(200)), Next::Delivered)
                     .await
                     .unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         }
         assert_eq!(status(queue, one.id).await, [Status::Delivered]);
@@ -247,13 +247,13 @@ async fn an_attempt_that_succeeds_outdoes_a_cancel(queue: &dyn Both) {
         .await
         .unwrap())
     .remove(0);
-    do_to(queue, Deed::Cancel, failed.id).await;
+    act_on(queue, Deed::Cancel, failed.id).await;
     assert_eq!(
         queue
             .settle(lease, Some(attempt(500)), Next::RetryIn(LEASE))
             .await
             .unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     assert_eq!(
         (

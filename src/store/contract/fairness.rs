@@ -5,20 +5,20 @@ use bytes::Bytes;
 
 use super::LEASE;
 use super::queue::{Both, MS, attempt, delivery, new, take};
-use crate::store::Held;
+use crate::store::Ownership;
 use crate::store::queue::{Accept, Dedupe, Lane, Next, Start, Subject, TargetId, Wanted};
 use crate::store::turns::{MEMORY, Turn};
 
 /// Runs everything below on a queue whose other units have targets of their own.
 pub(super) async fn holds(queue: &dyn Both) {
-    the_ring_goes_round(queue).await;
+    every_target_gets_its_turn(queue).await;
     leases_are_bounded(queue).await;
     first_attempts_and_retries_take_turns(queue).await;
-    what_is_excepted_comes_last(queue).await;
+    excepted_targets_come_last(queue).await;
 }
 
 /// The ring has each target with something due once, whatever kinds of units it has, and begins after the given one.
-async fn the_ring_goes_round(queue: &dyn Both) {
+async fn every_target_gets_its_turn(queue: &dyn Both) {
     let due = 9001..9101_u32;
     for target in due.clone() {
         new(queue
@@ -76,7 +76,7 @@ async fn the_ring_goes_round(queue: &dyn Both) {
 /// Returns a delivery that was attempted before it was queued.
 fn retry(target: u32) -> Accept {
     let mut retry = delivery(target, Start::Anyone);
-    retry.to[0].tried = vec![attempt(503)];
+    retry.to[0].attempts = vec![attempt(503)];
     retry
 }
 
@@ -190,7 +190,7 @@ async fn first_attempts_and_retries_take_turns(queue: &dyn Both) {
 }
 
 /// Excepted units are leased only if there are no others.
-async fn what_is_excepted_comes_last(queue: &dyn Both) {
+async fn excepted_targets_come_last(queue: &dyn Both) {
     let mut ids = Vec::new();
     for lane in [1, 1, 2] {
         let mut laned = delivery(9503, Start::Anyone);
@@ -223,7 +223,7 @@ async fn what_is_excepted_comes_last(queue: &dyn Both) {
             .settle(other.lease, None, Next::GiveBack)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let other = except(ids[2], 2).await;
     assert_eq!(other.stored.id, ids[0]);
@@ -232,7 +232,7 @@ async fn what_is_excepted_comes_last(queue: &dyn Both) {
             .settle(other.lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         except(ids[0], 1).await.stored.id,

@@ -10,11 +10,11 @@ use crate::retry::{Reason, Schedule};
 use crate::store::archive::{Act, Archive, Deed, Scope, Status, Which};
 use crate::store::names::{Kind, Named};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Lease, Leased, Next, OnDead,
-    OriginId, Queue, Start, TargetId, To, Unit, Wanted,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Lease, Leased, NewUnit, Next,
+    OnDead, OriginId, Queue, Start, TargetId, Unit, Wanted,
 };
 use crate::store::record::{Record, headers};
-use crate::store::{ClaimResult, Held, Token};
+use crate::store::{ClaimResult, Ownership, Token};
 
 /// A queue that can be looked at.
 pub(crate) trait Both: Queue + Archive {}
@@ -24,11 +24,11 @@ pub(super) const MS: Duration = Duration::from_millis(1);
 
 /// Returns a delivery to one target.
 pub(crate) fn delivery(target: u32, start: Start) -> Accept {
-    let to = vec![To {
+    let to = vec![NewUnit {
         target: TargetId(target),
         lane: None,
         start,
-        tried: Vec::new(),
+        attempts: Vec::new(),
     }];
     let header = (
         Bytes::from_static(b"X-Any"),
@@ -109,7 +109,7 @@ pub(super) async fn dead(queue: &dyn Both, target: u32, dedupe: Dedupe) -> Accep
             )
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     delivery
 }
@@ -125,19 +125,19 @@ pub(super) fn keyed(byte: u8, dead: OnDead) -> Dedupe {
 /// Runs everything below on an empty queue. Each uses targets and keys of its own.
 pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     names_keep_their_numbers(queue).await;
-    accepted_is_leased_at_birth(queue).await;
-    a_repeated_accept_has_the_first_answer(queue).await;
-    retries_come_when_they_are_due(queue, clock).await;
+    accepted_delivery_is_leased_to_its_acceptor(queue).await;
+    repeated_accept_gets_the_first_answer(queue).await;
+    retry_is_leased_when_it_is_due(queue, clock).await;
     a_lapsed_lease_is_taken_over_and_fenced(queue, clock).await;
-    duplicates_are_told(queue).await;
-    a_claim_becomes_the_commit(queue, clock).await;
-    a_duplicate_of_a_dead_one_revives_it(queue).await;
-    a_queued_one_is_remembered_past_its_window(queue, clock).await;
+    duplicates_are_reported(queue).await;
+    accept_turns_a_claim_into_its_commit(queue, clock).await;
+    duplicate_revives_a_dead_letter(queue).await;
+    queued_delivery_is_remembered_past_its_window(queue, clock).await;
     lanes_keep_their_order(queue, clock).await;
     super::fairness::holds(queue).await;
-    a_new_schedule_applies_to_what_waits(queue, clock).await;
+    new_schedule_applies_to_waiting_deliveries(queue, clock).await;
     parked_time_does_not_count(queue, clock).await;
-    what_was_tried_before_is_on_record(queue).await;
+    earlier_attempts_are_recorded(queue).await;
     super::attempts::holds(queue, clock).await;
     super::archive::holds(queue).await;
 }
@@ -227,7 +227,7 @@ async fn names_keep_their_numbers(queue: &dyn Both) {
     );
 }
 
-async fn accepted_is_leased_at_birth(queue: &dyn Both) {
+async fn accepted_delivery_is_leased_to_its_acceptor(queue: &dyn Both) {
     let offered = delivery(10, Start::Mine(LEASE));
     let leases = new(queue
         .accept(Arc::new(offered.clone()), Dedupe::None)
@@ -252,7 +252,7 @@ async fn accepted_is_leased_at_birth(queue: &dyn Both) {
             .settle(leases[0], Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let shown = queue.get(Scope::All, offered.id).await.unwrap().unwrap();
     assert_eq!(
@@ -281,12 +281,12 @@ async fn accepted_is_leased_at_birth(queue: &dyn Both) {
             .settle(leases[0], Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "repeated"
     );
 }
 
-async fn a_repeated_accept_has_the_first_answer(queue: &dyn Both) {
+async fn repeated_accept_gets_the_first_answer(queue: &dyn Both) {
     for dedupe in [Dedupe::None, keyed(50, OnDead::Revive)] {
         let offered = delivery(11, Start::Mine(LEASE));
         let first = new(queue
@@ -305,7 +305,7 @@ async fn a_repeated_accept_has_the_first_answer(queue: &dyn Both) {
                 .settle(first[0], Some(attempt(200)), Next::Delivered)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
         assert_eq!(
             new(queue
@@ -318,7 +318,7 @@ async fn a_repeated_accept_has_the_first_answer(queue: &dyn Both) {
     }
 }
 
-async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
+async fn retry_is_leased_when_it_is_due(queue: &dyn Both, clock: &HandClock) {
     let offered = delivery(12, Start::In(LEASE));
     assert_eq!(
         new(queue
@@ -340,14 +340,14 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
             .settle(first.lease, Some(attempt(503)), Next::RetryIn(LEASE * 2))
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         queue
             .settle(first.lease, Some(attempt(503)), Next::RetryIn(LEASE * 2))
             .await
             .unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "repeated"
     );
     assert_eq!(status(queue, offered.id).await, [Status::Retrying]);
@@ -365,7 +365,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
             .settle(second.lease, None, Next::GiveBack)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let third = take(queue, 12, 1).await.remove(0);
     assert_eq!(
@@ -382,7 +382,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
             )
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let unit = queue
         .get(Scope::All, offered.id)
@@ -404,7 +404,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
             )
             .await
             .unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "repeated"
     );
     assert_eq!(
@@ -412,7 +412,7 @@ async fn retries_come_when_they_are_due(queue: &dyn Both, clock: &HandClock) {
             .settle(first.lease, Some(attempt(503)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "it was settled, long ago"
     );
     assert_eq!(
@@ -439,12 +439,12 @@ async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandC
                 .settle(old, Some(attempt(200)), Next::Delivered)
                 .await
                 .unwrap(),
-            Held::Lost
+            Ownership::Lost
         );
     }
     assert_eq!(
         queue.settle(old, None, Next::Cancelled).await.unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     assert_eq!(
         queue.totals().await.unwrap().late,
@@ -458,7 +458,7 @@ async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandC
             .settle(newer, Some(attempt(204)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "it lapsed, and nobody took it over"
     );
     assert_eq!(
@@ -466,7 +466,7 @@ async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandC
             .settle(old, Some(attempt(200)), Next::Dead(Reason::Age))
             .await
             .unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     let shown = queue.get(Scope::All, offered.id).await.unwrap().unwrap();
     assert_eq!(shown.units[0].status, Status::Delivered);
@@ -478,7 +478,7 @@ async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandC
     assert_eq!(attempts, [(1, true, Some(200)), (2, false, Some(204))]);
 }
 
-async fn duplicates_are_told(queue: &dyn Both) {
+async fn duplicates_are_reported(queue: &dyn Both) {
     let first = delivery(14, Start::Anyone);
     assert_eq!(
         new(queue
@@ -513,7 +513,7 @@ async fn duplicates_are_told(queue: &dyn Both) {
     assert_eq!(held, Accepted::InFlight { lapses_in: LEASE });
     assert_eq!(
         queue.commit(key(52), Token(1), WINDOW).await.unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         queue
@@ -528,8 +528,8 @@ async fn duplicates_are_told(queue: &dyn Both) {
     assert_eq!(take(queue, 14, 9).await.len(), 1);
 }
 
-async fn a_claim_becomes_the_commit(queue: &dyn Both, clock: &HandClock) {
-    let held = |token| Dedupe::Held {
+async fn accept_turns_a_claim_into_its_commit(queue: &dyn Both, clock: &HandClock) {
+    let held = |token| Dedupe::Claimed {
         key: key(53),
         token: Token(token),
         window: WINDOW,
@@ -563,7 +563,7 @@ async fn a_claim_becomes_the_commit(queue: &dyn Both, clock: &HandClock) {
     );
     assert_eq!(
         queue.commit(key(53), Token(2), WINDOW).await.unwrap(),
-        Held::Yes,
+        Ownership::Owned,
         "it is"
     );
     assert_eq!(
@@ -578,7 +578,7 @@ async fn a_claim_becomes_the_commit(queue: &dyn Both, clock: &HandClock) {
     assert_eq!(take(queue, 15, 9).await.len(), 1);
 }
 
-async fn a_duplicate_of_a_dead_one_revives_it(queue: &dyn Both) {
+async fn duplicate_revives_a_dead_letter(queue: &dyn Both) {
     let first = dead(queue, 16, keyed(54, OnDead::Revive)).await;
     let again = |dead| queue.accept(Arc::new(delivery(16, Start::Mine(LEASE))), keyed(54, dead));
     assert_eq!(
@@ -609,7 +609,7 @@ async fn a_duplicate_of_a_dead_one_revives_it(queue: &dyn Both) {
             .settle(revived.lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         again(OnDead::Revive).await.unwrap(),
@@ -617,7 +617,7 @@ async fn a_duplicate_of_a_dead_one_revives_it(queue: &dyn Both) {
     );
 }
 
-async fn a_queued_one_is_remembered_past_its_window(queue: &dyn Both, clock: &HandClock) {
+async fn queued_delivery_is_remembered_past_its_window(queue: &dyn Both, clock: &HandClock) {
     let first = delivery(17, Start::In(WINDOW * 3));
     new(queue
         .accept(Arc::new(first.clone()), keyed(55, OnDead::Revive))
@@ -663,7 +663,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
             .settle(births[0], Some(attempt(500)), Next::RetryIn(LEASE))
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert!(
         take(queue, 18, 9).await.is_empty(),
@@ -685,7 +685,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
             .settle(first, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     // the second is cancelled before its turn ends: the third follows
     let cancel = Act {
@@ -694,7 +694,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
         targets: Arc::default(),
         who: "t".into(),
         reason: "lane".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     assert_eq!(queue.act(Scope::All, &cancel, 10).await.unwrap().done, 1);
@@ -711,12 +711,12 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
             .settle(leased[0].lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
 }
 
 /// A shorter schedule shortens waits, but not one that the upstream asked for. A longer one changes nothing, nor does the same one again.
-async fn a_new_schedule_applies_to_what_waits(queue: &dyn Both, clock: &HandClock) {
+async fn new_schedule_applies_to_waiting_deliveries(queue: &dyn Both, clock: &HandClock) {
     let fixed = |wait: Duration| Schedule::fixed([wait], WINDOW * 100).unwrap();
     let target = TargetId(9504);
     let mut ids = Vec::new();
@@ -743,7 +743,7 @@ async fn a_new_schedule_applies_to_what_waits(queue: &dyn Both, clock: &HandCloc
                 .settle(leased.lease, Some(attempt), Next::RetryIn(WINDOW * 2))
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
     let due = async || {
@@ -754,7 +754,7 @@ async fn a_new_schedule_applies_to_what_waits(queue: &dyn Both, clock: &HandCloc
                     .settle(leased.lease, None, Next::GiveBack)
                     .await
                     .unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         }
         leased
@@ -821,9 +821,9 @@ async fn parked_time_does_not_count(queue: &dyn Both, clock: &HandClock) {
     assert_eq!(ages, [LEASE * 2, LEASE]);
 }
 
-async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
+async fn earlier_attempts_are_recorded(queue: &dyn Both) {
     let mut spilled = delivery(20, Start::Anyone);
-    spilled.to[0].tried = vec![attempt(502), attempt(503)];
+    spilled.to[0].attempts = vec![attempt(502), attempt(503)];
     new(queue
         .accept(Arc::new(spilled.clone()), Dedupe::None)
         .await
@@ -835,7 +835,7 @@ async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
             .settle(leased.lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         queue
@@ -852,7 +852,7 @@ async fn what_was_tried_before_is_on_record(queue: &dyn Both) {
         (Some(Reason::Status(StatusCode::BAD_REQUEST)), Status::Dead),
     ] {
         let mut recorded = delivery(20, Start::Over(over));
-        recorded.to[0].tried = vec![attempt(200)];
+        recorded.to[0].attempts = vec![attempt(200)];
         new(queue
             .accept(Arc::new(recorded.clone()), Dedupe::None)
             .await

@@ -112,7 +112,7 @@ impl Archive for Embedded {
             targets,
             who,
             reason,
-            said,
+            description,
             goes_on,
         } = act_on.clone();
         Box::pin(async move {
@@ -130,7 +130,7 @@ impl Archive for Embedded {
             let entry = Entry {
                 at: self.wall(),
                 who: who.to_string(),
-                which: said.map_or(shown, |said| said.to_string()),
+                which: description.map_or(shown, |description| description.to_string()),
                 reason: reason.to_string(),
                 goes_on,
             };

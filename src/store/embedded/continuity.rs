@@ -50,14 +50,14 @@ impl Continuity {
                 .filter(|(known, _)| *known == policy)
                 .map_or(now, |(_, since)| *since)
         };
-        let kept = Self(
+        let continuity = Self(
             routes
                 .iter()
                 .map(|(route, policy)| (Arc::clone(route), (*policy, since(route, *policy))))
                 .collect(),
         );
-        let changed = kept != *self;
-        *self = kept;
+        let changed = continuity != *self;
+        *self = continuity;
         changed
     }
 
@@ -71,7 +71,7 @@ impl Continuity {
     }
 
     /// Returns the time for which the ledger of a route has been complete.
-    pub(super) fn kept_for(&self, route: &str, now: i64) -> Option<Duration> {
+    pub(super) fn complete_for(&self, route: &str, now: i64) -> Option<Duration> {
         let (_, since) = self.0.get(route)?;
         u64::try_from(now.saturating_sub(*since))
             .ok()
@@ -91,38 +91,41 @@ mod tests {
     }
 
     #[test]
-    fn another_policy_a_gap_or_an_absence_begins_again() {
-        let mut kept = Continuity::default();
-        assert!(kept.keep(&routes(&[("a", 1), ("b b", 2)]), 1000));
+    fn changed_policy_gap_or_absence_restarts_the_time() {
+        let mut continuity = Continuity::default();
+        assert!(continuity.keep(&routes(&[("a", 1), ("b b", 2)]), 1000));
         assert!(
-            !kept.keep(&routes(&[("b b", 2), ("a", 1)]), 5000),
+            !continuity.keep(&routes(&[("b b", 2), ("a", 1)]), 5000),
             "nothing changed"
         );
-        let again = Continuity::parse(&kept.text());
-        assert_eq!(again, kept);
-        let ms =
-            |kept: &Continuity, route, now| kept.kept_for(route, now).map(|kept| kept.as_millis());
+        let again = Continuity::parse(&continuity.text());
+        assert_eq!(again, continuity);
+        let ms = |continuity: &Continuity, route, now| {
+            continuity
+                .complete_for(route, now)
+                .map(|time| time.as_millis())
+        };
         assert_eq!(
             [
-                ms(&kept, "a", 6000),
-                ms(&kept, "b b", 6000),
-                ms(&kept, "c", 6000)
+                ms(&continuity, "a", 6000),
+                ms(&continuity, "b b", 6000),
+                ms(&continuity, "c", 6000)
             ],
             [Some(5000), Some(5000), None]
         );
-        assert!(kept.keep(&routes(&[("a", 9)]), 7000));
-        assert!(kept.keep(&routes(&[("a", 1), ("b b", 2)]), 8000));
+        assert!(continuity.keep(&routes(&[("a", 9)]), 7000));
+        assert!(continuity.keep(&routes(&[("a", 1), ("b b", 2)]), 8000));
         assert_eq!(
-            [ms(&kept, "a", 9000), ms(&kept, "b b", 9000)],
+            [ms(&continuity, "a", 9000), ms(&continuity, "b b", 9000)],
             [Some(1000), Some(1000)],
             "what was kept before does not come back"
         );
         assert!(
-            kept.gap(10_000, AHEAD) && !kept.gap(10_001, AHEAD),
+            continuity.gap(10_000, AHEAD) && !continuity.gap(10_001, AHEAD),
             "once a minute"
         );
         assert_eq!(
-            [ms(&kept, "a", 10_000), ms(&kept, "a", 71_000)],
+            [ms(&continuity, "a", 10_000), ms(&continuity, "a", 71_000)],
             [None, Some(1000)]
         );
     }

@@ -103,7 +103,7 @@ impl Disk {
         apply: impl FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
         after: impl FnOnce(&Result<T, StoreError>) + Send + 'static,
     ) -> Answer<'static, T> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         self.writes.write(
             options,
             Box::new(Task {
@@ -112,11 +112,11 @@ impl Disk {
                 remembered: Vec::new(),
                 remember: Arc::clone(&self.remember),
                 after,
-                tell,
+                sender,
             }),
         );
         Box::pin(async move {
-            told.await.unwrap_or_else(|_| {
+            receiver.await.unwrap_or_else(|_| {
                 Err(StoreError::Unknown("the store was closed meanwhile".into()))
             })
         })
@@ -129,7 +129,7 @@ struct Task<T, A, F> {
     remembered: Vec<(Key, i64)>,
     remember: Remember,
     after: F,
-    tell: oneshot::Sender<Result<T, StoreError>>,
+    sender: oneshot::Sender<Result<T, StoreError>>,
 }
 
 impl<T, A, F> Write for Task<T, A, F>
@@ -150,7 +150,7 @@ where
             remembered,
             remember,
             after,
-            tell,
+            sender,
             ..
         } = *self;
         let outcome = outcome.and_then(|()| {
@@ -165,6 +165,6 @@ where
                 .for_each(|(key, until)| remember(key, until));
         }
         // the caller may be gone
-        drop(tell.send(outcome));
+        drop(sender.send(outcome));
     }
 }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_by_a_day_revives_nothing() {
+    fn clock_set_back_revives_no_entry() {
         let mut run = Run::new(&[3_600, 3 * 3_600]);
         let back = -i64::try_from(DAY).unwrap();
         assert_eq!(run.on(3_500, 0), [false, false]);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_a_year_ahead_ends_nothing_until_it_has_held() {
+    fn clock_set_ahead_ends_entries_only_once_confirmed() {
         let year = i64::try_from(365 * DAY).unwrap();
         let mut run = Run::new(&[100 * DAY, 400 * DAY]);
         assert_eq!(run.on(700, 0), [false, false]);
@@ -170,7 +170,7 @@ mod tests {
     proptest! {
         /// However the wall clock is set, a date that has ended never begins again.
         #[test]
-        fn what_has_ended_never_begins_again(
+        fn ended_entry_stays_ended(
             ends in prop::collection::vec(0..400 * DAY, 1..5),
             steps in prop::collection::vec((0_u64..2_000, -40_000_000_i64..40_000_000), 1..12),
         ) {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_either_way_is_seen_and_ends_after_ten_minutes() {
+    fn clock_jump_is_reported_for_ten_minutes() {
         let start = SystemClock.now();
         let at = |mono: u64, wall: i64| Now {
             mono: start.mono + Duration::from_secs(mono),

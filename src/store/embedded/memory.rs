@@ -13,7 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::store::{ClaimResult, Held, Key, Token};
+use crate::store::{ClaimResult, Key, Ownership, Token};
 use crate::units::saturating;
 
 mod segment;
@@ -39,7 +39,7 @@ struct Flight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Whether the claim was still the caller's.
-    pub held: Held,
+    pub ownership: Ownership,
     /// The ID that was forgotten before its time, to make room.
     pub forgot: Option<Key>,
 }
@@ -111,7 +111,11 @@ impl Memory {
         {
             let repeated = self.recent.contains(&(key, token)) && self.remembers(key, now);
             return Commit {
-                held: if repeated { Held::Yes } else { Held::Lost },
+                ownership: if repeated {
+                    Ownership::Owned
+                } else {
+                    Ownership::Lost
+                },
                 forgot: None,
             };
         }
@@ -121,32 +125,32 @@ impl Memory {
         }
         self.recent.push_back((key, token));
         Commit {
-            held: Held::Yes,
+            ownership: Ownership::Owned,
             forgot: self.remember(key, now.saturating_add(millis(window)), now),
         }
     }
 
     /// Holds a claim longer: `lease` from now.
-    pub fn extend(&mut self, key: Key, token: Token, lease: Duration, now: u64) -> Held {
+    pub fn extend(&mut self, key: Key, token: Token, lease: Duration, now: u64) -> Ownership {
         match self.in_flight.get_mut(&key) {
             Some(flight) if flight.token == token => {
                 flight.lapses = flight.lapses.max(now.saturating_add(millis(lease)));
-                Held::Yes
+                Ownership::Owned
             }
-            _ => Held::Lost,
+            _ => Ownership::Lost,
         }
     }
 
     /// Gives a claim back; `false` if it is not `token`'s.
     pub fn release(&mut self, key: Key, token: Token) -> bool {
-        let held = self
+        let is_held = self
             .in_flight
             .get(&key)
             .is_some_and(|flight| flight.token == token);
-        if held {
+        if is_held {
             self.in_flight.remove(&key);
         }
-        held
+        is_held
     }
 
     /// Remembers `key` until `until`; says what was forgotten early for it.

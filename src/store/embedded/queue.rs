@@ -17,7 +17,7 @@ use crate::store::queue::{
     Accept, Accepted, Attempt, Dedupe, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId,
     Wanted,
 };
-use crate::store::{Answer, Changed, ClaimResult, Held, Key, StoreError, Token, WriteOptions};
+use crate::store::{Answer, Changed, ClaimResult, Key, Ownership, StoreError, Token, WriteOptions};
 
 /// The wait of a stored delivery whose record cannot be decoded.
 const UNREADABLE: Duration = Duration::from_secs(3600);
@@ -52,7 +52,7 @@ impl PendingCommit {
                     own: true,
                 })
             }
-            Dedupe::Held {
+            Dedupe::Claimed {
                 key,
                 token,
                 window,
@@ -72,7 +72,7 @@ impl PendingCommit {
         match outcome {
             Ok(_) if known => {}
             Ok(_) => {
-                let _held = shared.commit(self.key, self.token, self.window, true);
+                let _ownership = shared.commit(self.key, self.token, self.window, true);
             }
             Err(_) if self.own && !known => shared.release(self.key, self.token),
             // the holder releases it, or repeats the call
@@ -299,7 +299,7 @@ impl Queue for Embedded {
         })
     }
 
-    fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Held> {
+    fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Ownership> {
         let disk = match self.disk() {
             Ok(disk) => disk,
             Err(error) => return at_once(Err(error)),
@@ -326,7 +326,7 @@ impl Queue for Embedded {
                 }
             },
         );
-        Box::pin(async move { settled.await.map(|settled| settled.held) })
+        Box::pin(async move { settled.await.map(|settled| settled.ownership) })
     }
 
     fn reschedule(&self, target: TargetId, schedule: &Schedule) -> Answer<'_, ()> {

@@ -64,10 +64,10 @@ impl Reader {
         &self,
         read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'static, T> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let read: Read = Box::new(move |reading| {
             // the caller may be gone
-            drop(tell.send(reading.and_then(read)));
+            drop(sender.send(reading.and_then(read)));
         });
         let mut waiting = self.shared.waiting.lock();
         if waiting.closing || waiting.reads.len() >= MAX_QUEUED_READS {
@@ -81,7 +81,8 @@ impl Reader {
             self.shared.wake.notify_one();
         }
         Box::pin(async move {
-            told.await
+            receiver
+                .await
                 .unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".into())))
         })
     }

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn reserve_is_given_back_once_and_made_again() {
+    fn reserve_is_released_once_and_created_again() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(RESERVE);
         let room = Room::of(directory.path());

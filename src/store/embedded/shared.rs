@@ -11,7 +11,7 @@ use super::continuity::{AHEAD, Continuity};
 use crate::store::embedded::memory::Memory;
 use crate::store::embedded::sqlite::Change;
 use crate::store::embedded::time::StoreTime;
-use crate::store::{Changed, ClaimResult, Held, Key, Token, WriteQueue};
+use crate::store::{Changed, ClaimResult, Key, Ownership, Token, WriteQueue};
 use crate::units::saturating;
 
 /// Locks, in a ledger that is not small.
@@ -67,11 +67,17 @@ impl Shared {
     }
 
     /// Commits; its row goes to the disk with the journal, or is there already.
-    pub(super) fn commit(&self, key: Key, token: Token, window: Duration, on_disk: bool) -> Held {
+    pub(super) fn commit(
+        &self,
+        key: Key,
+        token: Token,
+        window: Duration,
+        on_disk: bool,
+    ) -> Ownership {
         let now = self.time.elapsed();
         let mut shard = self.shard(key);
         let commit = shard.commit(key, token, window, now);
-        if let (Held::Yes, Some(writes)) = (commit.held, &self.writes) {
+        if let (Ownership::Owned, Some(writes)) = (commit.ownership, &self.writes) {
             let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
             let remember =
                 (!on_disk).then(|| Change::Remember(key, self.time.now().saturating_add(window)));
@@ -87,7 +93,7 @@ impl Shared {
         drop(shard);
         self.hints.wake(key);
         self.note_loss(commit.forgot.is_some());
-        commit.held
+        commit.ownership
     }
 
     /// Notes a key for `window`, unclaimed.
@@ -113,9 +119,9 @@ impl Shared {
     }
 
     /// Goes on from what the store on disk says. `lost` says whether it lacks what was committed before.
-    pub(super) fn resume(&self, kept: Option<&str>, lost: bool) {
+    pub(super) fn resume(&self, saved: Option<&str>, lost: bool) {
         let mut continuity = self.continuity();
-        *continuity = Continuity::parse(kept.unwrap_or_default());
+        *continuity = Continuity::parse(saved.unwrap_or_default());
         if lost && continuity.gap(self.time.now(), 0) {
             tracing::warn!(
                 "delivery IDs of the last process are missing: late retries of requests that were signed before this start are refused"
@@ -133,8 +139,8 @@ impl Shared {
     }
 
     /// Returns the time for which the ledger of a route has been complete.
-    pub(super) fn kept_for(&self, route: &str) -> Option<Duration> {
-        self.continuity().kept_for(route, self.time.now())
+    pub(super) fn complete_for(&self, route: &str) -> Option<Duration> {
+        self.continuity().complete_for(route, self.time.now())
     }
 
     /// Notes a gap, if an ID was lost before its time, or will be with a restart.
@@ -150,7 +156,7 @@ impl Shared {
 
     fn write(&self, continuity: &Continuity) {
         if let Some(writes) = &self.writes {
-            writes.journal([Change::Kept(continuity.text())]);
+            writes.journal([Change::Continuity(continuity.text())]);
         }
     }
 

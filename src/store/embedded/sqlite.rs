@@ -47,7 +47,7 @@ pub struct Database {
     /// Device and inode of the file that is open.
     file: (u64, u64),
     hash_key: [u8; 16],
-    hook: FaultHook,
+    fault_hook: FaultHook,
     marker: Marker,
     /// The file that says that all commits are saved.
     saved: Marker,
@@ -108,7 +108,7 @@ impl Database {
             path,
             file,
             hash_key,
-            hook: FaultHook::default(),
+            fault_hook: FaultHook::default(),
             marker: Marker::of(&directory.path, marker::FILE),
             saved: Marker::of(&directory.path, marker::SAVED),
         };
@@ -119,8 +119,8 @@ impl Database {
     }
 
     /// Calls `hook` before each statement that writes, for tests of what fails there.
-    pub(crate) fn set_fault_hook(&mut self, hook: FaultHook) {
-        self.hook = hook;
+    pub(crate) fn set_fault_hook(&mut self, fault_hook: FaultHook) {
+        self.fault_hook = fault_hook;
     }
 
     /// Returns the path of the file.
@@ -166,12 +166,14 @@ impl Database {
             .map(|(store, wall)| LastOpen { store, wall }))
     }
 
-    /// Returns the time since which the ledger of each route is complete, as [`Change::Kept`] wrote it.
-    pub(crate) fn kept(&self) -> Result<Option<String>, StoreError> {
+    /// Returns the time since which the ledger of each route is complete, as [`Change::Continuity`] wrote it.
+    pub(crate) fn saved_continuity(&self) -> Result<Option<String>, StoreError> {
         self.connection
-            .query_row("select value from meta where name = 'kept'", [], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "select value from meta where name = 'continuity'",
+                [],
+                |row| row.get(0),
+            )
             .optional()
             .map_err(store_error)
     }
@@ -204,10 +206,10 @@ impl Database {
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(store_error)?;
-        let writing = Writing::new(&transaction, now, &self.hook, &self.marker);
+        let writing = Writing::new(&transaction, now, &self.fault_hook, &self.marker);
         let done = write(&writing)?;
         let tally = writing.keep_tally()?;
-        self.hook.call()?;
+        self.fault_hook.call()?;
         // a commit that fails half-way may be found done after a crash
         transaction
             .commit()
@@ -262,10 +264,10 @@ fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         path: path.to_owned(),
         cause: error.to_string(),
     })?;
-    let said: String = connection
+    let result: String = connection
         .query_row("pragma quick_check(1)", [], |row| row.get(0))
         .map_err(store_error)?;
-    if still || said != "ok" {
+    if still || result != "ok" {
         Err(StoreError::Corrupted(cause.into()).into())
     } else {
         Ok(())

@@ -51,7 +51,7 @@ async fn commit(ledger: &Embedded, numbers: std::ops::Range<u32>) {
         );
         assert_eq!(
             ledger.commit(key(number), Token(1), WINDOW).await.unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
 }
@@ -87,19 +87,19 @@ fn rows(path: &Path) -> i64 {
 }
 
 #[tokio::test]
-async fn the_contract_holds_in_memory() {
+async fn ledger_contract_holds_in_memory() {
     let clock = HandClock::new();
     contract::holds(&Embedded::in_memory(1000, clock.clone()).unwrap(), &clock).await;
 }
 
 #[tokio::test]
-async fn the_contract_holds_with_a_file() {
+async fn ledger_contract_holds_with_a_file() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     contract::holds(&open(directory.path(), &clock), &clock).await;
 }
 
 #[tokio::test]
-async fn what_was_committed_survives_a_restart_until_its_window_ends() {
+async fn commit_survives_a_restart_until_its_window_ends() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let path = directory.path().join("store");
     let ledger = open(&path, &clock);
@@ -138,7 +138,7 @@ async fn what_was_committed_survives_a_restart_until_its_window_ends() {
 }
 
 #[tokio::test]
-async fn what_reached_the_disk_survives_a_crash() {
+async fn saved_commits_survive_a_crash() {
     let (directory, crashed, clock) = (
         tempfile::tempdir().unwrap(),
         tempfile::tempdir().unwrap(),
@@ -162,7 +162,7 @@ async fn what_reached_the_disk_survives_a_crash() {
 }
 
 #[tokio::test]
-async fn a_torn_tail_costs_the_last_commits_alone() {
+async fn torn_log_loses_only_the_last_commits() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let ledger = open(directory.path(), &clock);
     commit(&ledger, 0..100).await;
@@ -197,7 +197,7 @@ async fn a_torn_tail_costs_the_last_commits_alone() {
 }
 
 #[tokio::test]
-async fn one_process_one_store() {
+async fn second_process_cannot_open_the_store() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let first = open(directory.path(), &clock);
     let error = Embedded::open(directory.path(), 10, clock.clone()).unwrap_err();
@@ -246,7 +246,7 @@ async fn a_damaged_database_is_set_aside() {
 
 /// A wall clock that is set purges nothing early: expiry depends on elapsed time, and only while the wall clock has held.
 #[tokio::test]
-async fn expired_rows_go_by_elapsed_time_once_the_wall_clock_has_held() {
+async fn expired_rows_are_deleted_by_elapsed_time() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let ledger = open(directory.path(), &clock);
     commit(&ledger, 0..1200).await;
@@ -267,7 +267,7 @@ async fn expired_rows_go_by_elapsed_time_once_the_wall_clock_has_held() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_early_goes_from_the_disk_too() {
+async fn id_forgotten_early_is_deleted_from_the_disk() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let ledger = Embedded::open(directory.path(), 50, clock.clone())
         .unwrap()
@@ -282,7 +282,7 @@ async fn what_is_forgotten_early_goes_from_the_disk_too() {
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_nothing_costs_no_commit() {
+async fn failing_disk_loses_no_commit() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let ledger = open(directory.path(), &clock);
     let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
@@ -299,7 +299,7 @@ async fn a_disk_that_takes_nothing_costs_no_commit() {
 }
 
 #[tokio::test]
-async fn a_hint_that_is_dropped_leaves_nothing() {
+async fn dropped_hint_leaves_nothing_behind() {
     let ledger = Embedded::in_memory(10, HandClock::new()).unwrap();
     let hints: Vec<_> = (0..5000)
         .map(|number| ledger.changed(key(number)))
@@ -311,7 +311,7 @@ async fn a_hint_that_is_dropped_leaves_nothing() {
 
 /// SQLite would go on writing to the deleted file, and nobody would know until the restart.
 #[tokio::test]
-async fn a_database_that_was_removed_is_told_of() {
+async fn removed_database_is_reported() {
     let (clock, directory) = (HandClock::new(), tempfile::tempdir().unwrap());
     let ledger = open(&directory.path().join("state"), &clock);
     commit(&ledger, 0..10).await;

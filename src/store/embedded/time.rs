@@ -74,7 +74,7 @@ mod tests {
     use crate::store::contract::HandClock;
 
     #[test]
-    fn a_set_clock_moves_nothing_and_a_restart_goes_on() {
+    fn store_time_ignores_a_set_clock_and_survives_a_restart() {
         let clock = HandClock::new();
         let wall = || i64::try_from(clock.now().unix_ms()).unwrap();
         let resume = |last| StoreTime::resume(clock.clone(), clock.now(), last);

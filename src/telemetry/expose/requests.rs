@@ -11,7 +11,7 @@ type Named<'a> = (&'a str, &'a RouteCounters);
 
 pub(super) fn add(telemetry: &Telemetry, families: &mut Families) {
     let routes = telemetry.routes.read();
-    let named = routes.iter().map(|(name, seen)| (&**name, &**seen));
+    let named = routes.iter().map(|(name, counters)| (&**name, &**counters));
     let all: Vec<Named<'_>> = named.chain([(NO_ROUTE, &telemetry.unrouted)]).collect();
     add_outcomes(&all, families);
     add_secrets(&all, families);
@@ -24,12 +24,13 @@ pub(super) fn add(telemetry: &Telemetry, families: &mut Families) {
 }
 
 fn add_outcomes(all: &[Named<'_>], families: &mut Families) {
-    let values = all.iter().flat_map(|(route, seen)| {
+    let values = all.iter().flat_map(|(route, counters)| {
         // refusals that never happened would be hundreds of lines
-        let seen = seen
+        let counters = counters
             .totals()
             .filter(|(outcome, total)| *total > 0 || (!outcome.is_refusal() && *route != NO_ROUTE));
-        seen.map(|(outcome, total)| (vec![*route, outcome.label()], total))
+        counters
+            .map(|(outcome, total)| (vec![*route, outcome.label()], total))
             .collect::<Vec<_>>()
     });
     families.counter(
@@ -43,10 +44,11 @@ fn add_outcomes(all: &[Named<'_>], families: &mut Families) {
 fn add_secrets(all: &[Named<'_>], families: &mut Families) {
     let secrets: Vec<_> = all
         .iter()
-        .flat_map(|(route, seen)| {
-            seen.secrets()
+        .flat_map(|(route, counters)| {
+            counters
+                .secrets()
                 .into_iter()
-                .map(|(name, seen)| (*route, name, seen.matches))
+                .map(|(name, counters)| (*route, name, counters.matches))
         })
         .collect();
     families.counter(
@@ -63,7 +65,7 @@ fn add_late_retries(all: &[Named<'_>], families: &mut Families) {
     let values = all
         .iter()
         .filter(|(route, _)| *route != NO_ROUTE)
-        .map(|(route, seen)| (vec![*route], seen.late_retries()));
+        .map(|(route, counters)| (vec![*route], counters.late_retries()));
     families.counter(
         "hookgate_late_retries_total",
         "Retries that were accepted although their signed time was older than the tolerance.",
@@ -75,8 +77,9 @@ fn add_late_retries(all: &[Named<'_>], families: &mut Families) {
 fn add_would_refuse(all: &[Named<'_>], families: &mut Families) {
     let values: Vec<_> = all
         .iter()
-        .flat_map(|(route, seen)| {
-            seen.would_refuse()
+        .flat_map(|(route, counters)| {
+            counters
+                .would_refuse()
                 .into_iter()
                 .map(|(code, count)| (vec![*route, code], count))
         })

@@ -211,7 +211,7 @@ fn a_probe_that_never_ends_loses_its_permit() {
 }
 
 #[test]
-fn a_dropped_probe_frees_its_place() {
+fn dropped_probe_frees_its_permit() {
     let (breaker, later) = opened();
     drop(breaker.admit(later, LIMIT).unwrap());
     let probe = breaker.admit(later, LIMIT).unwrap();
@@ -221,7 +221,7 @@ fn a_dropped_probe_frees_its_place() {
 }
 
 #[test]
-fn what_began_before_it_opened_says_nothing_afterwards() {
+fn outcome_of_an_older_request_is_ignored() {
     let (breaker, now) = (breaker(), start());
     let slow: Vec<_> = (0..4).map(|_| breaker.admit(now, LIMIT).unwrap()).collect();
     fail(&breaker, 3, now);
@@ -276,7 +276,7 @@ proptest! {
     /// For any order of events, at most one probe is out at a time, and time alone ends every state that holds others up, probes that
     /// never return included.
     #[test]
-    fn never_two_probes_and_never_stuck(
+    fn at_most_one_probe_and_never_stuck(
         open in 0_u64..6,
         limit in 1_u64..6,
         steps in prop::collection::vec((0_u8..6, 0_u64..4, any::<prop::sample::Index>()), 1..200),

@@ -91,7 +91,7 @@ fn the_machines_own_addresses_are_refused() {
 }
 
 #[tokio::test]
-async fn nothing_is_called_while_own_addresses_are_unknown() {
+async fn unknown_own_addresses_refuse_every_call() {
     let everything = Egress {
         allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
         deny: vec![],
@@ -108,7 +108,7 @@ async fn nothing_is_called_while_own_addresses_are_unknown() {
 }
 
 #[tokio::test]
-async fn names_and_odd_numbers_are_judged_by_their_address() {
+async fn odd_spellings_are_judged_by_their_address() {
     let plain = Egress::default();
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()

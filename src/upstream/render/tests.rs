@@ -65,7 +65,7 @@ fn head(target: &str, authority: &str) -> RequestHead {
 }
 
 #[test]
-fn the_target_is_raw_and_loses_what_the_route_takes_off() {
+fn target_is_unchanged_except_for_the_routes_rules() {
     let template = || {
         Some(PathTemplate(vec![
             PathPart::Literal("/in/".to_owned()),
@@ -146,8 +146,8 @@ fn host_is_the_senders_unless_the_upstream_wants_its_own() {
 const RECEIVED: u64 = 1_795_597_200;
 const STRIPE: &str = r#"{"id":"evt_1","type":"invoice.paid"}"#;
 
-/// Returns the hook of a config with one route, whose secrets are `SECRET` and the newer `NEW`.
-fn hook(route: &str) -> Arc<WebhookRoute> {
+/// Returns the webhook route of a config with one route, whose secrets are `SECRET` and the newer `NEW`.
+fn webhook(route: &str) -> Arc<WebhookRoute> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     let upstreams = "upstreams: { app: { url: 'http://127.0.0.1:3000' } }";
@@ -161,8 +161,8 @@ fn hook(route: &str) -> Arc<WebhookRoute> {
         })
     };
     let loaded = load(&path, &env, None, 1, clock(0).now())
-        .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)));
-    Arc::clone(&loaded.snapshot.hooks[0])
+        .unwrap_or_else(|refused| panic!("{}", refused.report.render(false)));
+    Arc::clone(&loaded.snapshot.webhooks[0])
 }
 
 /// Returns a clock at so many seconds after the receipt.
@@ -172,7 +172,7 @@ fn clock(later: u64) -> FrozenClock {
 
 /// Receives a request on the route, signed at that time with its secret of that index, and with more headers.
 fn received(
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     body: &'static str,
     secret: usize,
     more: &[(&'static str, &str)],
@@ -184,7 +184,7 @@ fn received(
     for (name, value) in more {
         head.headers.append(*name, value.parse().unwrap());
     }
-    let verifier = hook.verifier.as_ref().unwrap();
+    let verifier = webhook.verifier.as_ref().unwrap();
     let signed = verifier
         .sign(
             &head,
@@ -207,15 +207,15 @@ fn received(
     }
 }
 
-fn authentic(hook: &WebhookRoute, received: Received) -> Delivery {
-    let authentic = hook
+fn authentic(webhook: &WebhookRoute, received: Received) -> Delivery {
+    let authentic = webhook
         .verifier
         .as_ref()
         .unwrap()
         .verify(received, &Params::default(), clock(0).now())
         .unwrap();
     Delivery::new(
-        Arc::clone(&hook.name),
+        Arc::clone(&webhook.name),
         Params::default(),
         Cleared::Authentic(authentic),
     )
@@ -234,12 +234,12 @@ fn attempt(later: u64, inline: bool) -> AttemptContext {
 
 /// Returns the values of a header that is sent, and whether the request is authentic `later`.
 fn sent(
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     delivery: &Delivery,
     attempt: &AttemptContext,
     name: &str,
 ) -> (Vec<String>, bool) {
-    let (outgoing, stale) = super::delivery(delivery, hook, attempt);
+    let (outgoing, stale) = super::delivery(delivery, webhook, attempt);
     assert_eq!(
         (outgoing.body.as_ref(), stale),
         (delivery.body().as_ref(), None)
@@ -265,7 +265,8 @@ fn sent(
     };
     (
         values,
-        hook.verifier
+        webhook
+            .verifier
             .as_ref()
             .unwrap()
             .verify(again, &Params::default(), now)
@@ -276,25 +277,26 @@ fn sent(
 const DAY: u64 = 86_400;
 
 #[test]
-fn what_comes_from_the_queue_is_signed_anew_and_what_is_handed_on_at_once_is_not() {
+fn only_queued_deliveries_are_signed_again() {
     let route = |action: &str| {
         let verify = "verify: { provider: stripe, secrets: [{ env: NEW }, { env: SECRET }] }";
-        hook(&format!(
+        webhook(&format!(
             "{{ name: a, path: /hook, {verify}, dedupe: {{}}, {action} }}"
         ))
     };
     let resigning = route("forward: { upstream: app, on_failure: queue, resign: true }");
-    let came = received(&resigning, STRIPE, 1, &[]).head.headers["stripe-signature"]
+    let original = received(&resigning, STRIPE, 1, &[]).head.headers["stripe-signature"]
         .to_str()
         .unwrap()
         .to_owned();
     let delivery = authentic(&resigning, received(&resigning, STRIPE, 1, &[]));
     assert_eq!(
         sent(&resigning, &delivery, &attempt(0, true), "stripe-signature"),
-        (vec![came.clone()], true)
+        (vec![original.clone()], true)
     );
-    let anew = "t=1795683600,v1=e656ffdd14a33b25f5161f01cbf840fb2c82b966494841ed6ef9edc5203d5b2f"
-        .to_owned();
+    let resigned =
+        "t=1795683600,v1=e656ffdd14a33b25f5161f01cbf840fb2c82b966494841ed6ef9edc5203d5b2f"
+            .to_owned();
     assert_eq!(
         sent(
             &resigning,
@@ -302,12 +304,12 @@ fn what_comes_from_the_queue_is_signed_anew_and_what_is_handed_on_at_once_is_not
             &attempt(DAY, false),
             "stripe-signature"
         ),
-        (vec![anew], true)
+        (vec![resigned], true)
     );
     let plain = route("queue: { upstream: app }");
     assert_eq!(
         sent(&plain, &delivery, &attempt(DAY, false), "stripe-signature"),
-        (vec![came.clone()], false)
+        (vec![original.clone()], false)
     );
     let unproved = Delivery::new(
         "a".into(),
@@ -321,25 +323,25 @@ fn what_comes_from_the_queue_is_signed_anew_and_what_is_handed_on_at_once_is_not
             &attempt(DAY, false),
             "stripe-signature"
         ),
-        (vec![came], false)
+        (vec![original], false)
     );
 }
 
 /// The secret of the delivery's own signature is used if it is still accepted, else the newest that is.
 #[test]
-fn it_is_signed_with_a_secret_that_is_accepted() {
+fn new_signature_uses_an_accepted_secret() {
     let route = |secrets: &str| {
         let verify = format!("verify: {{ provider: stripe, secrets: [{secrets}] }}");
-        hook(&format!(
+        webhook(&format!(
             "{{ name: a, path: /hook, {verify}, dedupe: {{}}, queue: {{ upstream: app, resign: true }} }}"
         ))
     };
-    let with = |hook: &WebhookRoute| {
+    let with = |webhook: &WebhookRoute| {
         let delivery = authentic(
             &route("{ env: SECRET }"),
             received(&route("{ env: SECRET }"), STRIPE, 0, &[]),
         );
-        let (outgoing, stale) = super::delivery(&delivery, hook, &attempt(DAY, false));
+        let (outgoing, stale) = super::delivery(&delivery, webhook, &attempt(DAY, false));
         let lines: Vec<_> = outgoing
             .headers
             .iter()
@@ -374,8 +376,8 @@ fn it_is_signed_with_a_secret_that_is_accepted() {
 }
 
 #[test]
-fn every_name_of_a_signature_is_signed_anew_and_nothing_of_the_old_is_left() {
-    let svix = hook(
+fn new_signature_replaces_every_header_of_the_old() {
+    let svix = webhook(
         "{ name: a, path: /hook, verify: { provider: svix, secrets: [{ env: SECRET }] }, queue: { upstream: app, resign: true } }",
     );
     let both = [
@@ -407,7 +409,7 @@ fn every_name_of_a_signature_is_signed_anew_and_nothing_of_the_old_is_left() {
     let scheme = "scheme: hmac, algorithm: sha256, signature: { query: sig, encoding: base64 }, signed_content: \"{timestamp}.{body}\"";
     let route =
         format!("{{ {scheme}, timestamp: {{ header: X-Time }}, secrets: [{{ env: SECRET }}] }}");
-    let query = hook(&format!(
+    let query = webhook(&format!(
         "{{ name: a, path: /hook, verify: {route}, queue: {{ upstream: app, query: keep, resign: true }} }}"
     ));
     let delivery = authentic(&query, self::received(&query, "{}", 0, &[]));
@@ -424,9 +426,9 @@ fn every_name_of_a_signature_is_signed_anew_and_nothing_of_the_old_is_left() {
 }
 
 #[test]
-fn the_gate_signs_in_its_own_name_what_is_authentic_and_nobody_else_can() {
+fn only_authentic_deliveries_get_the_gateways_signature() {
     let verify = "verify: { provider: stripe, secrets: [{ env: SECRET }] }, dedupe: {}";
-    let signing = hook(&format!(
+    let signing = webhook(&format!(
         "{{ name: a, path: /hook, {verify}, forward: {{ upstream: app, sign: {{ secret: {{ env: NEW }} }} }} }}"
     ));
     let forged = [

@@ -154,7 +154,7 @@ async fn addresses_are_refreshed_beside_the_request() {
 }
 
 #[tokio::test]
-async fn a_name_that_moved_while_idle_is_asked_first() {
+async fn name_is_resolved_again_after_an_idle_time() {
     let (resolver, answers, clock, both) = resolver();
     resolver.addresses(LIMIT).await.unwrap();
     answers.set(&both[1..]);
@@ -188,7 +188,7 @@ async fn the_last_good_addresses_serve_while_look_ups_fail() {
     clippy::disallowed_methods,
     reason = "the time of the runtime, which stands still"
 )]
-async fn a_look_up_that_hangs_is_waited_for_once() {
+async fn hanging_look_up_delays_one_request() {
     let (resolver, answers, clock, _) = resolver();
     let first = resolver.addresses(LIMIT).await.unwrap();
     answers.hang();
@@ -218,7 +218,7 @@ async fn a_look_up_that_hangs_is_waited_for_once() {
 }
 
 #[tokio::test]
-async fn a_connect_fault_asks_again_at_most_once_a_second() {
+async fn connect_fault_resolves_again_at_most_once_a_second() {
     let (resolver, answers, clock, both) = resolver();
     let first = resolver.addresses(LIMIT).await.unwrap();
     answers.set(&both[1..]);
@@ -263,7 +263,7 @@ async fn a_look_up_outlives_the_request_that_gave_up() {
 }
 
 #[tokio::test]
-async fn a_name_that_fails_is_asked_again_and_alarms_after_a_while() {
+async fn failing_name_is_retried_and_alarms_after_a_while() {
     let (resolver, answers, clock, both) = resolver();
     answers.fail();
     assert!(resolver.addresses(LIMIT).await.is_err());

@@ -241,10 +241,10 @@ async fn a_request_follows_a_name_whose_old_address_is_silent() {
 
 #[tokio::test]
 async fn idle_connections_to_lost_addresses_are_closed() {
-    let (kept, lost) = two_apps();
+    let (remaining, lost) = two_apps();
     let bench = Bench::new(&[lost.address]);
     assert_eq!(bench.send().await, Ok(200));
-    bench.answers.set(&[kept.address, lost.address]);
+    bench.answers.set(&[remaining.address, lost.address]);
     bench.clock.by(Duration::from_secs(10));
     // the first of these begins the look-up, and uses what is there
     assert_eq!(bench.send().await, Ok(200));
@@ -254,18 +254,22 @@ async fn idle_connections_to_lost_addresses_are_closed() {
         (Ok(200), 3, 1),
         "the address is still the name's"
     );
-    bench.answers.set(&[kept.address]);
+    bench.answers.set(&[remaining.address]);
     bench.clock.by(Duration::from_secs(30));
-    assert_eq!((bench.send().await, kept.requests()), (Ok(200), 1));
+    assert_eq!((bench.send().await, remaining.requests()), (Ok(200), 1));
     let mut connection = lost.connections.lock().remove(0);
     connection
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     assert!(matches!(connection.read(&mut [0]), Ok(0)), "it is closed");
-    bench.answers.set(&[kept.address, lost.address]);
+    bench.answers.set(&[remaining.address, lost.address]);
     bench.clock.by(Duration::from_secs(30));
     assert_eq!(
-        (bench.send().await, kept.requests(), kept.connections()),
+        (
+            bench.send().await,
+            remaining.requests(),
+            remaining.connections()
+        ),
         (Ok(200), 2, 1),
         "the other one stays"
     );

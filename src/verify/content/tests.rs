@@ -24,7 +24,7 @@ fn readings(parts: &[Part], content: &[u8]) -> usize {
 proptest! {
     /// Checks that content whose borders count as certain can be read in one way only.
     #[test]
-    fn certain_borders_have_one_reading(
+    fn unambiguous_content_has_one_reading(
         names in prop::collection::vec(prop::sample::select(vec!["{id}", "{path}", "{header:a}", "{timestamp}", "{url}", "{body}"]), 1..4),
         literals in prop::collection::vec("[.1? \n]{0,2}", 3),
         values in prop::collection::vec("[.1? \n/]{0,4}", 3),

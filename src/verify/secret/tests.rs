@@ -38,9 +38,9 @@ fn one_entry_of_a_table_changes_alone() {
     };
     table.set("a", Some(&entry("1")));
     table.set("b", Some(&entry("2")));
-    let kept = table.get("a").unwrap();
+    let unchanged = table.get("a").unwrap();
     table.set("b", None);
-    assert!(Arc::ptr_eq(&kept, &table.get("a").unwrap()));
+    assert!(Arc::ptr_eq(&unchanged, &table.get("a").unwrap()));
     assert!(table.get("b").is_none() && table.len() == 1);
     assert!(!is_key("") && !is_key("a/b") && !is_key(&"a".repeat(129)) && is_key("A-z_9"));
 }

@@ -96,7 +96,7 @@ fn either_name_counts_and_none_may_contradict_the_other() {
 }
 
 #[test]
-fn an_uncovered_id_that_is_contradicted_is_none() {
+fn contradicted_unsigned_id_counts_as_absent() {
     let gate = verifier(
         keyed("{body}", source("", Layout::Whole), None),
         Some(Locator::Header(names(&["a", "b"]))),
@@ -326,7 +326,7 @@ fn a_token_in_the_query_is_decoded_once_and_strictly() {
 }
 
 #[test]
-fn times_have_one_spelling_and_cannot_overflow() {
+fn time_has_one_spelling_and_cannot_overflow() {
     for (format, text) in [
         (Format::Unix, "0000000000"),
         (Format::Unix, "9999999999"),

@@ -2,7 +2,7 @@
 use super::*;
 
 #[test]
-fn tokens_and_basic() {
+fn tokens_and_basic_auth_are_verified() {
     let scheme = || Scheme::Token(source("Bearer ", Layout::Whole));
     let gate = verifier(scheme(), None, &[secret("s", KEY)]);
     let verdict = |text: &str| why(&gate, &head("/", &[("x-sig", text.as_bytes())]), b"x");
@@ -146,7 +146,7 @@ fn every_key_of_a_table_has_as_many_candidates() {
 }
 
 #[test]
-fn a_table_finds_the_secret_by_key() {
+fn table_selects_the_secret_by_key() {
     let gate_by = |by: KeyedBy| {
         let shape = Shape::new(
             keyed("{body}", source("", Layout::Whole), None),

@@ -97,8 +97,8 @@ fn run(
 ) {
     let loaded = match load(config, &environment, None, 1, clock.now()) {
         Ok(loaded) => loaded,
-        Err(rejected) => {
-            begun.send(Err(rejected.report.render(false))).ok();
+        Err(refused) => {
+            begun.send(Err(refused.report.render(false))).ok();
             return;
         }
     };

@@ -54,7 +54,7 @@ pub fn snapshot(dir: &Path, app: &App, route: &str) -> Option<Snapshot> {
     std::fs::write(&path, yaml).unwrap();
     match load(&path, &|_| None, None, 1, SystemClock.now()) {
         Ok(loaded) => Some(loaded.snapshot),
-        Err(rejected) if rejected.report.render(false).contains("secret") => None,
-        Err(rejected) => panic!("{}", rejected.report.render(false)),
+        Err(refused) if refused.report.render(false).contains("secret") => None,
+        Err(refused) => panic!("{}", refused.report.render(false)),
     }
 }

@@ -145,7 +145,7 @@ impl Job {
             who,
             ..
         } = &self.order;
-        let seen = progress.delivered + progress.failed + progress.skipped;
+        let attempted = progress.delivered + progress.failed + progress.skipped;
         Replay {
             id: self.id.clone(),
             state: progress.state,
@@ -156,7 +156,7 @@ impl Job {
             delivered: progress.delivered,
             failed: progress.failed,
             skipped: progress.skipped,
-            not_attempted: progress.planned.saturating_sub(seen),
+            not_attempted: progress.planned.saturating_sub(attempted),
             rate: progress.rate,
             stop_after: *stop_after,
             filter: filter.clone(),

@@ -188,7 +188,7 @@ impl Run<'_> {
             targets: Arc::default(),
             who: Arc::clone(who),
             reason: Arc::clone(reason),
-            said: Some(Arc::clone(&self.job.description)),
+            description: Some(Arc::clone(&self.job.description)),
             goes_on: self.job.progress().audit,
         };
         let store = &self.access.store;

@@ -45,7 +45,7 @@ impl TestApi {
                             .settle(leased.lease, Some(attempt), next)
                             .await
                             .unwrap(),
-                        Held::Yes
+                        Ownership::Owned
                     );
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -224,7 +224,7 @@ async fn a_delivery_whose_retry_was_delivered_is_not_replayed() {
             .commit(key, Token(1), WINDOW)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         api.post("/-/deliveries/evt_1/replay", json!({})).await.0,
@@ -566,7 +566,7 @@ async fn a_recorded_delivery_is_forgotten_by_either_id() {
         );
         assert_eq!(
             store.commit(key, Token(1), WINDOW).await.unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
         let recorded = Accept {
             key: Some(key),

@@ -11,7 +11,7 @@ const STREAM: &str = "/-/tail";
 
 /// Checks that the guard and the handlers answer as the document says.
 #[tokio::test]
-async fn the_document_and_the_router_agree() {
+async fn openapi_document_matches_the_router() {
     let api = TestApi::new().await;
     let document = api.get("/-/openapi.json").await;
     assert_eq!(document, openapi::document(&routes::endpoints()));
@@ -37,7 +37,7 @@ async fn the_document_and_the_router_agree() {
             .as_array()
             .unwrap()
             .iter()
-            .all(|way| way.as_object().unwrap().contains_key("token"));
+            .all(|alternative| alternative.as_object().unwrap().contains_key("token"));
         assert_eq!(
             (needs, needs),
             (endpoint.needs != Needs::Nothing, status == 401),
@@ -203,7 +203,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 
 /// Checks that garbage gets neither a server error nor a late response.
 #[test]
-fn garbage_is_refused_and_nothing_hangs() {
+fn garbage_gets_an_error_and_never_hangs() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -17,7 +17,7 @@ const SECRETS: [&str; 4] = [
 ];
 
 /// Compiles a route with a secret. `None` if its provider does not accept such a secret.
-fn hook(route: &str, secret: &str) -> Option<Arc<WebhookRoute>> {
+fn webhook(route: &str, secret: &str) -> Option<Arc<WebhookRoute>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     let yaml = format!(
@@ -26,19 +26,19 @@ fn hook(route: &str, secret: &str) -> Option<Arc<WebhookRoute>> {
     );
     std::fs::write(&path, yaml).unwrap();
     let loaded = load(&path, &|_| None, None, 1, SystemClock.now()).ok()?;
-    loaded.snapshot.hooks.first().cloned()
+    loaded.snapshot.webhooks.first().cloned()
 }
 
 /// Puts a signed delivery of the route into the store. Returns its ID and what its sender presented as proof.
 async fn store(
     api: &TestApi,
-    hook: &WebhookRoute,
+    webhook: &WebhookRoute,
     lines: &[(&str, &str)],
     target: &str,
     body: &'static str,
 ) -> (DeliveryRef, Signed) {
     let mut received = received(target, lines, Bytes::from_static(body.as_bytes()));
-    let verifier = hook.verifier.as_ref().unwrap();
+    let verifier = webhook.verifier.as_ref().unwrap();
     let signed = verifier.sign(
         &received.head,
         &Params::default(),
@@ -58,12 +58,12 @@ async fn store(
             .into();
     }
     let cleared = Cleared::Unverified(Unverified::by_config(received));
-    let delivery = crate::delivery::Delivery::new(hook.name.clone(), Params::default(), cleared);
+    let delivery = crate::delivery::Delivery::new(webhook.name.clone(), Params::default(), cleared);
     let accept = Accept {
         record: stored::record(
             &delivery,
-            &hook.forward.dropped,
-            &hook.secret_locations,
+            &webhook.forward.dropped,
+            &webhook.secret_locations,
             &[],
         ),
         body: body.into(),
@@ -110,11 +110,11 @@ async fn no_view_shows_a_secret_of_any_preset() {
         let found = routes.iter().find_map(|route| {
             SECRETS
                 .iter()
-                .find_map(|secret| Some((hook(route, secret)?, *secret)))
+                .find_map(|secret| Some((webhook(route, secret)?, *secret)))
         });
-        let (hook, secret) = found.unwrap_or_else(|| panic!("no secret suits {provider}"));
+        let (webhook, secret) = found.unwrap_or_else(|| panic!("no secret suits {provider}"));
         presets += 1;
-        let (id, signed) = store(&api, &hook, &[], "/in", "{\"id\":\"evt_1\"}").await;
+        let (id, signed) = store(&api, &webhook, &[], "/in", "{\"id\":\"evt_1\"}").await;
         let [open, read] = views(&api, id).await;
         for shown in [&open, &read] {
             assert!(
@@ -124,7 +124,7 @@ async fn no_view_shows_a_secret_of_any_preset() {
         }
         for (name, value) in &signed.headers {
             let value = value.to_str().unwrap();
-            if hook.secret_locations.has_header(name) {
+            if webhook.secret_locations.has_header(name) {
                 kept_tokens += 1;
                 assert!(
                     open.contains(name.as_str()) && read.contains(name.as_str()),
@@ -134,7 +134,7 @@ async fn no_view_shows_a_secret_of_any_preset() {
                     !open.contains(value) && !read.contains(value),
                     "{provider}: {name}"
                 );
-            } else if hook.secret_locations.signatures.contains(name) && value.len() > 20 {
+            } else if webhook.secret_locations.signatures.contains(name) && value.len() > 20 {
                 // the usual names of credentials are hidden in any case
                 let shown = read.contains(value) || name == http::header::AUTHORIZATION;
                 assert!(!open.contains(value) && shown, "{provider}: {name}");
@@ -149,7 +149,7 @@ async fn no_view_shows_a_secret_of_any_preset() {
 
 /// A scheme of one's own has names that nobody can know: the declaration alone tells.
 #[tokio::test]
-async fn no_view_shows_a_secret_of_a_scheme_of_ones_own() {
+async fn no_view_shows_a_secret_of_a_custom_scheme() {
     let api = TestApi::new().await;
     let secret = "hidden-0123456789abcdef";
     let actions = "forward: { upstream: app, keep_token: true, query: keep }";
@@ -163,15 +163,15 @@ async fn no_view_shows_a_secret_of_a_scheme_of_ones_own() {
         let route = format!(
             "{{ name: it, path: /in, verify: {{ scheme: token, signature: {signature}, secrets: [{{ insecure_inline: \"SECRET\" }}] }}, {actions} }}"
         );
-        let hook = hook(&route, secret).unwrap();
+        let webhook = webhook(&route, secret).unwrap();
         // an app behind CGI takes the one for the other
-        let twin = [("x_plain", secret)];
-        let twin = if signature.contains("header") {
-            &twin[..]
+        let decoy = [("x_plain", secret)];
+        let decoy = if signature.contains("header") {
+            &decoy[..]
         } else {
             &[]
         };
-        let (id, signed) = store(&api, &hook, twin, "/in", "{}").await;
+        let (id, signed) = store(&api, &webhook, decoy, "/in", "{}").await;
         assert!(!signed.headers.is_empty() || !signed.query.is_empty());
         for shown in views(&api, id).await {
             assert!(!shown.contains("hidden"), "{signature}: {shown}");
@@ -187,9 +187,9 @@ async fn no_view_shows_a_secret_in_the_body() {
     let route = format!(
         "{{ name: it, path: /in, {handshake}, verify: {{ provider: github, secrets: [{{ insecure_inline: SECRET }}] }}, forward: {{ upstream: app }} }}"
     );
-    let hook = hook(&route, "another-0123456789abcdef").unwrap();
+    let webhook = webhook(&route, "another-0123456789abcdef").unwrap();
     let body = "{ \"type\": \"event\", \"token\": \"hidden-0123456789abcdef\", \"n\": 1 }";
-    let (id, _) = store(&api, &hook, &[], "/in", body).await;
+    let (id, _) = store(&api, &webhook, &[], "/in", body).await;
     let [open, read] = views(&api, id).await;
     assert!(
         !open.contains("hidden") && !read.contains("hidden"),

@@ -134,17 +134,17 @@ fn detail(line: &TailLine) -> String {
             .cloned(),
     );
     // one blank between what belongs together
-    let mut said = parts.join(" ");
+    let mut description = parts.join(" ");
     if let Some(number) = line.number {
-        said.push_str(&format!(" attempt {number}"));
+        description.push_str(&format!(" attempt {number}"));
     }
     if let Some(wait) = line
         .retry_in
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     {
-        said.push_str(&format!(", next in {}", term::wait(wait)));
+        description.push_str(&format!(", next in {}", term::wait(wait)));
     }
-    said
+    description
 }
 
 /// The event types of accepted deliveries, which the lines of their attempts do not have.
@@ -229,7 +229,7 @@ mod tests {
     use crate::clock::{Clock as _, SystemClock};
 
     #[test]
-    fn lines_at_100_columns() {
+    fn lines_fit_100_columns() {
         let mut page = Page {
             look: fake::look(),
             json: false,

@@ -154,14 +154,22 @@ pub(in crate::cli) fn tail() -> Vec<TailLine> {
     let stripe = json!({ "type": "invoice.paid", "delivery_id": "evt_1QNkVwHd7mZ0pVc1" });
     let refused =
         json!({ "type": "push", "code": "signature_mismatch", "request_id": "01JDC9R7T3WA" });
-    let tried = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "attempt": 1 });
+    let attempt = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "attempt": 1 });
     let again = json!({ "delivery_id": "evt_1QNkVwHd7mZ0pVc1", "attempt": 2, "retry_in": 108.0 });
     let duplicate =
         json!({ "type": "push", "delivery_id": "7d1b6e90-c86a-11f1-9f2c-0242ac120002" });
     vec![
         line(first, "request", "stripe", "queued", 200, 0.003, stripe),
         line(second, "request", "github", "refused", 401, 0.001, refused),
-        line(second, "attempt", "stripe", "delivered", 200, 0.022, tried),
+        line(
+            second,
+            "attempt",
+            "stripe",
+            "delivered",
+            200,
+            0.022,
+            attempt,
+        ),
         line(second, "attempt", "stripe", "retrying", 503, 0.084, again),
         line(
             second,
@@ -232,12 +240,12 @@ async fn answer(
         .await
         .unwrap();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let (status, told) = answers(&what, &body);
+    let (status, answer) = answers(&what, &body);
     asked.lock().push((what, body));
     let status = StatusCode::from_u16(status).unwrap();
-    if let Value::String(text) = told {
+    if let Value::String(text) = answer {
         (status, text).into_response()
     } else {
-        (status, axum::Json(told)).into_response()
+        (status, axum::Json(answer)).into_response()
     }
 }

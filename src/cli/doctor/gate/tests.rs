@@ -28,11 +28,11 @@ fn loaded(yaml: &str) -> Loaded {
         1,
         FrozenClock::at_unix(NOW).now(),
     )
-    .unwrap_or_else(|rejected| panic!("{}", rejected.report.render(false)))
+    .unwrap_or_else(|refused| panic!("{}", refused.report.render(false)))
 }
 
 #[test]
-fn open_files_are_for_both_sides() {
+fn open_files_limit_counts_both_sides() {
     assert_eq!(open_files(20_064, 10_000, true).level, Level::Good);
     let few = open_files(1_024, 10_000, false);
     assert_eq!(
@@ -46,7 +46,7 @@ fn open_files_are_for_both_sides() {
 }
 
 #[test]
-fn the_clock_is_judged_by_what_providers_sign() {
+fn clock_is_judged_by_the_tolerance_of_providers() {
     let of = |skew_seconds, samples, jumped| {
         clock(ClockStatus {
             skew_seconds,
@@ -61,7 +61,7 @@ fn the_clock_is_judged_by_what_providers_sign() {
 }
 
 #[test]
-fn what_is_not_enforced_is_told() {
+fn observing_route_is_a_finding() {
     let route = |name: &str, rest: &str| {
         format!("  - {{ name: {name}, path: /{name}, forward: {{ upstream: app }}, {rest} }}\n")
     };
@@ -77,15 +77,15 @@ fn what_is_not_enforced_is_told() {
         all.concat()
     );
     let found = routes(&loaded(&yaml).snapshot, now());
-    let said: Vec<&str> = found
+    let messages: Vec<&str> = found
         .iter()
         .map(|finding| finding.message.as_str())
         .collect();
-    assert_eq!(said.len(), 3, "{said:?}");
+    assert_eq!(messages.len(), 3, "{messages:?}");
     assert!(
-        said[0].starts_with("b does not verify requests")
-            && said[1].starts_with("c observes until 2026-12-01")
-            && said[2].starts_with("d enforces: its `until` is over")
+        messages[0].starts_with("b does not verify requests")
+            && messages[1].starts_with("c observes until 2026-12-01")
+            && messages[2].starts_with("d enforces: its `until` is over")
     );
     assert!(
         found
@@ -100,7 +100,7 @@ fn what_is_not_enforced_is_told() {
 }
 
 #[test]
-fn what_stands_open_is_told() {
+fn admin_listener_open_to_others_is_a_finding() {
     let levels = |yaml: &str| {
         let found = listeners(
             &loaded(&format!("{yaml}\nroutes: [{{ name: a, path: /a, verify: none, forward: {{ upstream: app }} }}]")).snapshot,
@@ -144,7 +144,7 @@ fn what_stands_open_is_told() {
 }
 
 #[test]
-fn where_secrets_stand() {
+fn inline_secret_is_a_finding() {
     let yaml = "listen: [{ address: \"127.0.0.1:80\" }]\nroutes:
   - { name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }, { insecure_inline: a-secret-of-many-letters }] }, forward: { upstream: app } }\n";
     let found = secrets(&loaded(yaml).origins);

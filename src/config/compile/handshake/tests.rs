@@ -73,16 +73,16 @@ fn compiled(written: &str, provider: &str) -> (Handshakes, Vec<String>) {
 
 #[track_caller]
 fn wrong(written: &str, provider: &str, message: &str) {
-    let (_, told) = compiled(written, provider);
-    assert!(told.iter().any(|told| told == message), "{told:?}");
+    let (_, messages) = compiled(written, provider);
+    assert!(messages.iter().any(|one| one == message), "{messages:?}");
 }
 
 #[test]
-fn the_preset_says_it_unless_the_route_does() {
+fn route_overrides_the_handshake_of_the_preset() {
     assert_eq!(compiled("", "dropbox").0.0.len(), 1);
     assert_eq!(compiled("", "azure-event-grid-is-no-such").0.0.len(), 0);
     assert_eq!(compiled("none", "dropbox").0.0.len(), 0);
-    let (own, told) = compiled(
+    let (own, messages) = compiled(
         "{ method: GET, token: { query: other }, answer: { json: { c: \"{token}\" } } }",
         "dropbox",
     );
@@ -93,20 +93,20 @@ fn the_preset_says_it_unless_the_route_does() {
             .collect::<Vec<_>>(),
         [Locator::Query("other".to_owned())]
     );
-    assert_eq!(told, [""; 0]);
+    assert_eq!(messages, [""; 0]);
 }
 
 #[test]
-fn a_second_secret_is_asked_for_where_it_is_due() {
-    let (made, told) = compiled("", "meta");
-    assert_eq!((made.0.len(), told.len()), (0, 1));
+fn verify_token_is_required_where_it_is_used() {
+    let (made, messages) = compiled("", "meta");
+    assert_eq!((made.0.len(), messages.len()), (0, 1));
     assert!(
-        told[0].contains("with a verify token, and the route has none"),
-        "{told:?}"
+        messages[0].contains("with a verify token, and the route has none"),
+        "{messages:?}"
     );
     assert_eq!(compiled("none", "meta").1, [""; 0]);
-    let (made, told) = compiled("{ verify_token: { insecure_inline: a-token } }", "meta");
-    assert_eq!((made.0.len(), told), (1, Vec::new()));
+    let (made, messages) = compiled("{ verify_token: { insecure_inline: a-token } }", "meta");
+    assert_eq!((made.0.len(), messages), (1, Vec::new()));
     wrong(
         "{ verify_token: { insecure_inline: a-token } }",
         "dropbox",
@@ -116,7 +116,7 @@ fn a_second_secret_is_asked_for_where_it_is_due() {
 }
 
 #[test]
-fn a_handshake_neither_swallows_deliveries_nor_signs_one() {
+fn unsafe_handshakes_are_refused() {
     let token = "token: { query: t }";
     for (written, message) in [
         (
@@ -184,7 +184,7 @@ fn a_handshake_neither_swallows_deliveries_nor_signs_one() {
 }
 
 #[test]
-fn every_preset_compiles_and_has_a_kind() {
+fn handshake_of_every_preset_compiles() {
     let mut kinds = Vec::new();
     for preset in Catalogue::built_in()
         .presets()
@@ -192,7 +192,7 @@ fn every_preset_compiles_and_has_a_kind() {
     {
         let written = preset.provider.handshake.as_ref().unwrap().all();
         let guarded = written.iter().any(|one| one.guard.is_some());
-        let (made, told) = compiled(
+        let (made, messages) = compiled(
             if guarded {
                 "{ verify_token: { insecure_inline: a-token } }"
             } else {
@@ -201,7 +201,7 @@ fn every_preset_compiles_and_has_a_kind() {
             &preset.name,
         );
         assert_eq!(
-            (made.0.len(), told),
+            (made.0.len(), messages),
             (written.len(), Vec::new()),
             "{}",
             preset.name

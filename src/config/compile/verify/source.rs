@@ -239,10 +239,10 @@ impl Compiler<'_> {
                 ),
             }
         }
-        let mut seen = all.clone();
-        seen.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-        seen.dedup();
-        if seen.len() != all.len() {
+        let mut distinct = all.clone();
+        distinct.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        distinct.dedup();
+        if distinct.len() != all.len() {
             self.problems.error(
                 place,
                 "a header is listed twice",

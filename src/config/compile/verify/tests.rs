@@ -16,7 +16,7 @@ fn preset(yaml: &str) -> Provider {
 }
 
 /// The errors as `path: message | help`.
-fn told(written: &str, preset: Option<&Provider>) -> Vec<String> {
+fn messages(written: &str, preset: Option<&Provider>) -> Vec<String> {
     let mut problems = Diagnostics::default();
     let shape = compile(&block(written), preset, &Place::root(0), &mut problems);
     assert_eq!(shape.is_none(), problems.has_errors(), "{written}");
@@ -95,7 +95,7 @@ fn a_preset_is_overridden_key_by_key() {
     );
     assert_eq!(token.secret_locations().headers, ["x-token"]);
     assert_eq!(token.delivery_id(), Some(&Locator::Json("/id".to_owned())));
-    let other = told(
+    let other = messages(
         r#"{ provider: stripe, signed_content: "{timestamp}{body}" }"#,
         Some(&preset(&format!("{STRIPE}concatenated: why\n"))),
     );
@@ -107,7 +107,7 @@ fn a_preset_is_overridden_key_by_key() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_what_to_write() {
+fn errors_say_what_to_write() {
     for (written, wants) in [
         ("{}".to_owned(), vec![": `verify` names neither a provider nor a scheme | write `provider: NAME`"]),
         ("{ scheme: hmca }".to_owned(), vec!["scheme: unknown scheme `hmca` | did you mean `hmac`?"]),
@@ -160,16 +160,16 @@ fn what_is_wrong_is_said_with_what_to_write() {
             vec!["signature: `signature` works with the scheme `hmac` only | leave it out: `basic` always reads"],
         ),
     ] {
-        let told = told(&written, None);
-        assert_eq!(told.len(), wants.len(), "{written}\n{told:#?}");
-        for (line, want) in told.iter().zip(wants) {
+        let messages = messages(&written, None);
+        assert_eq!(messages.len(), wants.len(), "{written}\n{messages:#?}");
+        for (line, want) in messages.iter().zip(wants) {
             assert!(line.starts_with(want), "{written}\n{line}\n{want}");
         }
     }
 }
 
 #[test]
-fn headers_are_counted_out() {
+fn numbered_header_names_are_expanded() {
     let many = shape(
         "{ scheme: hmac, algorithm: sha256, signature: { header: [\"X-Sig-{1..3}\", X-Old], encoding: base64 } }",
         None,
@@ -182,7 +182,7 @@ fn headers_are_counted_out() {
         ["x-sig-1", "x-sig-2", "x-sig-3", "x-old"]
     );
     assert_eq!(many.covers().header_value(), "body");
-    let twice = told(
+    let twice = messages(
         "{ scheme: hmac, algorithm: sha256, signature: { header: [X-A, x-a], encoding: hex } }",
         None,
     );
@@ -193,7 +193,7 @@ fn headers_are_counted_out() {
 }
 
 #[test]
-fn names_repeats_expectations_and_the_body_are_places_too() {
+fn header_names_repeats_and_expectations_compile() {
     let many = shape(
         "{ scheme: hmac, algorithm: sha256, signature: { header: [A-Sig, B-Sig], encoding: hex, repeated: true, expect: { X-Version: \"1\" } }, signed_content: \"{id}\\n{timestamp}.{body}\", timestamp: { header: [A-Time, B-Time] }, delivery_id: { header: [A-Id, B-Id] } }",
         None,
@@ -242,11 +242,11 @@ fn names_repeats_expectations_and_the_body_are_places_too() {
             "signature.repeated: only a header can be repeated",
         ),
     ] {
-        let told = told(&written, None);
-        assert!(matches!(told.as_slice(), [one] if one.starts_with(want)), "{written}\n{told:#?}");
+        let messages = messages(&written, None);
+        assert!(matches!(messages.as_slice(), [one] if one.starts_with(want)), "{written}\n{messages:#?}");
     }
     let stripe = preset(STRIPE);
-    let repeated = told(
+    let repeated = messages(
         "{ provider: stripe, signature: { repeated: true } }",
         Some(&stripe),
     );
@@ -257,7 +257,7 @@ fn names_repeats_expectations_and_the_body_are_places_too() {
 }
 
 #[test]
-fn predicates_tell_what_a_route_needs() {
+fn predicates_describe_what_a_route_needs() {
     let url = shape(&format!("{ACME} signed_content: \"{{url}}\" }}"), None);
     assert!(
         url.uses_url() && url.covers_path(false) && !url.covers_path(true) && !url.covers().body

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn certificates_and_keys_are_read_and_must_belong_together() {
+fn certificate_and_key_must_belong_together() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     for name in ["a", "b"] {
@@ -65,7 +65,7 @@ upstreams: { app: { url: 'https://localhost', certificate: a.crt, key: a.key, ca
 routes: [{ name: a, path: /a, verify: { provider: stripe, secrets: [{ env: A }] }, forward: { upstream: app } }]\n";
 
 #[test]
-fn a_pair_that_is_not_valid_replaces_no_good_one() {
+fn invalid_pair_does_not_replace_a_valid_one() {
     const DAY: u64 = 86_400;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
@@ -95,19 +95,19 @@ fn a_pair_that_is_not_valid_replaces_no_good_one() {
     assert_eq!((validity(&good), good.report.warnings()), ((90, false), 0));
     for first in [-200, 5] {
         renew(folder.path(), first, 110);
-        let kept = load(&good.cache, 0);
-        assert_eq!(validity(&kept), (90, true), "{first}");
+        let second = load(&good.cache, 0);
+        assert_eq!(validity(&second), (90, true), "{first}");
         assert_eq!(
-            kept.stale_certificates.len(),
+            second.stale_certificates.len(),
             2,
             "of the listener, and of the upstream: {:?}",
-            kept.stale_certificates
+            second.stale_certificates
         );
     }
     // the one from day 5 on waits
-    let kept = load(&good.cache, 0);
-    assert_eq!(validity(&load(&kept.cache, 4)), (90, true));
-    let renewed = load(&kept.cache, 5);
+    let second = load(&good.cache, 0);
+    assert_eq!(validity(&load(&second.cache, 4)), (90, true));
+    let renewed = load(&second.cache, 5);
     assert_eq!(
         (validity(&renewed), renewed.stale_certificates.len()),
         ((115, false), 0)
@@ -145,11 +145,11 @@ fn a_pair_that_is_not_valid_replaces_no_good_one() {
 }
 
 #[test]
-fn a_certificate_that_is_not_valid_is_told_and_served() {
+fn certificate_outside_its_dates_warns_and_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     std::fs::write(&path, TLS).unwrap();
-    for (first, days, told) in [
+    for (first, days, expected) in [
         (-10, 100, None),
         (
             -110,
@@ -169,14 +169,14 @@ fn a_certificate_that_is_not_valid_is_told_and_served() {
     ] {
         renew(folder.path(), first, days);
         let loaded = try_load(&path).unwrap();
-        let told: Vec<&str> = std::iter::repeat_n(told, 4).flatten().collect();
+        let expected: Vec<&str> = std::iter::repeat_n(expected, 4).flatten().collect();
         let messages: Vec<&str> = loaded
             .report
             .findings
             .iter()
             .map(|finding| finding.message.as_str())
             .collect();
-        assert_eq!(messages, told, "{first}");
+        assert_eq!(messages, expected, "{first}");
         let labels: Vec<&str> = loaded
             .snapshot
             .certificates

@@ -60,8 +60,8 @@ fn the_default_schedule_spans_max_age() {
 routes: [{ name: a, path: /a, verify: none, queue: { upstream: app } }]\n";
     std::fs::write(&path, text).unwrap();
     let loaded =
-        try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
-    let schedule = &loaded.snapshot.hooks[0].deliver.schedule;
+        try_load(&path).unwrap_or_else(|refused| panic!("{}", shown(&refused.report, &path)));
+    let schedule = &loaded.snapshot.webhooks[0].deliver.schedule;
     let late = RetryState {
         attempts: 100_000,
         age: schedule.max_age() - Duration::from_secs(1),
@@ -83,7 +83,7 @@ const SPILL_DEFAULTS: &[(&str, &str, &str)] = &[
 
 /// Defaults of the reference are the values that run without the key.
 #[test]
-fn defaults_are_what_the_reference_says() {
+fn defaults_match_the_reference() {
     let schema = crate::config::schema::schema();
     let mut written = std::collections::BTreeMap::<&str, String>::new();
     for &(block, key, says, value) in DEFAULTS {
@@ -138,36 +138,36 @@ store: {{ path: state{store} }}\n",
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, &text).unwrap();
         let loaded = try_load(&path)
-            .unwrap_or_else(|rejected| panic!("{text}\n{}", shown(&rejected.report, &path)));
+            .unwrap_or_else(|refused| panic!("{text}\n{}", shown(&refused.report, &path)));
         let Snapshot {
             limits,
             shutdown,
             mut store,
             log,
             upstreams,
-            hooks,
+            webhooks,
             routes,
             ..
         } = loaded.snapshot;
         store.path = None;
-        let hook = &hooks[0];
+        let webhook = &webhooks[0];
         // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
         let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
         let pass = routes[1]
             .pass()
             .map(|pass| (pass.timeout, pass.idle_timeout));
         let forward = (
-            hook.forward.timeout,
-            hook.forward.keep_query,
-            hook.forward.dropped.headers.clone(),
+            webhook.forward.timeout,
+            webhook.forward.keep_query,
+            webhook.forward.dropped.headers.clone(),
         );
-        let waiting: Vec<_> = hooks
+        let waiting: Vec<_> = webhooks
             .iter()
-            .map(|hook| (&hook.action, &hook.deliver, hook.keep))
+            .map(|webhook| (&webhook.action, &webhook.deliver, webhook.keep))
             .collect();
         format!(
             "{limits:?} {shutdown:?} {store:?} {log:?} {upstreams} {:?} {} {:?} {:?} {forward:?} {waiting:?} {pass:?}",
-            hook.methods, hook.max_body, hook.rate_limits, hook.dedupe
+            webhook.methods, webhook.max_body, webhook.rate_limits, webhook.dedupe
         )
     };
     let without = config(&|_| String::new());
@@ -177,9 +177,9 @@ store: {{ path: state{store} }}\n",
     let example = try_load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml"))
         .unwrap()
         .snapshot;
-    let said = format!("{:?} {:?}", example.limits, example.shutdown);
+    let values = format!("{:?} {:?}", example.limits, example.shutdown);
     assert!(
-        without.starts_with(&said),
-        "the example says that these are the defaults: {said}"
+        without.starts_with(&values),
+        "the example says that these are the defaults: {values}"
     );
 }

@@ -3,10 +3,10 @@ use crate::config::source;
 use super::*;
 
 #[test]
-fn files_that_are_no_config() {
+fn files_that_are_no_config_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
-    let said = |bytes: Option<&[u8]>| {
+    let error_of = |bytes: Option<&[u8]>| {
         if let Some(bytes) = bytes {
             std::fs::write(&path, bytes).unwrap();
         }
@@ -16,18 +16,24 @@ fn files_that_are_no_config() {
             .headline()
             .replace(path.to_str().unwrap(), "f")
     };
-    assert_eq!(said(None), "f: the config does not exist");
-    assert_eq!(said(Some(b"a: \xff")), "f:1:1: the file is not UTF-8 text");
-    assert_eq!(said(Some(b"a: \0")), "f:1:1: the file contains a NUL byte");
+    assert_eq!(error_of(None), "f: the config does not exist");
     assert_eq!(
-        said(Some(&vec![b'#'; 1024 * 1024 + 1])),
+        error_of(Some(b"a: \xff")),
+        "f:1:1: the file is not UTF-8 text"
+    );
+    assert_eq!(
+        error_of(Some(b"a: \0")),
+        "f:1:1: the file contains a NUL byte"
+    );
+    assert_eq!(
+        error_of(Some(&vec![b'#'; 1024 * 1024 + 1])),
         "f: the config is larger than 1048576 bytes"
     );
     let deep = format!("routes: {}{}", "[".repeat(40), "]".repeat(40));
-    assert!(said(Some(deep.as_bytes())).contains("nested more than 32 levels deep"));
-    assert_eq!(said(Some(b"")), "f:1:1: there is no listener");
+    assert!(error_of(Some(deep.as_bytes())).contains("nested more than 32 levels deep"));
+    assert_eq!(error_of(Some(b"")), "f:1:1: there is no listener");
     assert_eq!(
-        said(Some(b"- a")),
+        error_of(Some(b"- a")),
         "f:1:1: the config must be a map, not a list"
     );
     assert!(
@@ -53,9 +59,9 @@ proptest::proptest! {
         let path = folder.path().join("config.yaml");
         for text in [bytes, yaml.clone().into_bytes(), format!("routes:\n  - {yaml}\n").into_bytes(), format!("upstreams: {{ a: {yaml} }}").into_bytes()] {
             std::fs::write(&path, text).unwrap();
-            if let Err(rejected) = load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()) {
-                rejected.report.render(true);
-                rejected.report.json_lines();
+            if let Err(refused) = load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()) {
+                refused.report.render(true);
+                refused.report.json_lines();
             }
         }
     }
@@ -70,12 +76,12 @@ fn a_config_without_routes_is_refused() {
         format!("{HEAD}routes: []\n"),
         format!("include: [conf.d/*.yaml]\n{HEAD}"),
     ] {
-        let error = told(folder.path(), &text, None).unwrap_err();
+        let error = load_text(folder.path(), &text, None).unwrap_err();
         assert!(error.contains(none), "{text}{error}");
     }
     let text = format!("include: ['conf.d/*.yaml']\n{HEAD}routes:\n{ROUTE}");
     assert_eq!(
-        told(folder.path(), &text, None).unwrap().1,
+        load_text(folder.path(), &text, None).unwrap().1,
         ["no file matches this pattern"]
     );
     std::fs::create_dir(folder.path().join("conf.d")).unwrap();
@@ -85,7 +91,7 @@ fn a_config_without_routes_is_refused() {
     )
     .unwrap();
     assert!(
-        told(
+        load_text(
             folder.path(),
             &format!("include: ['conf.d/*.yaml']\n{HEAD}"),
             None
@@ -97,7 +103,7 @@ fn a_config_without_routes_is_refused() {
 
 /// Not even a pattern that takes everything holds up `check`.
 #[test]
-fn an_include_of_everything_is_refused_at_once() {
+fn include_of_too_many_files_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..1_001 {
         std::fs::write(folder.path().join(format!("{number}.txt")), [0; 100]).unwrap();
@@ -105,7 +111,7 @@ fn an_include_of_everything_is_refused_at_once() {
     let begun = SystemClock.mono();
     for pattern in ["*.txt", "/**/*", "/**", "../**/*"] {
         let text = format!("include: ['{pattern}']\n{HEAD}routes:\n{ROUTE}");
-        let error = told(folder.path(), &text, None).unwrap_err();
+        let error = load_text(folder.path(), &text, None).unwrap_err();
         assert!(
             error.ends_with("the pattern matches more than 1000 files and directories"),
             "{pattern}: {error}"
@@ -124,7 +130,7 @@ fn an_include_of_everything_is_refused_at_once() {
         )
         .unwrap();
     }
-    let error = told(
+    let error = load_text(
         folder.path(),
         &format!("include: ['{}/*.yaml']\n{HEAD}", large.path().display()),
         None,
@@ -142,15 +148,15 @@ fn an_include_of_everything_is_refused_at_once() {
     clippy::string_slice,
     reason = "what is sliced is ASCII, made by the test"
 )]
-fn a_file_that_breaks_off_in_a_line_is_refused() {
+fn file_cut_off_in_a_line_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let second = ROUTE.replace("name: a, path: /a", "name: b, path: /b");
     let whole = format!(
         "{HEAD}limits: {{ connections: 10 }}\nroutes:\n{ROUTE}{second}  # of 100 and more\n"
     );
-    let (first, _) = told(folder.path(), &whole, None).unwrap();
+    let (first, _) = load_text(folder.path(), &whole, None).unwrap();
     let again = |text: &str| {
-        told(folder.path(), text, Some(&first.cache)).map(|(loaded, _)| loaded.removed_keys)
+        load_text(folder.path(), text, Some(&first.cache)).map(|(loaded, _)| loaded.removed_keys)
     };
     let broken = "the file is truncated in the middle of a line";
     // of these the first would run with one route less, the second with a name and a secret of another length
@@ -164,7 +170,7 @@ fn a_file_that_breaks_off_in_a_line_is_refused() {
         assert!(error.ends_with(broken), "{}: {error}", &whole[..cut]);
     }
     assert!(
-        told(
+        load_text(
             folder.path(),
             &whole[..whole.find(" of 100").unwrap()],
             None
@@ -192,10 +198,10 @@ fn a_file_that_breaks_off_in_a_line_is_refused() {
     )
     .unwrap();
     let including = format!("include: [more.yaml]\n{HEAD}routes:\n{ROUTE}");
-    let (first, _) = told(folder.path(), &including, None).unwrap();
+    let (first, _) = load_text(folder.path(), &including, None).unwrap();
     std::fs::write(folder.path().join("more.yaml"), "routes:\n  ").unwrap();
     assert!(
-        told(folder.path(), &including, Some(&first.cache))
+        load_text(folder.path(), &including, Some(&first.cache))
             .unwrap_err()
             .ends_with(broken),
         "an included file"
@@ -204,7 +210,7 @@ fn a_file_that_breaks_off_in_a_line_is_refused() {
 
 /// A file may become a pipe between the look at it and its opening: nobody waits for the pipe's writer.
 #[test]
-fn a_file_that_turns_into_a_pipe_is_not_waited_for() {
+fn pipe_in_place_of_a_file_does_not_block() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     assert!(

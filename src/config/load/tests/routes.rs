@@ -2,7 +2,7 @@ use super::*;
 
 /// A request that is signed for one path is valid on no other.
 #[test]
-fn each_path_parameter_is_signed_or_selects_the_secret() {
+fn path_parameter_must_be_signed_or_select_the_secret() {
     let hmac = |content: &str, more: &str| {
         format!(
             "{{ scheme: hmac, algorithm: sha256, signature: {{ header: X-S, encoding: hex }}, signed_content: \"{content}\", {more} "
@@ -118,7 +118,9 @@ fn each_path_parameter_is_signed_or_selects_the_secret() {
         let text = format!(
             "{HEAD}routes: [{{ name: a, path: '{path}', {more} verify: {verify}, forward: {{ upstream: app }} }}]\n"
         );
-        let error = told(folder.path(), &text, None).err().unwrap_or_default();
+        let error = load_text(folder.path(), &text, None)
+            .err()
+            .unwrap_or_default();
         let want = if free.is_empty() {
             String::new()
         } else {
@@ -132,14 +134,14 @@ fn each_path_parameter_is_signed_or_selects_the_secret() {
 }
 
 #[test]
-fn a_wildcard_host_that_is_not_signed_is_told() {
+fn unsigned_wildcard_host_gets_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     for (host, is_told) in [("'*.example.com'", true), ("a.example.com", false)] {
         let text = format!(
             "{HEAD}routes:\n{}",
             ROUTE.replace("path: /a", &format!("host: {host}, path: /a"))
         );
-        let warnings = told(folder.path(), &text, None).unwrap().1;
+        let warnings = load_text(folder.path(), &text, None).unwrap().1;
         assert_eq!(
             warnings
                 .iter()
@@ -165,8 +167,8 @@ fn dedupe_windows_follow_the_facts_of_the_preset() {
         );
         std::fs::write(&path, text).unwrap();
         let loaded =
-            try_load(&path).unwrap_or_else(|rejected| panic!("{}", shown(&rejected.report, &path)));
-        let dedupe = loaded.snapshot.hooks[0].dedupe.unwrap();
+            try_load(&path).unwrap_or_else(|refused| panic!("{}", shown(&refused.report, &path)));
+        let dedupe = loaded.snapshot.webhooks[0].dedupe.unwrap();
         [dedupe.window_of(true), dedupe.window_of(false)].map(|window| window.as_secs())
     };
     let own = "scheme: hmac, algorithm: sha256, signature: { header: X-S, encoding: hex }";

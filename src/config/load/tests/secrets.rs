@@ -3,7 +3,7 @@ use super::*;
 const SECRET: &str = "Hunter2Hunter2Hunter2";
 
 #[test]
-fn no_shape_of_bad_config_shows_a_secret() {
+fn errors_of_a_bad_config_never_show_a_secret() {
     let route = |secrets: &str| {
         format!(
             "routes:\n  - name: a\n    path: /a\n    verify:\n      provider: github\n      secrets: {secrets}\n"
@@ -78,19 +78,19 @@ fn no_shape_of_bad_config_shows_a_secret() {
     let path = folder.path().join("config.yaml");
     for shape in shapes {
         std::fs::write(&path, shape.replace("SECRET", SECRET)).unwrap();
-        let rejected =
+        let refused =
             load(&path, &|_| None, None, 1, FrozenClock::at_unix(0).now()).expect_err(&shape);
-        let said = format!(
+        let shown = format!(
             "{:?}{}{}{}",
-            rejected,
-            rejected.report.render(true),
-            rejected.report.json_lines(),
-            rejected.report.headline()
+            refused,
+            refused.report.render(true),
+            refused.report.json_lines(),
+            refused.report.headline()
         );
         assert!(
-            !said.contains(SECRET),
+            !shown.contains(SECRET),
             "{shape}\n{}",
-            rejected.report.render(false)
+            refused.report.render(false)
         );
     }
 }

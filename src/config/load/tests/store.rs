@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_store_that_would_not_stay_is_told_where_deliveries_lie_in_it() {
+fn store_on_a_temporary_disk_gets_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let folder = std::fs::canonicalize(folder.path()).unwrap();
     std::fs::create_dir_all(folder.join("there")).unwrap();

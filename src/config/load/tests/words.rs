@@ -2,7 +2,7 @@ use super::*;
 
 /// The words of the schema are those that the compiler names when it meets another.
 #[test]
-fn words_of_the_schema_are_those_of_the_compiler() {
+fn enums_of_the_schema_match_the_compiler() {
     let hmac = "scheme: hmac, algorithm: sha256, signature: { header: X, encoding: hex }, secrets: [{ env: A }]";
     let route = |more: &str| format!("{HEAD}routes: [{{ name: a, path: /a, {more} }}]\n");
     let verify = |block: &str| {

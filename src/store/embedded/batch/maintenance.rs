@@ -28,7 +28,7 @@ pub(crate) struct Maintenance {
     /// Entries that end until here were looked at.
     place: ledger::Position,
     /// The store's time at which the time was last saved.
-    kept: Option<i64>,
+    time_saved_at: Option<i64>,
 }
 
 impl Maintenance {
@@ -42,7 +42,7 @@ impl Maintenance {
             remember,
             checkpoints,
             place: (i64::MIN, [0; 16]),
-            kept: None,
+            time_saved_at: None,
         }
     }
 
@@ -71,8 +71,9 @@ impl Maintenance {
         };
         let (place, keep) = (
             self.place,
-            self.kept
-                .is_none_or(|kept| now.saturating_sub(kept) >= SAVE_TIME_INTERVAL),
+            self.time_saved_at.is_none_or(|time_saved_at| {
+                now.saturating_sub(time_saved_at) >= SAVE_TIME_INTERVAL
+            }),
         );
         let ((more, held, purged), _) = database.transaction(now, |writing| {
             if keep {
@@ -88,7 +89,7 @@ impl Maintenance {
             Ok((more, writing.take_remembered(), purged))
         })?;
         if keep {
-            self.kept = Some(now);
+            self.time_saved_at = Some(now);
         }
         // these go into the log as all writes do
         if keep || purged > 0 || !held.is_empty() {

@@ -54,7 +54,7 @@ mod tests {
     use crate::clock::{Clock as _, SystemClock};
 
     #[test]
-    fn log_tells_only_changes_that_last() {
+    fn only_lasting_changes_are_logged() {
         let (begun, mut trouble) = (SystemClock.mono(), Trouble::default());
         let mut step = |second: u64, fails: bool| {
             let turn = trouble.note(

@@ -131,7 +131,7 @@ impl WriteQueue {
         for change in changes {
             // a gap must be written once the disk accepts changes again: it records that others were not written
             if self.queued.load(Ordering::Relaxed) < MAX_QUEUED_CHANGES
-                || matches!(change, Change::Kept(_))
+                || matches!(change, Change::Continuity(_))
             {
                 self.queued.fetch_add(1, Ordering::Relaxed);
                 waiting.changes.push(change);

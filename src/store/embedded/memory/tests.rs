@@ -66,7 +66,7 @@ impl Model {
         }
     }
 
-    fn commit(&mut self, key: u64, token: u128, window: u64, now: u64) -> Held {
+    fn commit(&mut self, key: u64, token: u128, window: u64, now: u64) -> Ownership {
         if self
             .in_flight
             .get(&key)
@@ -75,7 +75,7 @@ impl Model {
             self.in_flight.remove(&key);
             self.committed.insert(key, now + window);
             self.tokens.push((key, token));
-            return Held::Yes;
+            return Ownership::Owned;
         }
         let recent = self
             .tokens
@@ -84,9 +84,9 @@ impl Model {
             .take(RECENT)
             .any(|known| *known == (key, token));
         if recent && self.remembers(key, now) {
-            Held::Yes
+            Ownership::Owned
         } else {
-            Held::Lost
+            Ownership::Lost
         }
     }
 }
@@ -94,7 +94,7 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn does_what_the_model_does(steps in prop::collection::vec(step(), 1..300)) {
+    fn ledger_matches_its_model(steps in prop::collection::vec(step(), 1..300)) {
         let (mut memory, mut model, mut now) = (Memory::new(1000), Model::default(), 0);
         for step in steps {
             match step {
@@ -104,12 +104,12 @@ proptest! {
                 ),
                 Step::Commit { key: number, token, window } => {
                     let commit = memory.commit(key(number), Token(token), Duration::from_millis(window), now);
-                    prop_assert_eq!(commit, Commit { held: model.commit(number, token, window, now), forgot: None });
+                    prop_assert_eq!(commit, Commit { ownership: model.commit(number, token, window, now), forgot: None });
                 }
                 Step::Extend { key: number, token, lease } => {
-                    let held = memory.extend(key(number), Token(token), Duration::from_millis(lease), now);
+                    let ownership = memory.extend(key(number), Token(token), Duration::from_millis(lease), now);
                     let known = model.in_flight.get_mut(&number).filter(|(holder, _)| *holder == token);
-                    prop_assert_eq!(held == Held::Yes, known.is_some());
+                    prop_assert_eq!(ownership == Ownership::Owned, known.is_some());
                     if let Some((_, lapses)) = known {
                         *lapses = (*lapses).max(now + lease);
                     }
@@ -134,7 +134,7 @@ proptest! {
 
     /// The table alone, small enough that probing wraps around and removal has to move entries back.
     #[test]
-    fn a_segment_is_a_map(steps in prop::collection::vec((0_u64..60, 0_u32..40, any::<bool>()), 1..400)) {
+    fn segment_matches_a_map(steps in prop::collection::vec((0_u64..60, 0_u32..40, any::<bool>()), 1..400)) {
         let (mut segment, mut model, mut now) = (Segment::default(), HashMap::new(), 0);
         for (number, by, insert) in steps {
             let id = u128::from_be_bytes(key(number).0);
@@ -149,7 +149,7 @@ proptest! {
                 if *until > now {
                     prop_assert_eq!(segment.until(*id), Some(*until));
                 } else {
-                    prop_assert!(segment.until(*id).is_none_or(|kept| kept <= now));
+                    prop_assert!(segment.until(*id).is_none_or(|until| until <= now));
                 }
             }
             let known = (0..60).filter(|number| segment.has(u128::from_be_bytes(key(*number).0))).count();
@@ -165,7 +165,7 @@ proptest! {
 }
 
 #[test]
-fn an_id_takes_less_than_32_bytes_at_every_size_on_the_way() {
+fn id_takes_less_than_32_bytes_at_any_size() {
     let mut memory = Memory::new(1_000_000);
     for number in 0..1_000_000 {
         memory.remember(key(number), 3_600_000, 0);
@@ -186,7 +186,7 @@ fn an_id_takes_less_than_32_bytes_at_every_size_on_the_way() {
 }
 
 #[test]
-fn a_full_ledger_forgets_what_expires_first_and_counts_it() {
+fn full_ledger_forgets_and_counts_the_soonest_expiry() {
     let mut memory = Memory::new(100);
     for number in 0..100 {
         assert_eq!(
@@ -236,7 +236,7 @@ fn a_steady_stream_over_mixed_windows_keeps_its_size() {
 }
 
 #[test]
-fn claims_that_lapsed_long_ago_do_not_pile_up() {
+fn lapsed_claims_are_removed() {
     let mut memory = Memory::new(1000);
     for number in 0..100_000 {
         memory.claim(
@@ -250,17 +250,17 @@ fn claims_that_lapsed_long_ago_do_not_pile_up() {
 }
 
 #[test]
-fn a_lapsed_claim_that_nobody_took_over_can_be_committed() {
+fn lapsed_claim_without_new_owner_can_be_committed() {
     let (lease, window) = (Duration::from_secs(20), Duration::from_secs(3600));
     let mut memory = Memory::new(10);
     assert_eq!(memory.claim(key(1), Token(1), lease, 0), ClaimResult::Fresh);
     assert_eq!(
-        memory.commit(key(1), Token(1), window, 30_000).held,
-        Held::Yes
+        memory.commit(key(1), Token(1), window, 30_000).ownership,
+        Ownership::Owned
     );
     assert_eq!(
-        memory.commit(key(1), Token(1), window, 30_000).held,
-        Held::Yes,
+        memory.commit(key(1), Token(1), window, 30_000).ownership,
+        Ownership::Owned,
         "repeated"
     );
     assert_eq!(memory.claim(key(2), Token(1), lease, 0), ClaimResult::Fresh);
@@ -270,15 +270,15 @@ fn a_lapsed_claim_that_nobody_took_over_can_be_committed() {
         "taken over"
     );
     assert_eq!(
-        memory.commit(key(2), Token(1), window, 31_000).held,
-        Held::Lost
+        memory.commit(key(2), Token(1), window, 31_000).ownership,
+        Ownership::Lost
     );
     assert_eq!(
-        memory.commit(key(2), Token(2), window, 32_000).held,
-        Held::Yes
+        memory.commit(key(2), Token(2), window, 32_000).ownership,
+        Ownership::Owned
     );
     assert_eq!(
-        memory.commit(key(2), Token(1), window, 32_000).held,
-        Held::Lost
+        memory.commit(key(2), Token(1), window, 32_000).ownership,
+        Ownership::Lost
     );
 }

@@ -8,7 +8,9 @@ use super::unit::{Dead, Waiting, insert_dead, raise, wait};
 use super::writing::{DELIVERIES, Writing};
 use super::{int, ms};
 use crate::clock::unix_ms;
-use crate::store::queue::{Accept, Accepted, Cause, DeliveryRef, Lease, OnDead, Start, To, Unit};
+use crate::store::queue::{
+    Accept, Accepted, Cause, DeliveryRef, Lease, NewUnit, OnDead, Start, Unit,
+};
 use crate::store::{Key, StoreError};
 
 /// The commit that is written with a delivery.
@@ -96,29 +98,33 @@ fn enter(writing: &Writing<'_>, commit: Commit, id: DeliveryRef) -> Result<bool,
     Ok(has_entered)
 }
 
-/// Returns how many attempts were made before the delivery came here.
-fn attempts(to: &To) -> u32 {
-    u32::try_from(to.tried.len()).unwrap_or(u32::MAX)
+/// Returns the number of attempts that were made before the delivery was accepted.
+fn attempts(to: &NewUnit) -> u32 {
+    u32::try_from(to.attempts.len()).unwrap_or(u32::MAX)
 }
 
 /// Returns the number of a unit's first lease: the attempts that were made before have the numbers before it.
-fn first_lease(to: &To) -> u32 {
+fn first_lease(to: &NewUnit) -> u32 {
     attempts(to) + u32::from(matches!(to.start, Start::Mine(_)))
 }
 
 /// Returns the number of the first attempt of an accepted unit.
-fn first_attempt(to: &To) -> u32 {
+fn first_attempt(to: &NewUnit) -> u32 {
     attempts(to).saturating_add(1)
 }
 
-/// Sends a delivery on one of its ways; the lease, if it is the caller's.
-fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lease>, StoreError> {
+/// Enters the unit of a new delivery. Returns the lease, if the caller gets it.
+fn begin(
+    writing: &Writing<'_>,
+    delivery: &Accept,
+    to: &NewUnit,
+) -> Result<Option<Lease>, StoreError> {
     let unit = Unit {
         delivery: delivery.id,
         target: to.target,
     };
     let attempts = attempts(to);
-    for (number, tried) in (1..).zip(&to.tried) {
+    for (number, attempt) in (1..).zip(&to.attempts) {
         insert_attempt(
             writing,
             Lease {
@@ -126,12 +132,12 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
                 number,
                 attempt: number,
             },
-            tried,
+            attempt,
             false,
             Some(delivery.origin.0),
         )?;
     }
-    let (run_at, held) = match to.start {
+    let (run_at, leased) = match to.start {
         Start::Mine(lease) => (writing.now.saturating_add(ms(lease)), true),
         Start::Anyone => (writing.now, false),
         Start::In(delay) => (writing.now.saturating_add(ms(delay)), false),
@@ -152,20 +158,20 @@ fn begin(writing: &Writing<'_>, delivery: &Accept, to: &To) -> Result<Option<Lea
         }
     };
     let number = first_lease(to);
-    let begun = held.then(|| int(unix_ms(delivery.id.drawn_at())));
+    let leased_at = leased.then(|| int(unix_ms(delivery.id.drawn_at())));
     let waiting = Waiting {
         unit,
         run_at,
         lane: to.lane,
         lease: number,
-        held,
+        leased,
         attempts,
         attempt: attempts,
         cause: Cause::Schedule,
-        begun,
+        leased_at,
     };
     let first = wait(writing, &waiting)?;
-    Ok((held && first).then(|| Lease {
+    Ok((leased && first).then(|| Lease {
         unit,
         number,
         attempt: first_attempt(to),
@@ -188,9 +194,9 @@ fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreErro
             number: first_lease(to),
             attempt: first_attempt(to),
         };
-        let held = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and leased = 1";
+        let find = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and leased = 1";
         leases.extend(
-            writing.row(held, params![delivery.id, to.target, lease.number], |_| {
+            writing.row(find, params![delivery.id, to.target, lease.number], |_| {
                 Ok(lease)
             })?,
         );

@@ -8,12 +8,12 @@ use crate::store::StoreError;
 use crate::store::queue::{Attempt, CUT_OFF, Cause, Lease};
 
 /// Records that the outcome of an attempt is not known, unless it is recorded. An outcome that arrives later replaces the row.
-/// `begun` is in milliseconds of wall time.
+/// `leased_at` is in milliseconds of wall time.
 pub(super) fn cut_off(
     writing: &Writing<'_>,
     lease: Lease,
     cause: Cause,
-    begun: Option<i64>,
+    leased_at: Option<i64>,
 ) -> Result<(), StoreError> {
     let Lease {
         unit,
@@ -28,7 +28,7 @@ pub(super) fn cut_off(
         number,
         attempt,
         cause,
-        begun.unwrap_or(writing.now),
+        leased_at.unwrap_or(writing.now),
         CUT_OFF
     ];
     writing.execute(insert, row).map(drop)

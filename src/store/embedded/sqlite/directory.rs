@@ -19,7 +19,7 @@ const MARKS: &str = "marks deliveries";
 pub enum OpenError {
     /// Another process has it.
     #[error("{path} is held by {holder}: one store belongs to one process", path = path.display())]
-    Held {
+    InUse {
         /// The directory.
         path: PathBuf,
         /// `process 123`, or that it did not say.
@@ -141,25 +141,25 @@ impl Directory {
             .open(path.join("hookgate.lock"))
             .map_err(io)?;
         let mut text = String::new();
-        let told = lock.read_to_string(&mut text).map(|_| text);
+        let content = lock.read_to_string(&mut text).map(|_| text);
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let pid = told
+                let pid = content
                     .ok()
-                    .and_then(|told| told.lines().next()?.trim().parse::<u32>().ok());
+                    .and_then(|content| content.lines().next()?.trim().parse::<u32>().ok());
                 let holder = pid.map_or_else(
                     || "another process".to_owned(),
                     |pid| format!("process {pid}"),
                 );
-                return Err(OpenError::Held {
+                return Err(OpenError::InUse {
                     path: path.to_owned(),
                     holder,
                 });
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let older = told.is_ok_and(|told| !told.is_empty() && !told.contains(MARKS));
+        let older = content.is_ok_and(|content| !content.is_empty() && !content.contains(MARKS));
         let mut directory = Self {
             path: path.to_owned(),
             lock,

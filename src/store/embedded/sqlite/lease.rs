@@ -58,13 +58,13 @@ pub(crate) fn lease(
                 number,
                 attempt,
             } = unit.lease;
-            if let Some(begun) = unit.unsettled {
+            if let Some(leased_at) = unit.unsettled {
                 let before = Lease {
                     number: number.saturating_sub(1),
                     attempt: attempt.saturating_sub(1),
                     ..unit.lease
                 };
-                cut_off(writing, before, unit.cause, begun)?;
+                cut_off(writing, before, unit.cause, leased_at)?;
             }
             writing.execute(
                 "update due set run_at = ?3, lease = ?4, leased = 1, last_attempt = ?5, leased_at = ?6 where id = ?1 and target = ?2",
@@ -126,7 +126,7 @@ fn due(
                 target: wanted.target,
             };
             let since: i64 = row.get(4)?;
-            let (held, begun) = (row.get::<_, bool>(8)?, row.get(9)?);
+            let (leased, leased_at) = (row.get::<_, bool>(8)?, row.get(9)?);
             Ok(Taken {
                 lease: Lease {
                     unit,
@@ -138,7 +138,7 @@ fn due(
                 age: Duration::from_millis(u64::try_from(time.saturating_sub(since)).unwrap_or(0)),
                 lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),
                 bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX),
-                unsettled: held.then_some(begun),
+                unsettled: leased.then_some(leased_at),
             })
         },
     )

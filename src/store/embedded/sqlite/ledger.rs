@@ -23,7 +23,7 @@ pub enum Change {
     /// A person wanted `key` forgotten: what the journal remembered of it before goes, what was accepted since stays.
     Erase(Key),
     /// The time since which the ledger of each route is complete, as text.
-    Kept(String),
+    Continuity(String),
 }
 
 impl Database {
@@ -76,7 +76,7 @@ pub(crate) fn save(writing: &Writing<'_>, changes: &[Change]) -> Result<(), Stor
                 params![key.0],
             )?,
             Change::Erase(key) => writing.execute("delete from ledger where key = ?1 and delivery is null", params![key.0])?,
-            Change::Kept(text) => writing.execute("insert or replace into meta (name, value) values ('kept', ?1)", params![text])?,
+            Change::Continuity(text) => writing.execute("insert or replace into meta (name, value) values ('continuity', ?1)", params![text])?,
         };
     }
     Ok(())

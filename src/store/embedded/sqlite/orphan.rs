@@ -19,8 +19,8 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Releases every leased unit and records its attempt as cut off: one process holds one store, so the holder of the lease is gone.
 /// Returns how many there were.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
-    let held = "select id, target, lease, last_attempt, cause, leased_at from due where leased = 1";
-    let orphans = writing.rows(held, [], |row| {
+    let find = "select id, target, lease, last_attempt, cause, leased_at from due where leased = 1";
+    let orphans = writing.rows(find, [], |row| {
         let unit = Unit {
             delivery: row.get(0)?,
             target: row.get(1)?,
@@ -35,8 +35,8 @@ pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
             row.get(5)?,
         ))
     })?;
-    for (lease, cause, begun) in &orphans {
-        cut_off(writing, *lease, *cause, *begun)?;
+    for (lease, cause, leased_at) in &orphans {
+        cut_off(writing, *lease, *cause, *leased_at)?;
         let unit = lease.unit;
         let run_at = writing
             .now
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_waits_longer_each_time() {
+    fn each_interrupted_attempt_waits_longer() {
         let waits: Vec<_> = [-1, 0, 1, 2, 3, 4, 11, 12, 34, i64::MAX]
             .into_iter()
             .map(|cut_off| pause(cut_off).as_secs())

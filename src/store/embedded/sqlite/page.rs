@@ -237,7 +237,7 @@ fn waiting_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown
     let waiting = "select target, run_at, lease, leased, attempt_count from due where id = ?1";
     reading.rows(waiting, params![id], |row| {
         let (attempts, next_in) = (row.get(4)?, reading.until(row.get(1)?));
-        let held: bool = row.get(3)?;
+        let leased: bool = row.get(3)?;
         Ok(UnitShown {
             target: row.get(0)?,
             status: if attempts == 0 {
@@ -245,7 +245,7 @@ fn waiting_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown
             } else {
                 Status::Retrying
             },
-            leased: held && next_in.is_some_and(|left| !left.is_zero()),
+            leased: leased && next_in.is_some_and(|left| !left.is_zero()),
             attempts,
             leases: row.get(2)?,
             next_in,

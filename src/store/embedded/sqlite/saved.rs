@@ -29,13 +29,13 @@ impl Database {
         let is_recent = |last: i64| end == Some(last) || now.saturating_sub(last) <= RESTART;
         let is_whole = self.saved.is_there() && last.is_some_and(is_recent);
         // before anything is committed: from here on, an end is clean only if it is recorded
-        let begun = self.transaction(now, |writing| {
+        let saved = self.transaction(now, |writing| {
             ledger::keep_time(writing, wall)?;
             writing
                 .execute("delete from meta where name = 'clean_end'", [])
                 .map(drop)
         });
-        if !is_whole || begun.is_err() {
+        if !is_whole || saved.is_err() {
             self.commits_are_lost();
         }
         Ok(is_whole)

@@ -10,12 +10,12 @@ use super::ms;
 use super::unit::{bury, end, take_dead};
 use super::writing::Writing;
 use crate::store::queue::{Attempt, CUT_OFF, Lease, Next, Unit};
-use crate::store::{Held, StoreError};
+use crate::store::{Ownership, StoreError};
 
 /// The result of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
-    pub(crate) held: Held,
+    pub(crate) ownership: Ownership,
     /// A late attempt was recorded.
     pub(crate) late: bool,
     /// A unit is due at another time than before.
@@ -40,8 +40,8 @@ pub(crate) fn settle(
             row.get::<_, bool>(2)?,
         ))
     };
-    let held = |held| Settled {
-        held,
+    let answer = |ownership| Settled {
+        ownership,
         late: false,
         wakes: false,
     };
@@ -57,30 +57,30 @@ pub(crate) fn settle(
             let wakes = laned || matches!(next, Next::GiveBack | Next::RetryIn(_) | Next::Later(_));
             Ok(Settled {
                 wakes,
-                ..held(Held::Yes)
+                ..answer(Ownership::Owned)
             })
         }
-        Some((number, false, _)) if number == lease.number => Ok(held(Held::Yes)),
+        Some((number, false, _)) if number == lease.number => Ok(answer(Ownership::Owned)),
         _ if settled_before(writing, lease)? => {
             // memory does not know the result of a commit whose outcome was unknown
             let_go(writing, unit.delivery)?;
-            Ok(held(Held::Yes))
+            Ok(answer(Ownership::Owned))
         }
         found => {
             let Some(attempt) = attempt else {
-                return Ok(held(Held::Lost));
+                return Ok(answer(Ownership::Lost));
             };
-            let is_leased = found.is_some_and(|(_, held, _)| held);
+            let is_leased = found.is_some_and(|(_, leased, _)| leased);
             if next == Next::Delivered && !is_leased && take_out(writing, unit)? {
                 insert_attempt(writing, lease, attempt, false, None)?;
                 return Ok(Settled {
                     wakes: true,
-                    ..held(Held::Yes)
+                    ..answer(Ownership::Owned)
                 });
             }
             Ok(Settled {
                 late: insert_attempt(writing, lease, attempt, true, None)?,
-                ..held(Held::Lost)
+                ..answer(Ownership::Lost)
             })
         }
     }
@@ -122,22 +122,27 @@ fn settled_before(writing: &Writing<'_>, lease: Lease) -> Result<bool, StoreErro
         .is_some())
 }
 
-fn apply(writing: &Writing<'_>, lease: Lease, tried: bool, next: Next) -> Result<(), StoreError> {
+fn apply(
+    writing: &Writing<'_>,
+    lease: Lease,
+    counts_attempt: bool,
+    next: Next,
+) -> Result<(), StoreError> {
     let unit = lease.unit;
     match next {
         Next::Delivered => {
             end(writing, unit)?;
             close(writing, unit.delivery)
         }
-        Next::Dead(reason) => bury(writing, unit, Some(reason), tried).map(drop),
-        Next::Cancelled => bury(writing, unit, None, tried).map(drop),
+        Next::Dead(reason) => bury(writing, unit, Some(reason), counts_attempt).map(drop),
+        Next::Cancelled => bury(writing, unit, None, counts_attempt).map(drop),
         Next::GiveBack => writing
             .execute(
                 "update due set leased = 0, run_at = ?3 where id = ?1 and target = ?2",
                 params![unit.delivery, unit.target, writing.now],
             )
             .map(drop),
-        Next::RetryIn(delay) => again(writing, unit, delay, tried),
+        Next::RetryIn(delay) => again(writing, unit, delay, counts_attempt),
         Next::Later(delay) => again(writing, unit, delay, false),
     }
 }

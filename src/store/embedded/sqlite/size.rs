@@ -70,7 +70,7 @@ impl Database {
         if !pages.has_excess() || !gives_back(&self.connection)? {
             return Ok(None);
         }
-        self.hook.call()?;
+        self.fault_hook.call()?;
         let step = saturating(bytes) / pages.size.max(1);
         let mut statement = self
             .connection

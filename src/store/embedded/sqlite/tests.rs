@@ -6,7 +6,7 @@ use crate::mount;
 use crate::store::Key;
 
 #[test]
-fn a_network_is_told_from_a_disk() {
+fn network_file_systems_are_recognised() {
     let mounts = "\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 22 0:40 / /var/lib/hookgate rw shared:2 - nfs4 nas:/vol rw,vers=4.2
@@ -87,7 +87,7 @@ fn rows_are_saved_loaded_and_purged_in_steps() {
 }
 
 #[test]
-fn what_is_asked_often_has_an_index() {
+fn frequent_queries_use_an_index() {
     let directory = tempfile::tempdir().unwrap();
     let directory = Directory::hold(directory.path()).unwrap();
     let database = Database::open(&directory, [1; 16]).unwrap();
@@ -158,7 +158,7 @@ fn another_schema_is_refused_with_its_version() {
 }
 
 #[test]
-fn a_file_that_is_cut_short_is_seen_at_once() {
+fn truncated_file_is_noticed_on_open() {
     let held = tempfile::tempdir().unwrap();
     let directory = Directory::hold(held.path()).unwrap();
     let mut database = Database::open(&directory, [1; 16]).unwrap();
@@ -199,7 +199,7 @@ fn a_file_that_is_cut_short_is_seen_at_once() {
 
 /// A full disk accepts nothing, keeps its deliveries, and accepts again once there is room.
 #[test]
-fn a_full_disk_takes_all_of_a_delivery_or_nothing() {
+fn full_disk_stores_a_delivery_whole_or_not_at_all() {
     use crate::store::contract::queue::delivery;
     use crate::store::queue::{OnDead, Start};
     let held = tempfile::tempdir().unwrap();

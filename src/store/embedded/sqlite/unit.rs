@@ -22,13 +22,13 @@ pub(super) struct Waiting {
     /// The number of its last lease, or of the one it gets with this.
     pub(super) lease: u32,
     /// Whether it is leased.
-    pub(super) held: bool,
+    pub(super) leased: bool,
     pub(super) attempts: u32,
     /// The number of its last attempt, without the one that it is leased for.
     pub(super) attempt: u32,
     pub(super) cause: Cause,
     /// The time of its lease, in milliseconds of wall time.
-    pub(super) begun: Option<i64>,
+    pub(super) leased_at: Option<i64>,
 }
 
 /// Lets a unit wait; whether it is the first of its lane, as one without a lane is.
@@ -38,13 +38,13 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
         run_at,
         lane,
         lease,
-        held,
+        leased,
         attempts,
         attempt,
         cause,
-        begun,
+        leased_at,
     } = waiting;
-    writing.mark()?;
+    writing.mark_changed()?;
     let enter = "insert into lane (target, lane, waiting, seq) values (?1, ?2, 1, 1)
         on conflict (target, lane) do update set waiting = waiting + 1, seq = seq + 1 returning waiting, seq";
     let place = match lane {
@@ -62,14 +62,14 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
             unit.target,
             if first { *run_at } else { BEHIND },
             lease,
-            *held && first,
+            *leased && first,
             attempts,
             cause,
             target_time(writing, unit.target)?,
             lane.map(|lane| lane.0),
             place.map(|(_, seq)| seq),
-            attempt.saturating_add(u32::from(*held && first)),
-            begun
+            attempt.saturating_add(u32::from(*leased && first)),
+            leased_at
         ],
     )?;
     writing.count(WAITING, unit.target.0, 1, 0);
@@ -78,45 +78,46 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
 
 /// The former state of a unit that no longer waits.
 #[derive(Clone, Copy)]
-pub(super) struct Gone {
+pub(super) struct RemovedUnit {
     lane: Option<Lane>,
     lease: u32,
     attempts: u32,
     /// The number of its last attempt.
     attempt: u32,
     /// The cause and the time of an attempt that began and is not settled.
-    held: Option<(Cause, Option<i64>)>,
+    leased: Option<(Cause, Option<i64>)>,
 }
 
 /// Takes a unit out of the queue; the next of its lane is due then.
-pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<Gone>, StoreError> {
+pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<RemovedUnit>, StoreError> {
     let out = "delete from due where id = ?1 and target = ?2 returning lane, lease, attempt_count, last_attempt, leased, cause, leased_at";
     let read = |row: &rusqlite::Row<'_>| {
-        let (lane, held) = (
+        let (lane, leased) = (
             row.get::<_, Option<[u8; 16]>>(0)?.map(Lane),
             (row.get(5)?, row.get(6)?),
         );
-        let held = row.get::<_, bool>(4)?.then_some(held);
-        Ok(Gone {
+        let leased = row.get::<_, bool>(4)?.then_some(leased);
+        Ok(RemovedUnit {
             lane,
             lease: row.get(1)?,
             attempts: row.get(2)?,
             attempt: row.get(3)?,
-            held,
+            leased,
         })
     };
-    let Some(gone) = writing.row(out, params![unit.delivery, unit.target], read)? else {
+    let Some(removed) = writing.row(out, params![unit.delivery, unit.target], read)? else {
         return Ok(None);
     };
     writing.count(WAITING, unit.target.0, -1, 0);
-    if let Some(lane) = gone.lane {
+    if let Some(lane) = removed.lane {
         leave(writing, unit.target, lane)?;
     }
-    Ok(Some(gone))
+    Ok(Some(removed))
 }
 
 fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), StoreError> {
-    let left = "update lane set waiting = waiting - 1 where target = ?1 and lane = ?2 returning waiting";
+    let left =
+        "update lane set waiting = waiting - 1 where target = ?1 and lane = ?2 returning waiting";
     if writing
         .row(left, params![target, lane.0], |row| row.get::<_, i64>(0))?
         .is_none_or(|n| n <= 0)
@@ -140,9 +141,9 @@ pub(super) fn bury(
     writing: &Writing<'_>,
     unit: Unit,
     reason: Option<Reason>,
-    tried: bool,
+    counts_attempt: bool,
 ) -> Result<(), StoreError> {
-    let Some(gone) = end(writing, unit)? else {
+    let Some(removed) = end(writing, unit)? else {
         return Ok(());
     };
     insert_dead(
@@ -150,8 +151,8 @@ pub(super) fn bury(
         unit,
         reason,
         Dead {
-            attempts: gone.attempts.saturating_add(u32::from(tried)),
-            ..gone.into()
+            attempts: removed.attempts.saturating_add(u32::from(counts_attempt)),
+            ..removed.into()
         },
     )?;
     close(writing, unit.delivery)
@@ -159,19 +160,19 @@ pub(super) fn bury(
 
 /// Cancels a unit although it may be leased. The outcome of that lease is late, unless it is a success.
 pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
-    let Some(gone) = end(writing, unit)? else {
+    let Some(removed) = end(writing, unit)? else {
         return Ok(false);
     };
-    if let Some((cause, begun)) = gone.held {
+    if let Some((cause, leased_at)) = removed.leased {
         cut_off(
             writing,
             Lease {
                 unit,
-                number: gone.lease,
-                attempt: gone.attempt,
+                number: removed.lease,
+                attempt: removed.attempt,
             },
             cause,
-            begun,
+            leased_at,
         )?;
     }
     insert_dead(
@@ -179,8 +180,8 @@ pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreErr
         unit,
         None,
         Dead {
-            lease: gone.lease.saturating_add(1),
-            ..gone.into()
+            lease: removed.lease.saturating_add(1),
+            ..removed.into()
         },
     )?;
     close(writing, unit.delivery)?;
@@ -198,15 +199,15 @@ pub(super) struct Dead {
     pub(super) attempt: u32,
 }
 
-impl From<Gone> for Dead {
-    fn from(gone: Gone) -> Self {
-        let Gone {
+impl From<RemovedUnit> for Dead {
+    fn from(removed: RemovedUnit) -> Self {
+        let RemovedUnit {
             lane,
             lease,
             attempts,
             attempt,
-            held: _,
-        } = gone;
+            leased: _,
+        } = removed;
         Self {
             lane,
             lease,
@@ -228,7 +229,7 @@ pub(super) fn insert_dead(
         attempts,
         attempt,
     } = dead;
-    writing.mark()?;
+    writing.mark_changed()?;
     writing.execute(
         "insert into dead (id, target, at, reason, lease, attempt_count, lane, last_attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, attempts, lane.map(|lane| lane.0), attempt],
@@ -313,11 +314,11 @@ pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Again) -> Result<(
             run_at: writing.now,
             lane,
             lease,
-            held: false,
+            leased: false,
             attempts: 0,
             attempt,
             cause,
-            begun: None,
+            leased_at: None,
         },
     )?;
     hold(writing, unit.delivery)

@@ -30,7 +30,7 @@ fn open_real(path: &Path) -> Embedded {
 
 /// The child: accepts and delivers until it is killed, and prints each step once it is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn child() {
+async fn child_process_of_the_crash_test() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
         return;
     };
@@ -61,7 +61,7 @@ async fn child() {
                                 .settle(lease, Some(attempt(200)), Next::Delivered)
                                 .await
                                 .unwrap(),
-                            Held::Yes
+                            Ownership::Owned
                         );
                         say("delivered", id);
                     }
@@ -87,7 +87,7 @@ fn killed(directory: &Path, lines: usize) -> Vec<(bool, DeliveryRef)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "store::embedded::tests::crash::child",
+            "store::embedded::tests::crash::child_process_of_the_crash_test",
             "--nocapture",
             "--test-threads=1",
         ])
@@ -97,7 +97,7 @@ fn killed(directory: &Path, lines: usize) -> Vec<(bool, DeliveryRef)> {
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    let (mut said, mut line) = (Vec::new(), String::new());
+    let (mut events, mut line) = (Vec::new(), String::new());
     let mut dead = false;
     while out.read_line(&mut line).unwrap() > 0 {
         // what was being written when it died ends without an end of line
@@ -109,21 +109,25 @@ fn killed(directory: &Path, lines: usize) -> Vec<(bool, DeliveryRef)> {
                 id.parse::<Uuid>(),
             )
         {
-            said.push((what == "delivered", DeliveryRef(id)));
+            events.push((what == "delivered", DeliveryRef(id)));
         }
         line.clear();
-        if said.len() >= lines && !dead {
+        if events.len() >= lines && !dead {
             child.kill().unwrap();
             dead = true;
         }
     }
     child.wait().unwrap();
-    assert!(dead, "the child ended by itself after {} lines", said.len());
-    said
+    assert!(
+        dead,
+        "the child ended by itself after {} lines",
+        events.len()
+    );
+    events
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_kill() {
+async fn acknowledged_writes_survive_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let mut all = Vec::new();
     for round in 0..20_usize {

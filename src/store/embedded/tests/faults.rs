@@ -35,7 +35,7 @@ impl Fault {
 
 fn open_faulty(path: &Path, fault: &Arc<Fault>, error: StoreError) -> Embedded {
     let opening = Opening {
-        hook: Fault::hook(fault, error),
+        fault_hook: Fault::hook(fault, error),
     };
     Embedded::open_with(path, 1000, HandClock::new(), opening)
         .unwrap()
@@ -53,7 +53,7 @@ async fn stored(store: &Embedded) -> usize {
 
 /// Whichever step fails, a delivery is there completely, with its commit, or not at all, without. Repeated, it is there once.
 #[tokio::test]
-async fn one_row_after_a_failure_at_every_step() {
+async fn failure_at_any_step_leaves_one_row_after_the_retry() {
     for error in [StoreError::Full, StoreError::Unavailable("io".into())] {
         let (directory, fault) = (tempfile::tempdir().unwrap(), Arc::<Fault>::default());
         let store = open_faulty(directory.path(), &fault, error.clone());
@@ -68,9 +68,9 @@ async fn one_row_after_a_failure_at_every_step() {
             fault.arm(i64::from(step), 0);
             let first = store.accept(Arc::new(one.clone()), dedupe).await;
             fault.arm(i64::MAX, 0);
-            if let Err(told) = &first {
+            if let Err(reported) = &first {
                 failed += 1;
-                assert_eq!(told.to_string(), error.to_string());
+                assert_eq!(reported.to_string(), error.to_string());
                 assert_eq!(
                     stored(&store).await,
                     usize::try_from(step).unwrap(),
@@ -106,7 +106,7 @@ async fn one_row_after_a_failure_at_every_step() {
                     .settle(lease, Some(attempt(200)), Next::Delivered)
                     .await
                     .unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
             assert_eq!(
                 store
@@ -134,7 +134,7 @@ async fn one_row_after_a_failure_at_every_step() {
 
 /// A claim that cannot be written still belongs to the caller.
 #[tokio::test]
-async fn a_disk_that_takes_nothing_gives_the_claim_back() {
+async fn failed_write_releases_the_claim() {
     let (directory, fault) = (tempfile::tempdir().unwrap(), Arc::<Fault>::default());
     let store: Arc<Embedded> = Arc::new(open_faulty(directory.path(), &fault, StoreError::Full));
     let ledger: Arc<dyn Ledger> = Arc::<Embedded>::clone(&store);
@@ -209,7 +209,7 @@ async fn a_bad_row_fails_alone() {
 
 /// A write that does not fit is refused at once; an accepted one is answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_waits_without_a_bound() {
+async fn every_wait_for_the_disk_is_bounded() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = Arc::new(open(directory.path(), &clock));
     let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();

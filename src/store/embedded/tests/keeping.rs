@@ -10,13 +10,13 @@ use crate::store::queue::{
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 #[tokio::test]
-async fn the_contract_of_the_queue_holds() {
+async fn queue_contract_holds() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     contract::queue::holds(&open(directory.path(), &clock), &clock).await;
 }
 
 #[tokio::test]
-async fn without_a_disk_there_is_a_ledger_and_no_queue() {
+async fn store_without_a_disk_has_no_queue() {
     let store = Embedded::in_memory(10, HandClock::new()).unwrap();
     for error in [
         store
@@ -35,7 +35,7 @@ async fn without_a_disk_there_is_a_ledger_and_no_queue() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
+async fn accepted_delivery_survives_a_restart_with_its_commit() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Mine(LEASE));
@@ -62,7 +62,7 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
             .settle(lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Lost
+        Ownership::Lost
     );
     assert_eq!(
         store.totals().await.unwrap().targets,
@@ -74,7 +74,7 @@ async fn what_was_accepted_survives_a_restart_with_its_commit_and_its_place() {
 /// A delivery that crashes the gateway at each attempt does so more and more seldom and holds up no other. One that was cut off once is
 /// not held up.
 #[tokio::test]
-async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
+async fn repeatedly_interrupted_delivery_waits_longer_each_time() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let killer = delivery(1, Start::Mine(LEASE));
@@ -128,7 +128,7 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
             .settle(taken[0].lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     // a try whose outcome is known ends the row of those that are not
     clock.advance(Duration::from_secs(8));
@@ -143,7 +143,7 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
             )
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(take(&store, 1, 9).await.len(), 1);
     drop(store);
@@ -152,7 +152,7 @@ async fn what_is_cut_off_again_and_again_comes_back_later_each_time() {
 
 /// A lease that was given back was no attempt: it leaves no row, and a delivery does not wait for it.
 #[tokio::test]
-async fn a_lease_that_is_given_back_costs_nothing_at_a_restart() {
+async fn returned_lease_adds_no_wait_at_a_restart() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
@@ -168,7 +168,7 @@ async fn a_lease_that_is_given_back_costs_nothing_at_a_restart() {
                 .settle(leased.lease, None, Next::GiveBack)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
     assert_eq!(take(&store, 1, 1).await.len(), 1);
@@ -187,7 +187,7 @@ async fn a_lease_that_is_given_back_costs_nothing_at_a_restart() {
 
 /// A year ahead, then an hour back, with restarts between: attempts are made when they are due, nothing is purged.
 #[tokio::test]
-async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
+async fn set_clock_loses_and_delays_no_delivery() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let keep = [Retention {
@@ -207,7 +207,7 @@ async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
             .settle(lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let waits = delivery(1, Start::In(Duration::from_secs(3600)));
     let dedupe = Dedupe::Key {
@@ -257,7 +257,7 @@ async fn a_clock_that_is_set_loses_nothing_and_stalls_nothing() {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_while_running_moves_no_try() {
+async fn clock_jump_moves_no_attempt() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     new(store
@@ -272,7 +272,7 @@ async fn a_clock_that_jumps_while_running_moves_no_try() {
 }
 
 #[tokio::test]
-async fn retention_goes_by_age_and_by_bytes_in_steps() {
+async fn retention_deletes_by_age_and_bytes_in_steps() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let (day, mut ids) = (Duration::from_secs(86_400), Vec::new());
@@ -351,7 +351,7 @@ async fn retention_goes_by_age_and_by_bytes_in_steps() {
 
 /// Ages of what ended before this process began are told by the wall clock, which has to hold first. Bytes need no clock.
 #[tokio::test]
-async fn bytes_hold_from_the_first_second_and_old_ages_after_ten_minutes() {
+async fn retention_by_bytes_starts_before_retention_by_age() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let day = Duration::from_secs(86_400);
     let deliver = async |store: &Embedded| {
@@ -365,7 +365,7 @@ async fn bytes_hold_from_the_first_second_and_old_ages_after_ten_minutes() {
                 .settle(lease, Some(attempt(200)), Next::Delivered)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     };
     let sweep = async |store: &Embedded, age, bytes| {
@@ -439,7 +439,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
                 .settle(taken.lease, Some(attempt(200)), next)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
     for (passed, done) in [(hour * 23, 0), (hour * 2, 1), (hour * 22, 0), (hour * 2, 1)] {
@@ -466,7 +466,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
             )
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     clock.advance(day);
     let act = Act {
@@ -478,7 +478,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
         targets: Arc::default(),
         who: "t".into(),
         reason: "again".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     assert_eq!(store.act(Scope::All, &act, 9).await.unwrap().done, 1);
@@ -490,7 +490,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
             .settle(taken.lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     for (passed, done) in [(hour * 23, 0), (hour * 2, 1)] {
         clock.advance(passed);
@@ -504,7 +504,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
 
 /// IDs are in the order of the wall clock. IDs drawn while it was ahead come after all later ones, which stay young for ever.
 #[tokio::test]
-async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
+async fn rows_dated_by_a_fast_clock_are_swept() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let keep = [Retention {
@@ -524,7 +524,7 @@ async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
                 .settle(lease, Some(attempt(200)), Next::Delivered)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     };
     clock.advance(Duration::from_secs(1));
@@ -545,7 +545,7 @@ async fn rows_drawn_while_the_clock_was_ahead_are_swept() {
 
 /// The file is marked before anything is acknowledged. Only a clean end with nothing left removes the mark.
 #[tokio::test]
-async fn store_says_of_itself_whether_deliveries_lie_in_it() {
+async fn store_records_whether_it_holds_deliveries() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let says = || directory.path().join("has-deliveries").exists();
     let restarted = |store: Embedded| {
@@ -554,7 +554,7 @@ async fn store_says_of_itself_whether_deliveries_lie_in_it() {
     };
     let store = open(directory.path(), &clock);
     let mut recorded = delivery(1, Start::Over(None));
-    recorded.to[0].tried = vec![attempt(200)];
+    recorded.to[0].attempts = vec![attempt(200)];
     new(store
         .accept(Arc::new(recorded), Dedupe::None)
         .await
@@ -566,8 +566,8 @@ async fn store_says_of_itself_whether_deliveries_lie_in_it() {
         .unwrap())
     .remove(0);
     assert!(says());
-    let (kept, store) = restarted(store);
-    assert!(kept, "it waits");
+    let (was_restored, store) = restarted(store);
+    assert!(was_restored, "it waits");
     let lease = take(&store, 1, 1)
         .await
         .pop()
@@ -577,13 +577,13 @@ async fn store_says_of_itself_whether_deliveries_lie_in_it() {
             .settle(lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert!(says(), "not while it runs: a crash could take the end back");
-    let (kept, store) = restarted(store);
-    assert!(!kept && !says());
+    let (was_restored, store) = restarted(store);
+    assert!(!was_restored && !says());
     let mut dead = delivery(1, Start::Over(Some(crate::retry::Reason::Age)));
-    dead.to[0].tried = vec![attempt(500)];
+    dead.to[0].attempts = vec![attempt(500)];
     new(store.accept(Arc::new(dead), Dedupe::None).await.unwrap());
     assert!(restarted(store).0, "it is dead, and can be replayed");
     // one that came without its file gets it
@@ -625,7 +625,7 @@ async fn damaged_store_of_an_older_version_is_not_set_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn space_that_is_free_goes_back_to_the_disk() {
+async fn freed_space_is_returned_to_the_disk() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let file = directory.path().join("hookgate.db");
     // as an older version made it
@@ -642,7 +642,7 @@ async fn space_that_is_free_goes_back_to_the_disk() {
         let lease = new(store.accept(Arc::new(one), Dedupe::None).await.unwrap()).remove(0);
         assert_eq!(
             store.settle(lease, None, Next::Delivered).await.unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
     until("counted", || store_used(&store) > 18 << 20).await;
@@ -683,7 +683,7 @@ fn full_disk_keeps_its_room_for_outcomes() {
 
 /// A request that was sent has its number for good, whether or not there is room for its row.
 #[tokio::test]
-async fn full_disk_gives_no_attempt_number_out_twice() {
+async fn full_disk_repeats_no_attempt_number() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
@@ -704,7 +704,7 @@ async fn full_disk_gives_no_attempt_number_out_twice() {
                 )
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
         sent.extend(made.then_some(lease.attempt));
     }
@@ -736,12 +736,12 @@ async fn an_idle_store_writes_nothing_until_the_time_is_due() {
     let before = log();
     clock.advance(Duration::from_secs(11));
     until("the time is kept", || log() != before).await;
-    let kept = log();
+    let was_restored = log();
     // three rounds of the thread
     tokio::time::sleep(Duration::from_millis(3200)).await;
-    assert_eq!(log(), kept);
+    assert_eq!(log(), was_restored);
     clock.advance(Duration::from_secs(11));
-    until("the time is kept again", || log() != kept).await;
+    until("the time is kept again", || log() != was_restored).await;
 }
 
 async fn sweep_at_once(store: &Embedded, age: Duration) -> u64 {
@@ -761,7 +761,7 @@ async fn sweep_at_once(store: &Embedded, age: Duration) -> u64 {
 }
 
 #[tokio::test]
-async fn swept_undelivered_ones_are_new_again() {
+async fn swept_undelivered_delivery_counts_as_new() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let dedupe = |number| Dedupe::Key {
@@ -792,7 +792,7 @@ async fn swept_undelivered_ones_are_new_again() {
             };
             assert_eq!(
                 store.settle(lease, Some(attempt(410)), next).await.unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         }
         clock.advance(day);
@@ -832,7 +832,7 @@ async fn swept_undelivered_ones_are_new_again() {
 
 /// A duplicate of one that is purged before the duplicate reaches the disk is new.
 #[tokio::test]
-async fn a_purge_that_overtakes_a_duplicate_swallows_nothing() {
+async fn purge_during_a_duplicate_loses_no_delivery() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = Arc::new(open(directory.path(), &clock));
     let dedupe = Dedupe::Key {
@@ -850,7 +850,7 @@ async fn a_purge_that_overtakes_a_duplicate_swallows_nothing() {
         targets: Arc::default(),
         who: "anna".into(),
         reason: "purge".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     let purging = {
@@ -885,7 +885,7 @@ async fn cancelled_units_are_counted_apart() {
         targets: Arc::default(),
         who: "anna".into(),
         reason: "".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     new(store.accept(Arc::new(one), Dedupe::None).await.unwrap());
@@ -951,7 +951,7 @@ async fn a_dead_target_never_hides_a_live_one() {
                     .settle(leased.lease, Some(attempt(200)), next)
                     .await
                     .unwrap(),
-                Held::Yes
+                Ownership::Owned
             );
         }
     }
@@ -978,11 +978,13 @@ async fn a_damaged_store_with_deliveries_is_not_opened() {
     std::fs::write(&file, &whole[..whole.len() - 5000]).unwrap();
     let opening = Opening::default();
     let error = Embedded::open_with(directory.path(), 10, clock.clone(), opening).unwrap_err();
-    let said = error.to_string();
-    assert!(matches!(error, OpenError::Damaged { .. }), "{said}");
+    let description = error.to_string();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{description}");
     assert!(
-        said.contains("hookgate.db") && said.contains("sqlite3") && said.contains(".recover"),
-        "{said}"
+        description.contains("hookgate.db")
+            && description.contains("sqlite3")
+            && description.contains(".recover"),
+        "{description}"
     );
     assert_eq!(
         std::fs::read(&file).unwrap().len(),
@@ -1018,7 +1020,7 @@ async fn key_ends_with_its_window_once_delivered() {
                 .settle(lease, Some(attempt(200)), Next::Delivered)
                 .await
                 .unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
         if restart {
             drop(store);
@@ -1113,7 +1115,7 @@ async fn key_past_its_window_ends_with_its_delivery() {
         );
         assert_eq!(
             store.settle(lease, Some(attempt(200)), next).await.unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
         new(store
             .accept(Arc::new(delivery(1, Start::Anyone)), dedupe)
@@ -1151,7 +1153,7 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
             )
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     let act = Act {
         deed: Deed::Replay {
@@ -1162,7 +1164,7 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
         targets: Arc::default(),
         who: "t".into(),
         reason: "again".into(),
-        said: None,
+        description: None,
         goes_on: None,
     };
     assert_eq!(store.act(Scope::All, &act, 9).await.unwrap().done, 1);
@@ -1177,7 +1179,7 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
             .settle(lease, Some(attempt(200)), Next::Delivered)
             .await
             .unwrap(),
-        Held::Yes
+        Ownership::Owned
     );
     assert_eq!(
         store.claim(key(1), Token(7), LEASE).await.unwrap(),
@@ -1214,7 +1216,7 @@ async fn the_log_stays_short_under_load() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_stays_so_after_a_restart() {
+async fn forgotten_id_stays_forgotten_after_a_restart() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let forget = |keys| Forgetting {
@@ -1230,7 +1232,7 @@ async fn what_is_forgotten_stays_so_after_a_restart() {
         );
         assert_eq!(
             store.commit(key(byte), Token(1), WINDOW).await.unwrap(),
-            Held::Yes
+            Ownership::Owned
         );
     }
     // at once, while the journal has not written them
@@ -1296,7 +1298,7 @@ async fn numbers_are_the_same_after_any_restart() {
 
 /// Units that were leased and could not be read come back soon, not when their lease lapses.
 #[tokio::test]
-async fn a_lease_whose_read_fails_is_given_back() {
+async fn lease_is_returned_if_its_read_fails() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     new(store

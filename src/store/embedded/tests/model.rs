@@ -82,7 +82,7 @@ enum UnitState {
     /// No time: it waits behind others of its lane.
     Waits {
         run_at: Option<u64>,
-        held: bool,
+        leased: bool,
         attempts: u32,
     },
     Dead,
@@ -206,7 +206,7 @@ impl Model {
             self.seq,
             UnitState::Waits {
                 run_at,
-                held: false,
+                leased: false,
                 attempts: 0,
             },
         );
@@ -293,11 +293,11 @@ impl Model {
             panic!("{answer:?}: nothing with that key was delivered, or is there")
         };
         let run_at = (!self.is_behind(target, lane)).then_some(run_at);
-        let (mine, held) = (
+        let (mine, leased) = (
             matches!(start, Start::Mine(_)),
             matches!(start, Start::Mine(_)) && run_at.is_some(),
         );
-        assert_eq!(leases.len(), usize::from(held));
+        assert_eq!(leases.len(), usize::from(leased));
         self.leases.extend(&leases);
         self.keys
             .extend(name.map(|name| (name, (offered.id, self.now + window(name)))));
@@ -308,11 +308,11 @@ impl Model {
             seq: self.seq,
             state: UnitState::Waits {
                 run_at,
-                held,
+                leased,
                 attempts: 0,
             },
             lease: u32::from(mine),
-            attempt: u32::from(held),
+            attempt: u32::from(leased),
             rows: BTreeMap::new(),
             first: leases.iter().map(|lease| lease.number).collect(),
             name,
@@ -364,26 +364,29 @@ impl Model {
             got, in_turn,
             "first attempts and retries in turn, of each the longest due, and of each lane the first"
         );
-        for leased in taken {
-            let one = self.all.get_mut(&leased.stored.id).unwrap();
-            let UnitState::Waits { attempts, held, .. } = one.state else {
+        for unit in taken {
+            let one = self.all.get_mut(&unit.stored.id).unwrap();
+            let UnitState::Waits {
+                attempts, leased, ..
+            } = one.state
+            else {
                 panic!()
             };
-            if held {
+            if leased {
                 one.cut_off();
             }
             one.lease += 1;
             one.attempt += 1;
             assert_eq!(
-                (leased.lease.number, leased.lease.attempt, leased.attempts),
+                (unit.lease.number, unit.lease.attempt, unit.attempts),
                 (one.lease, one.attempt, attempts)
             );
             one.state = UnitState::Waits {
                 run_at: Some(now + LEASED),
-                held: true,
+                leased: true,
                 attempts,
             };
-            self.leases.push(leased.lease);
+            self.leases.push(unit.lease);
         }
     }
 
@@ -396,33 +399,34 @@ impl Model {
             4 => Next::Later(Duration::from_secs(RETRY)),
             _ => Next::Cancelled,
         };
-        let tried = !matches!(next, Next::GiveBack | Next::Cancelled);
-        let held = store
-            .settle(lease, tried.then(|| attempt(500)), next)
+        let counts_attempt = !matches!(next, Next::GiveBack | Next::Cancelled);
+        let ownership = store
+            .settle(lease, counts_attempt.then(|| attempt(500)), next)
             .await
             .unwrap();
         let (id, now) = (lease.unit.delivery, self.now);
         let Some(one) = self.all.get_mut(&id) else {
-            assert_eq!(held, Held::Lost, "it was purged");
+            assert_eq!(ownership, Ownership::Lost, "it was purged");
             return;
         };
         match one.state {
             UnitState::Waits {
-                held: true,
+                leased: true,
                 attempts,
                 ..
             } if one.lease == lease.number => {
-                assert_eq!(held, Held::Yes);
-                if tried {
+                assert_eq!(ownership, Ownership::Owned);
+                if counts_attempt {
                     one.rows
                         .insert(lease.number, (lease.attempt, Recorded::InTime));
                 } else {
                     one.attempt -= 1;
                 }
-                let attempts = attempts + u32::from(tried && !matches!(next, Next::Later(_)));
+                let attempts =
+                    attempts + u32::from(counts_attempt && !matches!(next, Next::Later(_)));
                 let waits = |after| UnitState::Waits {
                     run_at: Some(now + after),
-                    held: false,
+                    leased: false,
                     attempts,
                 };
                 match next {
@@ -434,15 +438,15 @@ impl Model {
                 }
             }
             // given back, and nothing since: the same answer again
-            UnitState::Waits { held: false, .. } if one.lease == lease.number => {
-                assert_eq!(held, Held::Yes);
+            UnitState::Waits { leased: false, .. } if one.lease == lease.number => {
+                assert_eq!(ownership, Ownership::Owned);
             }
-            _ if one.settled(lease.number) => assert_eq!(held, Held::Yes),
+            _ if one.settled(lease.number) => assert_eq!(ownership, Ownership::Owned),
             // nobody has it, and it was delivered: that is its end, whatever was said meanwhile
-            UnitState::Waits { held: false, .. } | UnitState::Dead | UnitState::Cancelled
+            UnitState::Waits { leased: false, .. } | UnitState::Dead | UnitState::Cancelled
                 if next == Next::Delivered =>
             {
-                assert_eq!(held, Held::Yes);
+                assert_eq!(ownership, Ownership::Owned);
                 one.record(lease, Recorded::InTime);
                 self.leave(id, UnitState::Delivered);
             }
@@ -450,8 +454,8 @@ impl Model {
             | UnitState::Dead
             | UnitState::Cancelled
             | UnitState::Delivered => {
-                assert_eq!(held, Held::Lost);
-                if tried {
+                assert_eq!(ownership, Ownership::Lost);
+                if counts_attempt {
                     one.record(lease, Recorded::Late);
                 }
             }
@@ -478,7 +482,7 @@ impl Model {
             targets: Arc::default(),
             who: "model".into(),
             reason: String::new().into(),
-            said: None,
+            description: None,
             goes_on: None,
         };
         store.act(Scope::All, &act, 5).await.unwrap();
@@ -495,8 +499,8 @@ impl Model {
                 self.leave(id, UnitState::Delivered);
                 self.all.remove(&id);
             }
-            (Deed::Cancel, UnitState::Waits { held, .. }) => {
-                if held {
+            (Deed::Cancel, UnitState::Waits { leased, .. }) => {
+                if leased {
                     one.cut_off();
                 }
                 one.lease += 1;
@@ -514,15 +518,15 @@ impl Model {
             (
                 Deed::Replay { .. },
                 UnitState::Waits {
-                    held,
+                    leased,
                     run_at: Some(run_at),
                     ..
                 },
             ) => {
-                if !held || run_at <= now {
+                if !leased || run_at <= now {
                     one.state = UnitState::Waits {
                         run_at: Some(now),
-                        held,
+                        leased,
                         attempts: 0,
                     };
                 }
@@ -530,14 +534,14 @@ impl Model {
             (
                 Deed::AttemptNow,
                 UnitState::Waits {
-                    held: false,
+                    leased: false,
                     run_at: Some(run_at),
                     attempts,
                 },
             ) => {
                 one.state = UnitState::Waits {
                     run_at: Some(run_at.min(now)),
-                    held: false,
+                    leased: false,
                     attempts,
                 };
             }
@@ -550,7 +554,7 @@ impl Model {
     fn restart(&mut self) {
         for one in self.all.values_mut() {
             if let UnitState::Waits {
-                held: true,
+                leased: true,
                 attempts,
                 ..
             } = one.state
@@ -565,7 +569,7 @@ impl Model {
                 let pause = if cut_off < 2 { 0 } else { 1 << (cut_off - 2) };
                 one.state = UnitState::Waits {
                     run_at: Some(self.now + pause),
-                    held: false,
+                    leased: false,
                     attempts,
                 };
             }
@@ -659,9 +663,9 @@ async fn run(steps: Vec<Step>) {
                 let Accepted::New(leases) = answer else {
                     panic!("{answer:?}")
                 };
-                let held = matches!(one.state, UnitState::Waits { held: true, .. })
+                let leased = matches!(one.state, UnitState::Waits { leased: true, .. })
                     && one.first == [one.lease];
-                assert_eq!(leases.len(), usize::from(held));
+                assert_eq!(leases.len(), usize::from(leased));
             }
             Step::Take { target, count } => model.take(&store, target, count).await,
             Step::Settle { which, next } if !model.leases.is_empty() => {
@@ -694,7 +698,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_does_what_the_model_says(steps in prop::collection::vec(step(), 1..50)) {
+    fn queue_matches_its_model(steps in prop::collection::vec(step(), 1..50)) {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(steps));
     }
 }

@@ -17,16 +17,21 @@ impl Disk {
 
     fn open(&self, path: &Path, clock: &Arc<HandClock>) -> Embedded {
         let refuses = Arc::clone(&self.0);
-        let hook = FaultHook::new(move || {
+        let fault_hook = FaultHook::new(move || {
             if refuses.load(Ordering::SeqCst) {
                 Err(StoreError::Unavailable("io".into()))
             } else {
                 Ok(())
             }
         });
-        Embedded::open_with(path, 1000, Arc::<HandClock>::clone(clock), Opening { hook })
-            .unwrap()
-            .ledger
+        Embedded::open_with(
+            path,
+            1000,
+            Arc::<HandClock>::clone(clock),
+            Opening { fault_hook },
+        )
+        .unwrap()
+        .ledger
     }
 }
 
@@ -68,24 +73,24 @@ fn killed(path: &Path) -> tempfile::TempDir {
     left
 }
 
-fn kept_for(store: &Embedded) -> Option<Duration> {
-    store.shared.kept_for("linear")
+fn complete_for(store: &Embedded) -> Option<Duration> {
+    store.shared.complete_for("linear")
 }
 
 #[tokio::test]
-async fn ledger_is_kept_over_clean_ends_and_quick_restarts() {
+async fn ledger_stays_complete_over_a_clean_quick_restart() {
     let (directory, clock, disk) = (
         tempfile::tempdir().unwrap(),
         HandClock::new(),
         Disk::default(),
     );
     let store = kept_for_an_hour(directory.path(), &disk, &clock).await;
-    assert_eq!(kept_for(&store), Some(HOUR));
+    assert_eq!(complete_for(&store), Some(HOUR));
     let left = killed(directory.path());
     clock.advance(MINUTE / 2);
     let again = disk.open(left.path(), &clock);
     assert_eq!(
-        kept_for(&again),
+        complete_for(&again),
         Some(HOUR + MINUTE / 2),
         "a kill loses the last moment alone"
     );
@@ -93,7 +98,7 @@ async fn ledger_is_kept_over_clean_ends_and_quick_restarts() {
     clock.advance(10 * HOUR);
     let again = disk.open(left.path(), &clock);
     assert_eq!(
-        kept_for(&again),
+        complete_for(&again),
         Some(11 * HOUR + MINUTE / 2),
         "nothing ran meanwhile"
     );
@@ -102,26 +107,26 @@ async fn ledger_is_kept_over_clean_ends_and_quick_restarts() {
     clock.advance(2 * MINUTE);
     let again = disk.open(left.path(), &clock);
     assert_eq!(
-        kept_for(&again),
+        complete_for(&again),
         Some(Duration::ZERO),
         "nobody knows whether its disk took commits"
     );
     clock.advance(MINUTE);
     assert_eq!(
-        kept_for(&again),
+        complete_for(&again),
         Some(MINUTE),
         "it counts from the start on"
     );
     drop(again);
     assert_eq!(
-        kept_for(&disk.open(left.path(), &clock)),
+        complete_for(&disk.open(left.path(), &clock)),
         Some(MINUTE),
         "a gap is noted once"
     );
 }
 
 #[tokio::test]
-async fn ledger_whose_disk_refused_commits_is_not_kept() {
+async fn ledger_with_lost_commits_is_not_complete() {
     for (ends, is_well) in [
         ("killed", false),
         ("closed", false),
@@ -138,7 +143,11 @@ async fn ledger_whose_disk_refused_commits_is_not_kept() {
         commit(&store, 10..20).await;
         until("trouble is told", || store.trouble().is_some()).await;
         clock.advance(MINUTE / 2);
-        assert_eq!(kept_for(&store), Some(HOUR + MINUTE / 2), "memory has them");
+        assert_eq!(
+            complete_for(&store),
+            Some(HOUR + MINUTE / 2),
+            "memory has them"
+        );
         if is_well {
             disk.refuses(false);
             until("saved", || {
@@ -157,14 +166,14 @@ async fn ledger_whose_disk_refused_commits_is_not_kept() {
             left.as_ref().map_or(directory.path(), |left| left.path()),
             &clock,
         );
-        let (kept, known) = if is_well {
+        let (expected, known) = if is_well {
             (HOUR + MINUTE / 2, 10)
         } else {
             (Duration::ZERO, 0)
         };
         assert_eq!(
-            kept_for(&again),
-            Some(kept),
+            complete_for(&again),
+            Some(expected),
             "{ends}, well again: {is_well}"
         );
         assert_eq!(
