@@ -54,6 +54,7 @@ pub mod api;
 pub mod dedupe;
 pub mod limit;
 pub mod queue;
+pub mod replay;
 pub mod store;
 pub mod telemetry;
 

@@ -22,5 +22,5 @@ pub use crate::api::status::Status;
 pub use guard::{Guard, TokenMatcher};
 pub use routes::router;
 pub use serve::{serve_tcp, serve_unix};
-pub use source::{AdminSource, DeliveryName, Draining, LedgerKeys, Policy, ReloadError, Reloading};
+pub use source::{AdminSource, Draining, ReloadError, Reloading};
 pub use token::{Caller, Offered, TOKEN_FILE, token_beside};

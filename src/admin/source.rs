@@ -8,13 +8,12 @@ use crate::api::actions::Drain;
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::Report;
 use crate::api::status::Status;
-use crate::clock::Now;
-use crate::request::Params;
-use crate::store::{Key, Store, StoreError};
+use crate::replay::ActiveRoutes;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Tailed;
 
 /// The source of everything that the health and admin listeners return.
-pub trait AdminSource: Send + Sync {
+pub trait AdminSource: ActiveRoutes {
     /// Returns whether the gateway is ready for traffic.
     fn is_ready(&self) -> bool;
 
@@ -47,15 +46,6 @@ pub trait AdminSource: Send + Sync {
 
     /// Returns the store of the deliveries. `None` without a store on disk.
     fn store(&self) -> Option<Arc<dyn Store>>;
-
-    /// Returns the current time.
-    fn now(&self) -> Now;
-
-    /// Returns the delivery policy of a route. `None` if the config has no such route.
-    fn policy(&self, route: &str) -> Option<Policy>;
-
-    /// Returns the keys under which the ledger remembers a delivery ID of a route.
-    fn ledger_keys(&self, route: &str, named: DeliveryName<'_>) -> LedgerKeys;
 }
 
 /// A reload in progress.
@@ -75,45 +65,3 @@ impl fmt::Display for ReloadError {
 }
 
 impl std::error::Error for ReloadError {}
-
-/// The delivery policy of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// The maximum number of attempts. `None` if only the age limits them.
-    pub max_attempts: Option<u32>,
-}
-
-/// A delivery as an operator names it. The ledger knows deliveries by their keys only.
-#[derive(Clone, Copy, Debug)]
-pub struct DeliveryName<'a> {
-    /// The provider's ID.
-    pub id: &'a str,
-    /// The path parameters.
-    pub params: &'a Params,
-    /// The account.
-    pub account: Option<&'a str>,
-    /// The name of the secret that matched, if known.
-    pub secret: Option<&'a str>,
-    /// The body, if known.
-    pub body: Option<&'a [u8]>,
-}
-
-/// The ledger keys of a named delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LedgerKeys {
-    /// The possible keys. There are several if the secret is part of the key and is not named.
-    Known(Vec<Key>),
-    /// The key depends on the body, which is not given.
-    NeedsBody,
-    /// The key depends on more than is given.
-    Needs {
-        /// The path parameters to give, all of them.
-        params: Vec<String>,
-        /// Whether the account must be given.
-        account: bool,
-    },
-    /// None: the route does not deduplicate.
-    NoDedupe,
-    /// None: there is no such route.
-    NoRoute,
-}

@@ -5,7 +5,7 @@ use axum::extract::FromRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::AdminSource;
-use super::deliveries::replay::Jobs;
+use crate::replay::Jobs;
 
 /// The maximum number of streams at once, so that other requests find a connection.
 const MAX_WATCHERS: usize = 16;

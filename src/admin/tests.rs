@@ -14,6 +14,7 @@ use crate::api::refusals::RecentRefusal;
 use crate::api::tail::{StreamPosition, TailItem};
 use crate::clock::{Clock as _, Now, SystemClock};
 use crate::dedupe::key::{Identity, Scope};
+use crate::replay::{ActiveRoutes, DeliveryName, LedgerKeys, Policy};
 use crate::request::{Params, RequestId};
 use crate::store::{Key, Store};
 use crate::telemetry::{Ended, TailEntry, TailEvent, Tailed};
@@ -131,7 +132,9 @@ impl AdminSource for Fixed {
             .as_ref()
             .map(|deliveries| Arc::clone(&deliveries.store))
     }
+}
 
+impl ActiveRoutes for Fixed {
     fn now(&self) -> Now {
         SystemClock.now()
     }

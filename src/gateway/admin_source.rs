@@ -1,9 +1,7 @@
 //! The gateway, as the admin and health listeners see it.
 use std::sync::Arc;
 
-use crate::admin::{
-    AdminSource, DeliveryName, Draining, LedgerKeys, Policy, ReloadError, Reloading,
-};
+use crate::admin::{AdminSource, Draining, ReloadError, Reloading};
 use crate::api::actions::Drain;
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::{self, Report, RouteReport};
@@ -13,6 +11,7 @@ use crate::config::snapshot::WebhookRoute;
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
 use crate::gateway::reload::Reloader;
+use crate::replay::{ActiveRoutes, DeliveryName, LedgerKeys, Policy};
 use crate::store::Store;
 use crate::store::archive::TargetCounts;
 use crate::telemetry::Tailed;
@@ -161,7 +160,9 @@ impl AdminSource for GatewaySource {
     fn store(&self) -> Option<Arc<dyn Store>> {
         self.has_disk.then(|| Arc::clone(&self.gate.store))
     }
+}
 
+impl ActiveRoutes for GatewaySource {
     fn now(&self) -> Now {
         self.gate.clock.now()
     }

@@ -41,6 +41,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("api", &["alarm", "clock", "telemetry"]),
     (
+        "replay",
+        &["api", "clock", "queue", "random", "request", "store"],
+    ),
+    (
         "config",
         &[
             "alarm",
@@ -74,7 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "queue",
-            "random",
+            "replay",
             "request",
             "retry",
             "store",
@@ -118,6 +122,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "queue",
             "random",
             "refusal",
+            "replay",
             "request",
             "retry",
             "route",

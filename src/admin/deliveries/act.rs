@@ -7,18 +7,18 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
-use super::access::{Names, StoreAccess};
+use super::access::{names_of, store_access};
 use super::body::{RequestBody, parse_body, parse_reason};
 use super::errors::{bad_request, quoted, unavailable};
-use super::filter::{Selection, refuse_empty, waits};
+use super::filter::{refuse_empty, select_found, waits};
 use super::plan::plan;
 use super::read::{find, id_of, parse_id};
 use crate::admin::AdminSource;
 use crate::admin::answer::Denied;
-use crate::admin::deliveries::replay::duplicate::find_duplicate;
 use crate::admin::token::Actor;
 use crate::api::actions::{ActAnswer, ActMany, Acted};
 use crate::api::deliveries::{DeliveryState, Filter, ReplayOne, Replayed};
+use crate::replay::{Names, Selection, StoreAccess, find_duplicate};
 use crate::store::archive::{self, Act, Deed, Scope, Which};
 use crate::store::queue::{Cause, DeliveryRef};
 
@@ -40,7 +40,7 @@ pub(super) async fn replay_one(
         include_delivered,
         bypass_dedupe,
     } = parse_body(body)?;
-    let (reason, access) = (parse_reason(&reason)?, StoreAccess::of(&source)?);
+    let (reason, access) = (parse_reason(&reason)?, store_access(&source)?);
     let (shown, _) = find(&access, &id_of(path)?).await?;
     let id = shown.stored.id;
     if !bypass_dedupe {
@@ -83,7 +83,7 @@ async fn refuse_duplicate(access: &StoreAccess, id: DeliveryRef) -> Result<(), D
     let Some(row) = rows.first() else {
         return Ok(());
     };
-    let names = Names::of(access).await?;
+    let names = names_of(access).await?;
     match find_duplicate(access, &names, row)
         .await
         .map_err(|error| unavailable(&error))?
@@ -131,12 +131,12 @@ async fn many(
         dry_run,
         include_waiting: _,
     } = request;
-    let (reason, access) = (parse_reason(&reason)?, StoreAccess::of(source)?);
+    let (reason, access) = (parse_reason(&reason)?, store_access(source)?);
     let about = match (&ids, &filter) {
         (Some(ids), _) => Some(ids.join(" ").into()),
         (None, filter) => serde_json::to_string(filter).ok().map(Arc::from),
     };
-    let names = Names::of(&access).await?;
+    let names = names_of(&access).await?;
     let selection = select(&access, &names, deed, ids, filter)?;
     if dry_run {
         let spares = matches!(deed, Deed::Purge { waiting: false });
@@ -173,13 +173,13 @@ pub(in crate::admin) async fn attempt_now(
     source: &Arc<dyn AdminSource>,
     Actor(who): Actor,
 ) -> Result<(), Denied> {
-    let access = StoreAccess::of(source)?;
-    let names = Names::of(&access).await?;
+    let access = store_access(source)?;
+    let names = names_of(&access).await?;
     let filter = Filter {
         state: vec![DeliveryState::Pending, DeliveryState::Retrying],
         ..Filter::default()
     };
-    let selection = Selection::found(&access, &names, &filter)?;
+    let selection = select_found(&access, &names, &filter)?;
     let about = Some("all waiting deliveries".into());
     let act = new_act(Deed::AttemptNow, who, "drain".into(), about);
     let acted = act_in_steps(&access, act, selection).await?;
@@ -238,7 +238,7 @@ fn select(
                     DeliveryState::Parked,
                 ];
             }
-            Selection::found(access, names, &filter)
+            select_found(access, names, &filter)
         }
         (Some(_), Some(_)) | (None, None) => Err(bad_request(
             "exactly one of `ids` and `filter` must be given",

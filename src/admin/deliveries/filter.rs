@@ -2,95 +2,75 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::access::{Names, StoreAccess};
 use super::errors::{bad_request, no_route, quoted};
 use crate::admin::answer::Denied;
 use crate::api::deliveries::{DeliveryState, Filter};
+use crate::replay::{Names, Search, Selection, StoreAccess, is_waiting};
 use crate::store::archive::{self, Row, Scope, Status, Statuses};
-use crate::store::queue::{DeliveryRef, OriginId, TargetId};
+use crate::store::queue::{OriginId, TargetId};
 use crate::units;
 
 /// The maximum length of a text of a filter in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// A search of the store.
-#[derive(Clone, Debug)]
-pub(super) struct Search {
-    pub(super) scope: Scope,
-    pub(super) filter: archive::Filter,
+/// Converts a filter into a search. Ages are relative to `now`.
+pub(super) fn search_of(filter: &Filter, names: &Names, now: SystemTime) -> Result<Search, Denied> {
+    let Filter {
+        route,
+        state,
+        since,
+        until,
+        id,
+        event_type,
+        text,
+    } = filter;
+    let numbers = match route {
+        None => Vec::new(),
+        Some(route) => Some(names.numbers(route))
+            .filter(|numbers| !numbers.is_empty())
+            .ok_or_else(|| no_route(route))?,
+    };
+    let statuses: Vec<Status> = state.iter().filter_map(|state| status_of(*state)).collect();
+    let filter = archive::Filter {
+        // without a state, a delivery is found by its origin, even if it is at no target any more
+        targets: numbers
+            .iter()
+            .filter(|_| !state.is_empty())
+            .map(|number| TargetId(*number))
+            .collect(),
+        statuses: Statuses::of(&statuses),
+        gone: Arc::clone(&names.gone),
+        parked: state.contains(&DeliveryState::Parked),
+        since: given("since", since.as_deref(), |name, text| {
+            time(name, text, now)
+        })?,
+        until: given("until", until.as_deref(), |name, text| {
+            time(name, text, now)
+        })?,
+        delivery_id: given("id", id.as_deref(), check_length)?.map(Arc::from),
+        event_type: given("type", event_type.as_deref(), check_length)?.map(Arc::from),
+        key: None,
+        text: given("text", text.as_deref(), check_length)?.map(|text| text.as_bytes().into()),
+    };
+    let scope = match numbers.as_slice() {
+        [] => Scope::All,
+        numbers => Scope::Origins(numbers.iter().map(|number| OriginId(*number)).collect()),
+    };
+    Ok(Search { scope, filter })
 }
 
-/// The deliveries that an action is about.
-#[derive(Clone, Debug)]
-pub(super) enum Selection {
-    /// Deliveries by their IDs.
-    Ids(Vec<DeliveryRef>),
-    /// The deliveries that a search finds.
-    Found(Box<Search>),
-}
-
-impl Search {
-    /// Converts a filter. Ages are relative to `now`.
-    pub(super) fn new(filter: &Filter, names: &Names, now: SystemTime) -> Result<Self, Denied> {
-        let Filter {
-            route,
-            state,
-            since,
-            until,
-            id,
-            event_type,
-            text,
-        } = filter;
-        let numbers = match route {
-            None => Vec::new(),
-            Some(route) => Some(names.numbers(route))
-                .filter(|numbers| !numbers.is_empty())
-                .ok_or_else(|| no_route(route))?,
-        };
-        let statuses: Vec<Status> = state.iter().filter_map(|state| status_of(*state)).collect();
-        let filter = archive::Filter {
-            // without a state, a delivery is found by its origin, even if it is at no target any more
-            targets: numbers
-                .iter()
-                .filter(|_| !state.is_empty())
-                .map(|number| TargetId(*number))
-                .collect(),
-            statuses: Statuses::of(&statuses),
-            gone: Arc::clone(&names.gone),
-            parked: state.contains(&DeliveryState::Parked),
-            since: given("since", since.as_deref(), |name, text| {
-                time(name, text, now)
-            })?,
-            until: given("until", until.as_deref(), |name, text| {
-                time(name, text, now)
-            })?,
-            delivery_id: given("id", id.as_deref(), check_length)?.map(Arc::from),
-            event_type: given("type", event_type.as_deref(), check_length)?.map(Arc::from),
-            key: None,
-            text: given("text", text.as_deref(), check_length)?.map(|text| text.as_bytes().into()),
-        };
-        let scope = match numbers.as_slice() {
-            [] => Scope::All,
-            numbers => Scope::Origins(numbers.iter().map(|number| OriginId(*number)).collect()),
-        };
-        Ok(Self { scope, filter })
-    }
-}
-
-impl Selection {
-    /// Selects the deliveries that a filter finds and that are stored now. Deliveries that arrive while an action goes on are not selected.
-    pub(super) fn found(
-        access: &StoreAccess,
-        names: &Names,
-        filter: &Filter,
-    ) -> Result<Self, Denied> {
-        let now = access.now().wall;
-        let mut search = Search::new(filter, names, now)?;
-        // a delivery of this millisecond is stored
-        let end = now + Duration::from_millis(1);
-        search.filter.until = Some(search.filter.until.map_or(end, |until| until.min(end)));
-        Ok(Self::Found(Box::new(search)))
-    }
+/// Selects the deliveries that a filter finds and that are stored now. Deliveries that arrive while an action goes on are not selected.
+pub(super) fn select_found(
+    access: &StoreAccess,
+    names: &Names,
+    filter: &Filter,
+) -> Result<Selection, Denied> {
+    let now = access.now().wall;
+    let mut search = search_of(filter, names, now)?;
+    // a delivery of this millisecond is stored
+    let end = now + Duration::from_millis(1);
+    search.filter.until = Some(search.filter.until.map_or(end, |until| until.min(end)));
+    Ok(Selection::Found(Box::new(search)))
 }
 
 /// Parses the value of a field, if there is one.
@@ -119,11 +99,6 @@ pub(super) fn default_replayable(states: &mut Vec<DeliveryState>, include_delive
         states.extend([DeliveryState::Dead, DeliveryState::Cancelled]);
         states.extend(include_delivered.then_some(DeliveryState::Delivered));
     }
-}
-
-/// Returns whether units with that status wait.
-pub(super) fn is_waiting(status: Status) -> bool {
-    Statuses::waiting().contains(status)
 }
 
 /// Returns whether a delivery waits at any of its targets.

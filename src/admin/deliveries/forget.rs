@@ -7,17 +7,18 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::access::{Names, StoreAccess};
+use super::access::{names_of, store_access};
 use super::body::{RequestBody, parse_body, parse_reason};
 use super::errors::{bad_request, quoted, unavailable};
-use super::filter::Search;
+use super::filter::search_of;
 use super::read::{parse_id, same_sender};
+use crate::admin::AdminSource;
 use crate::admin::answer::Denied;
 use crate::admin::token::Actor;
-use crate::admin::{AdminSource, DeliveryName, LedgerKeys};
 use crate::api::actions::{Forget, Forgotten};
 use crate::api::deliveries::Filter;
 use crate::queue::stored;
+use crate::replay::{DeliveryName, LedgerKeys, Search, StoreAccess};
 use crate::request::Params;
 use crate::store::Key;
 use crate::store::archive::{self, Forgetting};
@@ -33,7 +34,7 @@ pub(super) async fn forget(
     body: RequestBody,
 ) -> Result<Json<Forgotten>, Denied> {
     let request: Forget = parse_body(body)?;
-    let (reason, access) = (parse_reason(&request.reason)?, StoreAccess::of(&source)?);
+    let (reason, access) = (parse_reason(&request.reason)?, store_access(&source)?);
     let mut keys = keys_of(&access, &request).await?;
     keys.sort_unstable_by_key(|key| key.0);
     keys.dedup();
@@ -98,7 +99,7 @@ async fn keys_of(access: &StoreAccess, request: &Forget) -> Result<Vec<Key>, Den
         secret: None,
         body: body.as_deref(),
     };
-    match access.source.ledger_keys(route, named) {
+    match access.routes.ledger_keys(route, named) {
         LedgerKeys::Known(all) => keys.extend(all),
         unknown @ (LedgerKeys::NeedsBody
         | LedgerKeys::Needs { .. }
@@ -118,13 +119,13 @@ async fn stored_keys(
     request: &Forget,
     params: &Params,
 ) -> Result<Vec<Key>, Denied> {
-    let names = Names::of(access).await?;
+    let names = names_of(access).await?;
     let filter = Filter {
         route: Some(request.route.clone()),
         id: Some(request.id.clone()),
         ..Filter::default()
     };
-    let Search { scope, filter } = Search::new(&filter, &names, access.now().wall)?;
+    let Search { scope, filter } = search_of(&filter, &names, access.now().wall)?;
     let (store, failed) = (&access.store, |error| unavailable(&error));
     let mut found = store
         .page(

@@ -7,7 +7,7 @@ mod filter;
 mod forget;
 mod plan;
 mod read;
-pub(super) mod replay;
+mod replay;
 mod show;
 
 pub(super) use act::attempt_now;

@@ -1,15 +1,13 @@
 //! The plan of an action: the deliveries that it would change, counted and summed up.
 use std::time::Duration;
 
-use super::access::{Names, StoreAccess};
 use super::errors::unavailable;
-use super::filter::Selection;
 use super::show::View;
 use crate::admin::answer::Denied;
 use crate::api::deliveries::Plan;
 use crate::clock::rfc3339;
-use crate::store::StoreError;
-use crate::store::archive::{Order, Row, Scope};
+use crate::replay::{Names, Selection, StoreAccess, Walk};
+use crate::store::archive::{Order, Row};
 use crate::store::queue::DeliveryRef;
 
 /// The number of deliveries that a plan shows.
@@ -20,62 +18,6 @@ const MAX_TYPES: usize = 50;
 const STEP: u16 = 500;
 /// The maximum duration of counting.
 const MAX_DURATION: Duration = Duration::from_secs(15);
-
-/// An iterator over the selected rows, a few at a time.
-pub(super) struct Walk<'a> {
-    access: &'a StoreAccess,
-    selection: &'a Selection,
-    order: Order,
-    /// The delivery after which the next query begins.
-    pub(super) after: Option<DeliveryRef>,
-    position: usize,
-    ended: bool,
-}
-
-impl<'a> Walk<'a> {
-    pub(super) fn new(access: &'a StoreAccess, selection: &'a Selection, order: Order) -> Self {
-        Self {
-            access,
-            selection,
-            order,
-            after: None,
-            position: 0,
-            ended: false,
-        }
-    }
-
-    /// Returns the next rows, at most `limit` and possibly none. `None` at the end.
-    pub(super) async fn next(&mut self, limit: u16) -> Result<Option<Vec<Row>>, StoreError> {
-        if self.ended {
-            return Ok(None);
-        }
-        match self.selection {
-            Selection::Ids(ids) => {
-                let left = ids.get(self.position..).unwrap_or_default();
-                let some = left.get(..usize::from(limit)).unwrap_or(left);
-                self.position += some.len();
-                self.ended = self.position >= ids.len();
-                self.access.store.rows(Scope::All, some).await.map(Some)
-            }
-            Selection::Found(search) => {
-                let page = self
-                    .access
-                    .store
-                    .page(
-                        search.scope.clone(),
-                        &search.filter,
-                        self.order,
-                        self.after,
-                        limit,
-                    )
-                    .await?;
-                self.after = page.next;
-                self.ended = page.next.is_none();
-                Ok(Some(page.rows))
-            }
-        }
-    }
-}
 
 /// Sums up the selected deliveries for which `is_changed` is true.
 pub(super) async fn plan(
@@ -113,7 +55,7 @@ pub(super) async fn plan(
             }
         }
         if access.now().mono >= ends {
-            plan.complete = walk.ended;
+            plan.complete = walk.is_done();
             break;
         }
     }

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::access::{Names, StoreAccess};
+use super::access::{names_of, store_access};
 use super::errors::{bad_request, no_delivery, quoted, unavailable};
-use super::filter::{Search, parse_states};
+use super::filter::{parse_states, search_of};
 use super::show::{self, View};
 use crate::admin::AdminSource;
 use crate::admin::answer::Denied;
@@ -21,6 +21,7 @@ use crate::api::actions::{Audit, AuditEntry};
 use crate::api::deliveries::{Deliveries, DeliveryDetails, Filter, Order};
 use crate::clock::rfc3339;
 use crate::queue::stored;
+use crate::replay::{Names, Search, StoreAccess};
 use crate::store::archive::{self, Row, Scope};
 use crate::store::queue::DeliveryRef;
 
@@ -103,9 +104,9 @@ pub(super) async fn list(
         .map(parse_states)
         .transpose()?
         .unwrap_or_default();
-    let access = StoreAccess::of(&source)?;
-    let names = Names::of(&access).await?;
-    let search = Search::new(
+    let access = store_access(&source)?;
+    let names = names_of(&access).await?;
+    let search = search_of(
         &Filter {
             route,
             state,
@@ -217,7 +218,7 @@ pub(super) async fn find(access: &StoreAccess, id: &str) -> Result<(archive::Sho
     let Some(newest) = page.rows.first() else {
         return Err(no_delivery(id));
     };
-    let names = Names::of(access).await?;
+    let names = names_of(access).await?;
     if page
         .rows
         .iter()
@@ -254,9 +255,9 @@ pub(super) async fn show(
     MayRead(may_read): MayRead,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<DeliveryDetails>, Denied> {
-    let (id, access) = (id_of(path)?, StoreAccess::of(&source)?);
+    let (id, access) = (id_of(path)?, store_access(&source)?);
     let (shown, others) = find(&access, &id).await?;
-    let names = Names::of(&access).await?;
+    let names = names_of(&access).await?;
     Ok(Json(
         View {
             access: &access,
@@ -282,7 +283,7 @@ pub(super) async fn body(
 ) -> Result<Response, Denied> {
     let Query(BodyQuery { raw }) =
         query.map_err(|error| bad_request(&error.body_text(), "write `?raw=true`, or no query"))?;
-    let (shown, _) = find(&StoreAccess::of(&source)?, &id_of(path)?).await?;
+    let (shown, _) = find(&store_access(&source)?, &id_of(path)?).await?;
     let body = show::body(&shown.stored.record, &shown.stored.body);
     Ok(match raw {
         true => bytes(body),
@@ -302,7 +303,7 @@ pub(super) async fn http(
     State(source): State<Arc<dyn AdminSource>>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Denied> {
-    let (shown, _) = find(&StoreAccess::of(&source)?, &id_of(path)?).await?;
+    let (shown, _) = find(&store_access(&source)?, &id_of(path)?).await?;
     Ok(bytes(show::raw(&shown.stored.record, &shown.stored.body)))
 }
 
@@ -340,7 +341,7 @@ pub(super) async fn audit(
             "write a number from 1 to 1000",
         ));
     }
-    let rows = StoreAccess::of(&source)?
+    let rows = store_access(&source)?
         .store
         .audit(limit)
         .await

@@ -5,13 +5,13 @@ use axum::http::HeaderName;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::access::{Names, StoreAccess};
 use crate::api::deliveries::{
     Attempt, BodyFacts, Delivery, DeliveryDetails, DeliveryState, Header, LastAttempt, Request,
     Target,
 };
 use crate::clock::rfc3339;
 use crate::queue::stored::{self, fact};
+use crate::replay::{Names, StoreAccess};
 use crate::retry::Reason;
 use crate::store::archive::{self, AttemptShown, AttemptSummary, Row, Status, UnitShown};
 use crate::store::queue::Cause;
@@ -57,7 +57,7 @@ impl View<'_> {
         Target {
             max_attempts: self
                 .access
-                .source
+                .routes
                 .policy(&target)
                 .and_then(|policy| policy.max_attempts),
             target,

@@ -1,8 +1,8 @@
 //! The ledger keys of a delivery that an operator names.
-use crate::admin::{DeliveryName, LedgerKeys};
 use crate::dedupe::key::{Identity, Scope};
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
+use crate::replay::{DeliveryName, LedgerKeys};
 use crate::request::Params;
 use crate::verify::{KeyedBy, Verifier};
 

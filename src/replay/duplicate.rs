@@ -1,11 +1,10 @@
 //! Finds another delivery with the ID of one that is to be replayed: the app would see it twice.
 use std::time::Duration;
 
-use crate::admin::deliveries::access::{Names, StoreAccess};
-use crate::admin::deliveries::filter::is_waiting;
-use crate::admin::{DeliveryName, LedgerKeys};
 use crate::queue::stored;
 use crate::random;
+use crate::replay::access::{DeliveryName, LedgerKeys, Names, StoreAccess};
+use crate::replay::selection::is_waiting;
 use crate::store::archive::{Filter, Order, Row, Scope, Status};
 use crate::store::{ClaimResult, Key, StoreError, Token};
 
@@ -15,7 +14,10 @@ const MAX_EXAMINED: u16 = 100;
 const CLAIM_LEASE: Duration = Duration::from_secs(1);
 
 /// Describes another delivery or request with the ID of `row` that was delivered, or will be; `None` if there is none.
-pub(in crate::admin::deliveries) async fn find_duplicate(
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn find_duplicate(
     access: &StoreAccess,
     names: &Names,
     row: &Row,
@@ -92,7 +94,7 @@ fn ledger_key(access: &StoreAccess, names: &Names, row: &Row, id: &str) -> Optio
         body: None,
     };
     let route = &names.origin(row.origin.0).name;
-    match access.source.ledger_keys(route, named) {
+    match access.routes.ledger_keys(route, named) {
         LedgerKeys::Known(keys) => keys.first().copied(),
         LedgerKeys::NeedsBody
         | LedgerKeys::Needs { .. }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::duplicate::find_duplicate;
-use super::job::{End, Job, PendingDelivery, ReplayOrder};
-use crate::admin::deliveries::access::{Names, StoreAccess};
-use crate::admin::deliveries::plan::Walk;
 use crate::api::actions::ReplayState;
+use crate::replay::access::{Names, StoreAccess};
+use crate::replay::duplicate::find_duplicate;
+use crate::replay::job::{End, Job, PendingDelivery, ReplayOrder};
+use crate::replay::selection::Walk;
 use crate::store::archive::{Act, AttemptSummary, Deed, Row, Scope, Status, Step, Which};
 use crate::store::queue::{CUT_OFF, Cause, DeliveryRef};
 use crate::store::{StoreError, repeated};
@@ -68,7 +68,7 @@ struct Run<'a> {
 async fn replay_all(access: &StoreAccess, job: &Job) -> End {
     let names = match Names::of(access).await {
         Ok(names) => names,
-        Err(denied) => return End::Stopped(denied.error),
+        Err(error) => return error.into(),
     };
     let mut run = Run {
         access,

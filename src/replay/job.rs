@@ -5,26 +5,34 @@ use std::time::SystemTime;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::admin::deliveries::filter::Selection;
 use crate::api::actions::{Replay, ReplayState};
 use crate::api::deliveries::Filter;
 use crate::clock::rfc3339;
 use crate::random;
+use crate::replay::selection::Selection;
 use crate::store::StoreError;
 use crate::store::archive::{self, AuditRow};
 use crate::store::queue::{DeliveryRef, TargetId};
 
 /// The request for a replay.
 #[derive(Debug)]
-pub(super) struct ReplayOrder {
-    pub(super) selection: Selection,
-    pub(super) order: archive::Order,
-    pub(super) filter: Filter,
-    pub(super) delivered: bool,
-    pub(super) bypass_dedupe: bool,
-    pub(super) stop_after: u32,
-    pub(super) reason: Arc<str>,
-    pub(super) who: Arc<str>,
+pub struct ReplayOrder {
+    /// The deliveries.
+    pub selection: Selection,
+    /// The order in which they are restarted.
+    pub order: archive::Order,
+    /// The filter that selected them, as it is shown.
+    pub filter: Filter,
+    /// Whether delivered ones are sent again.
+    pub delivered: bool,
+    /// Whether those are restarted whose ID another delivery has.
+    pub bypass_dedupe: bool,
+    /// The number of failures in a row after which it stops; 0 for none.
+    pub stop_after: u32,
+    /// The reason, for the audit log.
+    pub reason: Arc<str>,
+    /// The person who asked for it.
+    pub who: Arc<str>,
 }
 
 /// The progress of a replay.
@@ -59,7 +67,7 @@ pub(super) struct PendingDelivery {
 
 /// A replay job.
 #[derive(Debug)]
-pub(super) struct Job {
+pub struct Job {
     id: String,
     pub(super) order: ReplayOrder,
     /// The description of the selection, for the audit log.
@@ -102,7 +110,8 @@ impl Job {
         }
     }
 
-    pub(super) fn id(&self) -> &str {
+    /// Returns its ID.
+    pub fn id(&self) -> &str {
         &self.id
     }
 
@@ -126,7 +135,7 @@ impl Job {
     }
 
     /// Stops it. Returns whether it was running.
-    pub(super) fn stop(&self, who: &Arc<str>) -> bool {
+    pub fn stop(&self, who: &Arc<str>) -> bool {
         let mut progress = self.progress();
         let is_running = progress.state == ReplayState::Running;
         if is_running {
@@ -136,7 +145,8 @@ impl Job {
         is_running
     }
 
-    pub(super) fn shown(&self) -> Replay {
+    /// Returns its state as the API shows it.
+    pub fn shown(&self) -> Replay {
         let progress = self.progress();
         let ReplayOrder {
             filter,
