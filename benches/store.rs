@@ -19,7 +19,7 @@ use hookgate::store::Ownership;
 use hookgate::store::archive::Archive as _;
 use hookgate::store::embedded::Embedded;
 use hookgate::store::queue::{
-    Accepted, Attempt, Cause, Dedupe, Next, OnDead, Queue as _, Start, TargetId, Wanted,
+    Accepted, Attempt, Cause, Dedupe, LeaseRequest, Next, OnDead, Queue as _, Start, TargetId,
 };
 
 mod bare;
@@ -108,7 +108,7 @@ async fn drain() {
     let mut done = 0;
     while done < DRAINED {
         let leased = store
-            .lease(&[Wanted::of(TargetId(1), 256)], LEASE, 0)
+            .lease(&[LeaseRequest::of(TargetId(1), 256)], LEASE, 0)
             .await
             .unwrap();
         assert!(!leased.is_empty());

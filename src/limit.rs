@@ -3,7 +3,7 @@
 //! A bucket is GCRA in its other form, the leaky bucket as a meter: the level now, and the time at which it was written. `governor` is not
 //! used: it cannot give a token back, cannot look without taking, cannot change its quota while it runs, and holds every key it ever had.
 //!
-//! Keys are in sets of `WAYS` slots, [`CAPACITY`] slots in all, allocated shard by shard on first use. A bucket that has drained is
+//! Keys are in sets of `SLOTS_PER_SET` slots, [`CAPACITY`] slots in all, allocated shard by shard on first use. A bucket that has drained is
 //! worth nothing, and its slot is free. When a set has no free slot, the bucket with the lowest level is dropped: a million keys that come
 //! once push out one another, while the bucket of a client that is being slowed, the fullest of its set, stays. To push that one out, 16
 //! other keys of its set must have spent more.
@@ -16,15 +16,15 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use crate::units::{Rate, saturating};
 
 /// Slots in a set: a key can be in any slot of its set.
-const WAYS: usize = 16;
+const SLOTS_PER_SET: usize = 16;
 /// Sets behind one lock.
-const SETS: usize = 128;
+const SETS_PER_SHARD: usize = 128;
 /// Locks.
 const SHARDS: usize = 64;
 /// Keys held at most by one [`Buckets`]: 3 MiB.
-pub const CAPACITY: usize = WAYS * SETS * SHARDS;
+pub const CAPACITY: usize = SLOTS_PER_SET * SETS_PER_SHARD * SHARDS;
 /// One token, in the unit of levels.
-const ONE: u64 = 1 << 32;
+const ONE_TOKEN: u64 = 1 << 32;
 
 /// A rate, and the number that may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Pace {
         let drain = (u128::from(quota.rate.count.get()) << 64) / per;
         Self {
             drain: drain.max(1),
-            brim: u64::from(quota.burst.get()) * ONE,
+            brim: u64::from(quota.burst.get()) * ONE_TOKEN,
         }
     }
 
@@ -62,7 +62,7 @@ impl Pace {
 
     /// Returns the time until one more fits on `level`; zero if it fits now.
     fn wait(self, level: u64) -> Duration {
-        let over = u128::from(level) + u128::from(ONE);
+        let over = u128::from(level) + u128::from(ONE_TOKEN);
         let over = over.saturating_sub(u128::from(self.brim));
         let nanos = (over << 32).div_ceil(self.drain);
         Duration::from_nanos(saturating(nanos))
@@ -120,9 +120,9 @@ impl Buckets {
         let mut shard = self.shard(key);
         let Shard { slots, used } = &mut *shard;
         if slots.is_empty() {
-            slots.resize(WAYS * SETS, Slot::default());
+            slots.resize(SLOTS_PER_SET * SETS_PER_SHARD, Slot::default());
         }
-        let Some(slot) = place(slots, key, pace, now) else {
+        let Some(slot) = insert(slots, key, pace, now) else {
             return Ok(());
         };
         let level = if slot.key == key {
@@ -139,7 +139,7 @@ impl Buckets {
         }
         *slot = Slot {
             key,
-            spent: level.saturating_add(ONE),
+            spent: level.saturating_add(ONE_TOKEN),
             at: now.max(if slot.key == key { slot.at } else { 0 }),
         };
         Ok(())
@@ -151,7 +151,7 @@ impl Buckets {
         let mut shard = self.shard(key);
         let Shard { slots, used } = &mut *shard;
         let Some(slot) = find(slots, key) else { return };
-        slot.spent = pace.level(slot, now).saturating_sub(ONE);
+        slot.spent = pace.level(slot, now).saturating_sub(ONE_TOKEN);
         slot.at = slot.at.max(now);
         if slot.spent == 0 {
             *used = used.saturating_sub(1);
@@ -201,8 +201,10 @@ impl Buckets {
 
 /// Returns the set of `key`; it is empty if the shard was never used.
 fn set(slots: &mut [Slot], key: u64) -> &mut [Slot] {
-    let first = usize::try_from(key & 0xffff_ffff).unwrap_or(0) % SETS * WAYS;
-    slots.get_mut(first..first + WAYS).unwrap_or_default()
+    let first = usize::try_from(key & 0xffff_ffff).unwrap_or(0) % SETS_PER_SHARD * SLOTS_PER_SET;
+    slots
+        .get_mut(first..first + SLOTS_PER_SET)
+        .unwrap_or_default()
 }
 
 fn find(slots: &mut [Slot], key: u64) -> Option<&mut Slot> {
@@ -212,7 +214,7 @@ fn find(slots: &mut [Slot], key: u64) -> Option<&mut Slot> {
 }
 
 /// Returns the slot of `key`, or else the slot of its set with the lowest level.
-fn place(slots: &mut [Slot], key: u64, pace: Pace, now: u64) -> Option<&mut Slot> {
+fn insert(slots: &mut [Slot], key: u64, pace: Pace, now: u64) -> Option<&mut Slot> {
     let set = set(slots, key);
     let own = set
         .iter()

@@ -141,8 +141,8 @@ impl RequestId {
     /// Writes the 26 digits of a 128-bit number, most significant first. They sort by time if the number does (UUIDv7).
     pub fn from_u128(number: u128) -> Self {
         let mut text = [b'0'; Self::LEN];
-        for (digit, place) in text.iter_mut().rev().zip(0_u32..) {
-            let index = usize::try_from((number >> (5 * place)) & 31).unwrap_or(0);
+        for (digit, position) in text.iter_mut().rev().zip(0_u32..) {
+            let index = usize::try_from((number >> (5 * position)) & 31).unwrap_or(0);
             *digit = Self::DIGITS.get(index).copied().unwrap_or(b'0');
         }
         Self(text)

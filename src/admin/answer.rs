@@ -52,7 +52,7 @@ impl IntoResponse for Denied {
 }
 
 /// The headers that tell a browser to cache nothing, to guess no type, to run, load and frame nothing, and to send no referrer.
-const SAFE: [(HeaderName, &str); 6] = [
+const SAFETY_HEADERS: [(HeaderName, &str); 6] = [
     (CACHE_CONTROL, "no-store"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (
@@ -67,9 +67,9 @@ const SAFE: [(HeaderName, &str); 6] = [
     ),
 ];
 
-/// Adds [`SAFE`] to a response.
+/// Adds [`SAFETY_HEADERS`] to a response.
 pub(super) async fn safe(mut response: Response) -> Response {
-    for (name, value) in SAFE {
+    for (name, value) in SAFETY_HEADERS {
         response
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));

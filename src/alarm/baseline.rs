@@ -8,7 +8,7 @@ const ENOUGH_HOURS: usize = 24;
 /// Requests before a silence says anything.
 const ENOUGH_REQUESTS: u64 = 48;
 /// A route that was this long without a request may have nights and weekends…
-const NIGHT: u64 = 6;
+const NIGHT_HOURS: u64 = 6;
 /// …and until it has seen a weekend, so many hours of silence are none.
 const WEEKEND: u64 = 72;
 /// Hours after which it has seen one.
@@ -18,7 +18,7 @@ const SAMPLE: u64 = 20;
 /// The most hours that the recent share is computed from.
 const RECENT_HOURS: usize = 24;
 /// Pieces of the past that there must be.
-const PIECES: usize = 6;
+const MIN_PERIODS: usize = 6;
 
 /// Requests of an hour that were judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,11 +90,13 @@ impl History {
             longest = longest.max(run);
         }
         let usual = 2 * longest + 2;
-        Some(if longest >= NIGHT && last.saturating_sub(first) < WEEK {
-            usual.max(WEEKEND)
-        } else {
-            usual
-        })
+        Some(
+            if longest >= NIGHT_HOURS && last.saturating_sub(first) < WEEK {
+                usual.max(WEEKEND)
+            } else {
+                usual
+            },
+        )
     }
 
     /// Returns the recent and the usual share of requests that verified. `None`: not enough is known.
@@ -105,7 +107,7 @@ impl History {
         while let Some(share) = piece(&mut past) {
             pieces.push(share);
         }
-        if pieces.len() < PIECES {
+        if pieces.len() < MIN_PERIODS {
             return None;
         }
         pieces.sort_by(f64::total_cmp);

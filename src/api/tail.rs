@@ -101,7 +101,7 @@ impl From<&TailEntry> for TailLine {
                 delivery: Some(delivery.to_string()),
                 number: Some(*number),
                 retry_in: match after {
-                    After::Again(delay) => Some(delay.as_secs_f64()),
+                    After::RetryIn(delay) => Some(delay.as_secs_f64()),
                     After::Delivered | After::Dead | After::Late | After::Unsaved => None,
                 },
                 ..line
@@ -132,7 +132,7 @@ mod tests {
                 number: 2,
                 outcome: Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE),
                 error: None,
-                after: After::Again(Duration::from_secs(5)),
+                after: After::RetryIn(Duration::from_secs(5)),
             },
         };
         let line = TailLine::from(&entry);

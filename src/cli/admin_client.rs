@@ -284,7 +284,7 @@ mod tests {
             .unwrap();
         let error = get(&free.to_string(), "/readyz", None).unwrap_err();
         assert_eq!(
-            (error.exit, error.place),
+            (error.exit, error.location),
             (Exit::UNREACHED, Some(free.to_string().into()))
         );
     }

@@ -141,15 +141,16 @@ pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
     };
-    let place = path.display().to_string();
+    let location = path.display().to_string();
     match result {
-        Ok(_) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE => {
-            Err(Error::usage(format!("{what} is larger than {}", term::size(MAX_FILE))).at(place))
-        }
+        Ok(_) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE => Err(Error::usage(
+            format!("{what} is larger than {}", term::size(MAX_FILE)),
+        )
+        .at(location)),
         Ok(_) => Ok(bytes),
         Err(error) => Err(
             Error::usage(format!("{what} cannot be read: {}", in_words(&error)))
-                .at(place)
+                .at(location)
                 .cause(error),
         ),
     }

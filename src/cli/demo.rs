@@ -97,12 +97,12 @@ impl<T> Drop for Aborted<T> {
 /// Returns the address of the app behind the GitHub route.
 async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
     let upstream = &webhook(loaded, "github")?.forward.upstream;
-    let place = render::url(upstream);
+    let location = render::url(upstream);
     let not_local = || {
         Error::usage(
             "the demo starts the app itself, so the upstream must be a port of this machine",
         )
-        .at(place.as_str())
+        .at(location.as_str())
         .hint("url: http://127.0.0.1:3000")
     };
     let UpstreamAddress::Tcp {
@@ -117,7 +117,7 @@ async fn app_address(loaded: &Loaded) -> Result<std::net::SocketAddr, Error> {
     let found = found
         .map_err(|error| {
             Error::no("the name of the upstream does not resolve")
-                .at(place.as_str())
+                .at(location.as_str())
                 .cause(error)
         })?
         .next();

@@ -167,12 +167,12 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
     let mut findings = vec![match &status {
         Ok(status) => gate::clock(status.clock),
         Err(error) => {
-            let place = error
-                .place
+            let location = error
+                .location
                 .as_deref()
-                .map(|place| format!(" at {place}"))
+                .map(|location| format!(" at {location}"))
                 .unwrap_or_default();
-            Finding::skipped("clock", format!("not checked: {}{place}", error.message))
+            Finding::skipped("clock", format!("not checked: {}{location}", error.message))
         }
     }];
     if let Ok(status) = &status

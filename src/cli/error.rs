@@ -50,7 +50,7 @@ pub struct Error {
     /// The message; empty if the reader of the output went away.
     pub message: String,
     /// The place of the error: a file, an address.
-    pub place: Option<Box<str>>,
+    pub location: Option<Box<str>>,
     /// The reason, or why it matters.
     pub why: Option<Box<str>>,
     /// The remedy: a command to paste, or the exact text to write.
@@ -65,7 +65,7 @@ impl Error {
         Self {
             exit,
             message: message.into(),
-            place: None,
+            location: None,
             why: None,
             hint: None,
             cause: None,
@@ -84,8 +84,8 @@ impl Error {
 
     /// Adds the place.
     #[must_use]
-    pub fn at(mut self, place: impl Into<Box<str>>) -> Self {
-        self.place = Some(place.into());
+    pub fn at(mut self, location: impl Into<Box<str>>) -> Self {
+        self.location = Some(location.into());
         self
     }
 
@@ -121,8 +121,8 @@ impl Error {
             writeln!(text, "{begin}{}", clean(part)).ok();
         };
         line(&format!("{RED}{BOLD}error{BOLD:#}{RED:#}: "), &self.message);
-        if let Some(place) = &self.place {
-            line(&format!("  {DIM}-->{DIM:#} "), place);
+        if let Some(location) = &self.location {
+            line(&format!("  {DIM}-->{DIM:#} "), location);
         }
         if let Some(why) = &self.why {
             line("  ", why);

@@ -196,7 +196,7 @@ fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let place = path.display().to_string();
+    let location = path.display().to_string();
     let mut text = Zeroizing::new(Vec::new());
     let read =
         std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_end(&mut text));
@@ -205,25 +205,25 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
             "the secret file cannot be read: {}",
             context::in_words(&error)
         ))
-        .at(place)
+        .at(location)
         .cause(error));
     }
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_SECRET {
-        return Err(Error::usage("the secret file is larger than a secret can be").at(place));
+        return Err(Error::usage("the secret file is larger than a secret can be").at(location));
     }
     if text.pop_if(|last| *last == b'\n').is_some() {
         text.pop_if(|last| *last == b'\r');
         term::say(&format!(
             "ignored the trailing newline in {}",
-            term::clean(&place)
+            term::clean(&location)
         ));
     }
     if text.is_empty() {
         return Err(Error::usage("the secret file is empty")
-            .at(place)
+            .at(location)
             .why("Signatures with an empty secret prove nothing."));
     }
-    warn_of_faults(&text, &format!("the secret in {place}"));
+    warn_of_faults(&text, &format!("the secret in {location}"));
     Ok(text)
 }
 

@@ -307,10 +307,10 @@ pub(super) async fn deliver(request: &Request) -> Result<Response, Error> {
         ANSWER_TIMEOUT,
     )
     .await;
-    let place = request.url.split('?').next().unwrap_or_default();
+    let location = request.url.split('?').next().unwrap_or_default();
     let (status, headers, body) = answer.map_err(|error| {
         Error::no("there was no response")
-            .at(place)
+            .at(location)
             .why(error.to_string())
     })?;
     Ok(Response {

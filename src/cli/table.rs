@@ -92,7 +92,7 @@ impl Table {
             let middle = widths
                 .iter_mut()
                 .enumerate()
-                .filter(|(place, width)| *place > 0 && *place < last && **width > MIN_COLUMN_WIDTH);
+                .filter(|(index, width)| *index > 0 && *index < last && **width > MIN_COLUMN_WIDTH);
             let Some((_, widest)) = middle.max_by_key(|(_, width)| **width) else {
                 break;
             };
@@ -104,7 +104,7 @@ impl Table {
     fn line(&self, row: &[Cell], widths: &[usize], look: &Look) -> String {
         let mut line = " ".repeat(self.indent);
         let mut owed = 0;
-        for (place, ((cell, width), (_, align))) in
+        for (index, ((cell, width), (_, align))) in
             row.iter().zip(widths).zip(&self.columns).enumerate()
         {
             let text = cut(&cell.text, *width, look);
@@ -114,7 +114,7 @@ impl Table {
             } else {
                 (0, free)
             };
-            let gap = if place > 0 { 2 } else { 0 };
+            let gap = if index > 0 { 2 } else { 0 };
             // spaces are written only before text, so that no line ends in spaces
             owed += gap + before;
             if !text.is_empty() {

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     /// Words of the API that the command line has too, or that no command can meet.
-    const SAME: &[&str] = &[
+    const UNCHANGED_WORDS: &[&str] = &[
         "`hookgate status`",
         "`hookgate check`",
         "`hookgate`",
@@ -130,7 +130,7 @@ mod tests {
                 .iter()
                 .filter(|word| !word.contains('{') || word.contains('/'))
             {
-                let known = SAME.contains(&&**word)
+                let known = UNCHANGED_WORDS.contains(&&**word)
                     || WORDS.iter().any(|(of_the_api, _)| of_the_api == word);
                 assert!(
                     known,

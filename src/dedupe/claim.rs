@@ -16,7 +16,7 @@ use crate::store::{ClaimResult, Key, Ledger, Ownership, StoreError, Token, repea
 /// Waiters for one key at most.
 const PER_KEY: usize = 4;
 /// The most waiters. A sender that has some gets another only while at least as many slots are free, so that none takes them all.
-const IN_ALL: usize = 64;
+const MAX_WAITERS: usize = 64;
 /// A hint may be lost: a waiter claims again this often.
 const POLL: Duration = Duration::from_millis(500);
 /// The result of a claim.
@@ -108,12 +108,12 @@ impl Drop for Claim {
 /// The requests that wait for a claim in flight; bounded, since each is held in memory. Lives in `Gate`.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    places: Mutex<Places>,
+    used_slots: Mutex<UsedSlots>,
 }
 
 /// The slots taken: in all, by key, by sender.
 #[derive(Debug, Default)]
-struct Places {
+struct UsedSlots {
     all: usize,
     by_key: HashMap<Key, usize>,
     by_sender: HashMap<Key, usize>,
@@ -129,7 +129,7 @@ pub struct WaitersOf<'a> {
 impl Waiters {
     /// Requests waiting now.
     pub fn len(&self) -> usize {
-        self.places().all
+        self.used_slots().all
     }
 
     /// Returns whether no request waits.
@@ -145,26 +145,26 @@ impl Waiters {
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock()
+    fn used_slots(&self) -> MutexGuard<'_, UsedSlots> {
+        self.used_slots.lock()
     }
 }
 
 impl<'a> WaitersOf<'a> {
     fn enter(self, key: Key) -> Option<Waiting<'a>> {
-        let mut places = self.waiters.places();
+        let mut used_slots = self.waiters.used_slots();
         let count = |of: &HashMap<Key, usize>, key| of.get(&key).copied().unwrap_or(0);
         let (here, mine) = (
-            count(&places.by_key, key),
-            count(&places.by_sender, self.sender),
+            count(&used_slots.by_key, key),
+            count(&used_slots.by_sender, self.sender),
         );
-        let free = IN_ALL.saturating_sub(places.all);
+        let free = MAX_WAITERS.saturating_sub(used_slots.all);
         if free == 0 || mine > free || here >= PER_KEY {
             return None;
         }
-        places.all += 1;
-        *places.by_key.entry(key).or_default() += 1;
-        *places.by_sender.entry(self.sender).or_default() += 1;
+        used_slots.all += 1;
+        *used_slots.by_key.entry(key).or_default() += 1;
+        *used_slots.by_sender.entry(self.sender).or_default() += 1;
         Some(Waiting { of: self, key })
     }
 }
@@ -177,10 +177,10 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut places = self.of.waiters.places();
-        places.all = places.all.saturating_sub(1);
-        give_back(&mut places.by_key, self.key);
-        give_back(&mut places.by_sender, self.of.sender);
+        let mut used_slots = self.of.waiters.used_slots();
+        used_slots.all = used_slots.all.saturating_sub(1);
+        give_back(&mut used_slots.by_key, self.key);
+        give_back(&mut used_slots.by_sender, self.of.sender);
     }
 }
 

@@ -193,12 +193,12 @@ impl<'a> Scope<'a> {
         } = self;
         let mut part = |kind: u8, bytes: &[u8]| {
             let mut head = [kind; 9];
-            for (place, byte) in head
+            for (slot, byte) in head
                 .iter_mut()
                 .skip(1)
                 .zip((bytes.len() as u64).to_be_bytes())
             {
-                *place = byte;
+                *slot = byte;
             }
             feed(&head);
             feed(bytes);

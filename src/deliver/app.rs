@@ -142,7 +142,7 @@ impl App {
             after: match (report.ownership, report.next) {
                 (Some(Ownership::Owned), Next::Delivered) => After::Delivered,
                 (Some(Ownership::Owned), Next::RetryIn(delay) | Next::Later(delay)) => {
-                    After::Again(delay)
+                    After::RetryIn(delay)
                 }
                 (Some(Ownership::Owned), Next::Dead(_) | Next::Cancelled | Next::GiveBack) => {
                     After::Dead

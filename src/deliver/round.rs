@@ -11,7 +11,7 @@ use super::target::AttemptSlot;
 use super::worker::Worker;
 use crate::queue::choose::{Admission, Candidate, Choice, PER_TARGET, choose};
 use crate::store::StoreError;
-use crate::store::queue::{TargetId, Wanted};
+use crate::store::queue::{LeaseRequest, TargetId};
 use crate::store::turns::{Share, Turn};
 
 /// The longest wait between two rounds.
@@ -188,10 +188,10 @@ impl Due<'_> {
     }
 
     /// Returns the deliveries to lease for a choice.
-    fn wanted(&self, choice: &Choice) -> Wanted {
+    fn request(&self, choice: &Choice) -> LeaseRequest {
         let target = self.destination.target();
         let except = target.pause().failed();
-        Wanted {
+        LeaseRequest {
             target: choice.target,
             count: choice.count,
             held: target.held(),
@@ -210,23 +210,23 @@ async fn begin(
 ) -> Result<HashMap<TargetId, u32>, StoreError> {
     let mut begun = HashMap::new();
     let find = |id: TargetId| due.iter().find(|due| due.id == id);
-    let wanted: Vec<_> = chosen
+    let requests: Vec<_> = chosen
         .iter()
-        .filter_map(|choice| Some(find(choice.target)?.wanted(choice)))
+        .filter_map(|choice| Some(find(choice.target)?.request(choice)))
         .collect();
     let lease = due.iter().map(|due| due.destination.lease()).max();
     let held = worker.memory.held();
-    let may_begin = |wanted: &Wanted| {
+    let may_begin = |request: &LeaseRequest| {
         let share = Share {
-            target: wanted.held,
+            target: request.held,
             total: held,
         };
         share.may_begin()
     };
-    let Some(lease) = lease.filter(|_| wanted.iter().any(may_begin)) else {
+    let Some(lease) = lease.filter(|_| requests.iter().any(may_begin)) else {
         return Ok(begun);
     };
-    for leased in worker.store.lease(&wanted, lease, held).await? {
+    for leased in worker.store.lease(&requests, lease, held).await? {
         let id = leased.lease.unit.target;
         let (Some(due), Some(slot)) = (find(id), slots.get_mut(&id).and_then(Vec::pop)) else {
             continue;

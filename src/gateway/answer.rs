@@ -33,8 +33,8 @@ pub(super) async fn write_decided(
 ) -> PingoraResult<()> {
     match decided {
         Ok(Reply::Forwarded(answer)) => write_answer(session, answer, request_id).await,
-        Ok(Reply::Accepted(Receipt { answer, taken })) => {
-            write_acknowledgement(session, answer, taken.code(), request_id).await
+        Ok(Reply::Accepted(Receipt { answer, acceptance })) => {
+            write_acknowledgement(session, answer, acceptance.code(), request_id).await
         }
         Ok(Reply::Duplicate(answer)) => {
             write_acknowledgement(session, answer, "duplicate", request_id).await

@@ -20,7 +20,7 @@ use crate::store::queue::{
     Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, NewUnit, OnDead, OriginId, Start,
 };
 use crate::store::{Key, StoreError, repeated};
-use crate::telemetry::Taken;
+use crate::telemetry::Acceptance;
 
 /// The longest body, in bytes, that is delivered from memory. A longer one is read back from the disk, so that it does not crowd out new
 /// requests.
@@ -156,7 +156,7 @@ pub(super) async fn enqueue(
             Ok(Reply::Accepted(receipt))
         }
         Accepted::Revived { .. } => Ok(Reply::Accepted(Receipt {
-            taken: Taken::Revived,
+            acceptance: Acceptance::Revived,
             ..receipt
         })),
         Accepted::Duplicate { .. } => Ok(Reply::Duplicate(receipt.answer)),

@@ -19,7 +19,7 @@ use crate::random;
 use crate::refusal::Refusal;
 use crate::store::Ownership;
 use crate::store::queue::{self, Cause, Next, Start};
-use crate::telemetry::{Facts, Taken};
+use crate::telemetry::{Acceptance, Facts};
 use crate::upstream::client;
 
 /// Forwards a delivery, and settles its claim by the outcome before the sender gets its response.
@@ -256,7 +256,7 @@ async fn spilled(
     enqueue::spill(gate, route, accept, claim).await?;
     Ok(Reply::Accepted(Receipt {
         answer: answer.clone(),
-        taken: Taken::Spilled,
+        acceptance: Acceptance::Spilled,
     }))
 }
 

@@ -15,7 +15,7 @@ use crate::gateway::reply::{Receipt, RefusalResponse, Reply};
 use crate::gateway::{Gate, admit, enqueue, forward};
 use crate::refusal::Refusal;
 use crate::request::{Params, Received, RequestHead};
-use crate::telemetry::{Facts, Taken};
+use crate::telemetry::{Acceptance, Facts};
 use crate::verify::{Check, Cleared, Unverified};
 
 /// Decides about one request, and forwards or stores it.
@@ -202,11 +202,11 @@ async fn settle(
     gate.limits
         .take_authentic(&route.limits, scope, &delivery, now.mono)?;
     let claim = claim::claim(gate, route, &delivery, body).await?;
-    let taken = match (&webhook.action, &claim) {
-        (Action::Queue, _) => Taken::Queued,
+    let acceptance = match (&webhook.action, &claim) {
+        (Action::Queue, _) => Acceptance::Queued,
         // the delivery that it duplicates may be dead or cancelled
         (Action::Forward(Inline { spill: Some(_), .. }), DeliveryClaim::Delivered(_)) => {
-            Taken::Spilled
+            Acceptance::Spilled
         }
         (Action::Forward(_), DeliveryClaim::Delivered(_)) => {
             return Ok(Reply::Duplicate(webhook.answer.clone()));
@@ -217,7 +217,7 @@ async fn settle(
     };
     let receipt = Receipt {
         answer: webhook.answer.clone(),
-        taken,
+        acceptance,
     };
     let event_type = facts.event_type.as_deref();
     enqueue::enqueue(gate, route, delivery, claim, receipt, event_type).await

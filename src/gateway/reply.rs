@@ -9,7 +9,7 @@ use crate::delivery::Answer;
 use crate::gateway::active_config::ActivePass;
 use crate::refusal::Refusal;
 use crate::request::RequestHead;
-use crate::telemetry::{Ended, Taken};
+use crate::telemetry::{Acceptance, Ended};
 use crate::verify::handshake::HandshakeResponse;
 
 /// The methods that a pass route without a list of methods accepts, as far as they have names.
@@ -54,7 +54,7 @@ pub(super) struct Receipt {
     /// The response.
     pub(super) answer: Acknowledgement,
     /// The reason why the delivery is stored.
-    pub(super) taken: Taken,
+    pub(super) acceptance: Acceptance,
 }
 
 /// A refusal, and the response that its sender gets.
@@ -116,7 +116,7 @@ impl RefusalResponse {
 pub(super) fn ended(decided: &Result<Reply, RefusalResponse>) -> Ended {
     match decided {
         Ok(Reply::Forwarded(answer)) => Ended::Forwarded(answer.status),
-        Ok(Reply::Accepted(receipt)) => Ended::Taken(receipt.answer.status, receipt.taken),
+        Ok(Reply::Accepted(receipt)) => Ended::Accepted(receipt.answer.status, receipt.acceptance),
         Ok(Reply::Duplicate(answer)) => Ended::Duplicate(answer.status),
         Ok(Reply::Handshake(_)) => Ended::Handshake,
         Ok(Reply::Pass(..)) => Ended::Abandoned,

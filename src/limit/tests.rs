@@ -94,7 +94,7 @@ fn full_buckets_are_evicted_first() {
             );
         }
     }
-    assert_eq!(buckets.len(), WAYS);
+    assert_eq!(buckets.len(), SLOTS_PER_SET);
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use crate::replay::access::{Names, StoreAccess};
 use crate::replay::duplicate::find_duplicate;
 use crate::replay::job::{End, Job, PendingDelivery, ReplayOrder};
 use crate::replay::selection::Walk;
-use crate::store::archive::{Act, AttemptSummary, Deed, Row, Scope, Status, Step, Which};
+use crate::store::archive::{Act, ActKind, AttemptSummary, Row, Scope, Status, Step, Which};
 use crate::store::queue::{CUT_OFF, Cause, DeliveryRef};
 use crate::store::{StoreError, repeated};
 
@@ -180,7 +180,7 @@ impl Run<'_> {
             ..
         } = &self.job.order;
         let act = Act {
-            deed: Deed::Replay {
+            kind: ActKind::Replay {
                 delivered: *delivered,
                 cause: Cause::Replay,
             },

@@ -215,7 +215,7 @@ pub struct Page {
 
 /// An act on deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum ActKind {
     /// Sends dead and cancelled units again, and with `delivered` also delivered ones, with a fresh budget and without asking the ledger.
     /// Units that wait are due now.
     Replay {
@@ -248,7 +248,7 @@ pub enum Which {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
     /// The act.
-    pub deed: Deed,
+    pub kind: ActKind,
     /// To what.
     pub which: Which,
     /// Only units of these targets; empty: of any.

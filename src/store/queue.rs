@@ -305,7 +305,7 @@ pub struct Leased {
 
 /// Units of a target that are wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct LeaseRequest {
     /// The target.
     pub target: TargetId,
     /// The largest number of units.
@@ -318,7 +318,7 @@ pub struct Wanted {
     pub except: Option<Subject>,
 }
 
-impl Wanted {
+impl LeaseRequest {
     /// Wants so many units of a target that holds none in memory.
     pub fn of(target: TargetId, count: u32) -> Self {
         Self {
@@ -345,7 +345,12 @@ pub trait Queue: Ledger {
     fn ready(&self, after: Option<TargetId>) -> Answer<'_, Ready>;
     /// Takes due units until `lease` has passed: of each target in turn as many as are wanted, the longest due of each kind first, and as many as
     /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::store::turns::take`]).
-    fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>>;
+    fn lease(
+        &self,
+        requests: &[LeaseRequest],
+        lease: Duration,
+        held: usize,
+    ) -> Answer<'_, Vec<Leased>>;
     /// Settles a leased unit, and records the attempt. [`Ownership::Lost`]: the lease has passed to another, or the unit is settled; the
     /// attempt is recorded as late.
     fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Ownership>;

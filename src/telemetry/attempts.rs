@@ -18,7 +18,7 @@ pub enum After {
     /// Nothing: it was delivered.
     Delivered,
     /// Another attempt after this time.
-    Again(Duration),
+    RetryIn(Duration),
     /// Nothing: its attempts are exhausted.
     Dead,
     /// Nothing: the lease had passed to another attempt.
@@ -32,7 +32,7 @@ impl After {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
-            Self::Again(_) => "retrying",
+            Self::RetryIn(_) => "retrying",
             Self::Dead => "dead",
             Self::Late => "late",
             Self::Unsaved => "unsaved",
@@ -169,7 +169,7 @@ pub(super) fn line(format: LogFormat, event: &AttemptEvent<'_>, at: SystemTime) 
         error: event.error,
         ms: saturating(event.took.as_millis()),
         after: event.after.word(),
-        retry_s: if let After::Again(delay) = event.after {
+        retry_s: if let After::RetryIn(delay) = event.after {
             Some(seconds(delay))
         } else {
             None

@@ -68,7 +68,7 @@ pub(super) struct SecretCounters {
 
 /// The end of a request, and its duration.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct When {
+pub(super) struct EndedAt {
     /// Minutes since the telemetry began, monotonic.
     pub(super) minute: u64,
     pub(super) wall: SystemTime,
@@ -93,7 +93,7 @@ impl RouteCounters {
         }
     }
 
-    pub(super) fn count(&self, facts: &Facts, outcome: Outcome, when: When) {
+    pub(super) fn count(&self, facts: &Facts, outcome: Outcome, when: EndedAt) {
         if let Some(total) = self.totals.get(outcome.index()) {
             total.fetch_add(1, Ordering::Relaxed);
         }
@@ -242,14 +242,14 @@ impl RouteCounters {
 
 impl Tally {
     fn count(&mut self, outcome: Outcome, minute: u64) {
-        let place = usize::try_from(minute % MINUTES).unwrap_or(0);
-        while self.minutes.len() <= place {
+        let index = usize::try_from(minute % MINUTES).unwrap_or(0);
+        while self.minutes.len() <= index {
             self.minutes.push(Minute {
                 number: minute,
                 counts: [0; OUTCOMES],
             });
         }
-        let Some(slot) = self.minutes.get_mut(place) else {
+        let Some(slot) = self.minutes.get_mut(index) else {
             return;
         };
         if slot.number != minute {

@@ -74,7 +74,7 @@ pub(super) fn of_request(
         Ended::Forwarded(status) if facts.would_be().is_some() => ("warn", Some(status), None),
         Ended::Forwarded(status) => ("info", Some(status), None),
         Ended::Duplicate(status) => ("info", Some(status), Some("duplicate")),
-        Ended::Taken(status, taken) => ("info", Some(status), Some(taken.code())),
+        Ended::Accepted(status, acceptance) => ("info", Some(status), Some(acceptance.code())),
         Ended::Handshake => ("info", Some(StatusCode::OK), Some("handshake")),
         Ended::Passed(status) => ("info", Some(status), None),
         Ended::Cut(status, cut) => (

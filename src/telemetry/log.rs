@@ -17,7 +17,7 @@ use super::sink::Sink;
 /// The variable that says what is logged, such as `debug` or `hookgate::config=debug`.
 const FILTER: &str = "HOOKGATE_LOG";
 /// The modules of the proxy library that log, at `debug`, that they refused a request before any hook of the gateway.
-const REFUSING: [&str; 2] = ["pingora_proxy", "pingora_core::protocols::http::v2::server"];
+const REFUSING_MODULES: [&str; 2] = ["pingora_proxy", "pingora_core::protocols::http::v2::server"];
 /// The beginnings of such a record.
 const REFUSED: [&str; 3] = [
     "Fail to proxy: Downstream InvalidHTTPHeader",
@@ -120,14 +120,14 @@ struct Bridge;
 
 impl Log for Bridge {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || REFUSING.contains(&metadata.target())
+        metadata.level() <= Level::Warn || REFUSING_MODULES.contains(&metadata.target())
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
-        if REFUSING.contains(&record.target()) && tells_of_a_refusal(record) {
+        if REFUSING_MODULES.contains(&record.target()) && tells_of_a_refusal(record) {
             MALFORMED.fetch_add(1, Ordering::Relaxed);
         } else if record.level() <= Level::Warn {
             SILENCED.fetch_add(1, Ordering::Relaxed);
@@ -159,8 +159,8 @@ impl Write for Start {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.0.get_mut(self.1..).unwrap_or_default();
         let taken = room.len().min(text.len());
-        for (place, byte) in room.iter_mut().zip(text.bytes()) {
-            *place = byte;
+        for (slot, byte) in room.iter_mut().zip(text.bytes()) {
+            *slot = byte;
         }
         self.1 += taken;
         if taken < text.len() {

@@ -34,7 +34,7 @@ use prometheus::Histogram;
 use crate::alarm::Alarm;
 use crate::clock::{Clock, Now};
 pub use crate::telemetry::counters::Hour;
-use crate::telemetry::counters::{NO_ROUTE, RouteCounters, When};
+use crate::telemetry::counters::{EndedAt, NO_ROUTE, RouteCounters};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptEvent};
 pub use expose::Gauges;
@@ -44,7 +44,7 @@ pub use observed::{Observation, Verdict, WouldRefuse};
 use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RefusedRequest};
-pub use record::{Cut, Ended, Facts, Taken};
+pub use record::{Acceptance, Cut, Ended, Facts};
 use tail::Tail;
 pub use tail::{TailEntry, TailEvent, Tailed};
 use writer::Lines;
@@ -250,7 +250,7 @@ impl Telemetry {
         let now = self.clock.now();
         let outcome = Outcome::of(ended);
         let took = now.mono.saturating_duration_since(facts.received_mono);
-        let when = When {
+        let when = EndedAt {
             minute: self.minute(now),
             wall: now.wall,
             took,

@@ -11,11 +11,11 @@ use super::shown::shown;
 use crate::verify::NotAuthentic;
 
 /// Clients, and kinds of clients, that are distinguished for each code.
-const TOLD_APART: usize = 4;
+const MAX_DISTINCT: usize = 4;
 /// Characters of a `User-Agent` that are shown.
 const AGENT_SHOWN: usize = 40;
 /// A word of a `User-Agent` that is as long and has digits among its letters may be anything, a key included.
-const SUSPECT: usize = 20;
+const SUSPECT_LENGTH: usize = 20;
 /// The names by which tools for manual requests identify themselves.
 const TOOLS: [&str; 8] = [
     "curl",
@@ -68,7 +68,7 @@ fn agent(headers: &HeaderMap) -> Option<Box<str>> {
         .split(u8::is_ascii_whitespace)
         .find(|word| !word.is_empty())?;
     let is_suspect = |part: &[u8]| {
-        part.len() >= SUSPECT
+        part.len() >= SUSPECT_LENGTH
             && part.iter().any(u8::is_ascii_digit)
             && part.iter().any(u8::is_ascii_alphabetic)
     };
@@ -98,8 +98,8 @@ pub struct WouldRefuse {
     pub count: u64,
     /// The time of the last one.
     pub last_at: SystemTime,
-    clients: Few<IpAddr>,
-    agents: Few<Option<Box<str>>>,
+    clients: LastValues<IpAddr>,
+    agents: LastValues<Option<Box<str>>>,
 }
 
 impl WouldRefuse {
@@ -139,13 +139,13 @@ impl WouldRefuse {
 
 /// The last few different values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Few<T> {
+struct LastValues<T> {
     last: Vec<T>,
     /// There were others before.
     more: bool,
 }
 
-impl<T: PartialEq> Few<T> {
+impl<T: PartialEq> LastValues<T> {
     fn new() -> Self {
         Self {
             last: Vec::new(),
@@ -157,7 +157,7 @@ impl<T: PartialEq> Few<T> {
         if self.last.contains(&value) {
             return;
         }
-        if self.last.len() >= TOLD_APART {
+        if self.last.len() >= MAX_DISTINCT {
             self.last.remove(0);
             self.more = true;
         }
@@ -205,8 +205,8 @@ impl Observed {
                 let fresh = || WouldRefuse {
                     count: 0,
                     last_at: at,
-                    clients: Few::new(),
-                    agents: Few::new(),
+                    clients: LastValues::new(),
+                    agents: LastValues::new(),
                 };
                 let refused = now.refused.entry(why.code()).or_insert_with(fresh);
                 refused.count += 1;

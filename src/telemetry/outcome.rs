@@ -1,5 +1,5 @@
 //! The closed set of outcomes of a request: metric label and index in every counter.
-use super::record::{Cut, Ended, Taken};
+use super::record::{Acceptance, Cut, Ended};
 use crate::delivery::Shortage;
 use crate::refusal::Refusal;
 use crate::verify::NotAuthentic;
@@ -96,9 +96,9 @@ impl Outcome {
             Ended::Forwarded(status) if status.is_client_error() => Self::Upstream4xx,
             Ended::Forwarded(_) => Self::Upstream5xx,
             Ended::Duplicate(_) => Self::Duplicate,
-            Ended::Taken(_, Taken::Queued) => Self::Queued,
-            Ended::Taken(_, Taken::Spilled) => Self::Spilled,
-            Ended::Taken(_, Taken::Revived) => Self::Revived,
+            Ended::Accepted(_, Acceptance::Queued) => Self::Queued,
+            Ended::Accepted(_, Acceptance::Spilled) => Self::Spilled,
+            Ended::Accepted(_, Acceptance::Revived) => Self::Revived,
             Ended::Handshake => Self::Handshake,
             Ended::Passed(status) => match status.as_u16() / 100 {
                 0 | 1 => Self::Passed1xx,
@@ -329,11 +329,11 @@ mod tests {
                 format!("passed_{}", cut.code())
             );
         }
-        for taken in [Taken::Queued, Taken::Spilled, Taken::Revived] {
-            let outcome = Outcome::of(Ended::Taken(StatusCode::OK, taken));
+        for acceptance in [Acceptance::Queued, Acceptance::Spilled, Acceptance::Revived] {
+            let outcome = Outcome::of(Ended::Accepted(StatusCode::OK, acceptance));
             assert_eq!(
                 (outcome.label(), outcome.is_accepted()),
-                (taken.code(), true)
+                (acceptance.code(), true)
             );
         }
     }

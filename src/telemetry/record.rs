@@ -28,7 +28,7 @@ pub enum Ended {
     /// A duplicate of a delivery that was handed on, answered without the upstream.
     Duplicate(StatusCode),
     /// It is on the disk and is delivered later.
-    Taken(StatusCode, Taken),
+    Accepted(StatusCode, Acceptance),
     /// A provider's test of the endpoint, answered by the gate.
     Handshake,
     /// Streamed through to its end.
@@ -48,7 +48,7 @@ pub enum Ended {
 
 /// The reason for which a delivery was put into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum Acceptance {
     /// Its route queues.
     Queued,
     /// The upstream could not take it within the request.
@@ -57,7 +57,7 @@ pub enum Taken {
     Revived,
 }
 
-impl Taken {
+impl Acceptance {
     /// Returns the code for log and metrics.
     pub const fn code(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 /// Bytes that wait to be written, at most.
 const CAPACITY: usize = 1 << 20;
 /// The time that a line waits for others, so that a busy gateway writes them with one call.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER_TIME: Duration = Duration::from_millis(5);
 /// The interval at which the thread looks for late lines when nothing happens.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -145,7 +145,7 @@ impl Shared {
                 && !state.stop
                 && !state.hurry
         };
-        self.wake.wait_while_for(&mut state, gathering, GATHER);
+        self.wake.wait_while_for(&mut state, gathering, GATHER_TIME);
         std::mem::swap(&mut state.buffer, batch);
         state.writing = true;
         (

@@ -198,7 +198,7 @@ impl TailEvent {
         match self {
             Self::Attempt { after, .. } => after.word(),
             Self::Request { ended, .. } => match ended {
-                Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Taken(..) => {
+                Ended::Forwarded(_) | Ended::Duplicate(_) | Ended::Accepted(..) => {
                     super::Outcome::of(*ended).label()
                 }
                 Ended::Handshake => "handshake",
@@ -220,7 +220,7 @@ impl TailEvent {
             Self::Request { ended, .. } => match ended {
                 Ended::Forwarded(status)
                 | Ended::Duplicate(status)
-                | Ended::Taken(status, _)
+                | Ended::Accepted(status, _)
                 | Ended::Passed(status)
                 | Ended::Cut(status, _)
                 | Ended::Refused { status, .. } => Some(*status),
@@ -239,7 +239,7 @@ impl TailEvent {
                 Ended::Cut(_, cut) => Some(cut.code()),
                 Ended::Forwarded(_)
                 | Ended::Duplicate(_)
-                | Ended::Taken(..)
+                | Ended::Accepted(..)
                 | Ended::Handshake
                 | Ended::Passed(_)
                 | Ended::Abandoned => None,
@@ -338,7 +338,7 @@ mod tests {
         let now = SystemClock.now();
         let tail = Tail::new(now);
         tail.look(None, 10, now);
-        let after = After::Again(Duration::from_secs(5));
+        let after = After::RetryIn(Duration::from_secs(5));
         let (route, upstream) = ("stripe".into(), "app".into());
         tail.attempt(
             &AttemptEvent {

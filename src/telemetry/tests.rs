@@ -157,7 +157,7 @@ fn metrics() -> String {
         cancelled: vec![("billing".into(), 0)],
         ..Gauges::default()
     };
-    telemetry.attempted(&attempt_event(After::Again(Duration::from_secs(5))));
+    telemetry.attempted(&attempt_event(After::RetryIn(Duration::from_secs(5))));
     telemetry.attempted(&attempt_event(After::Dead));
     let at = SystemClock.now().wall;
     let alarm = Alarm {
@@ -309,7 +309,7 @@ fn request_line_has_every_field() {
 #[test]
 fn attempt_has_its_line() {
     let (telemetry, sink) = telemetry(LogFormat::Json, LogRequests::All);
-    telemetry.attempted(&attempt_event(After::Again(Duration::from_millis(1500))));
+    telemetry.attempted(&attempt_event(After::RetryIn(Duration::from_millis(1500))));
     telemetry.attempted(&AttemptEvent {
         outcome: crate::delivery::Outcome::Answered(StatusCode::OK),
         error: None,

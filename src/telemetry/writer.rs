@@ -82,7 +82,7 @@ impl Lines {
         let let_through = match ended {
             Ended::Forwarded(_)
             | Ended::Duplicate(_)
-            | Ended::Taken(..)
+            | Ended::Accepted(..)
             | Ended::Handshake
             | Ended::Passed(_) => facts.would_be().is_none(),
             Ended::Cut(_, cut) => cut != Cut::BrokenOff,
@@ -97,7 +97,7 @@ impl Lines {
             Ended::Refused { refusal, .. } => Some(refusal.code()),
             Ended::Forwarded(_)
             | Ended::Duplicate(_)
-            | Ended::Taken(..)
+            | Ended::Accepted(..)
             | Ended::Handshake
             | Ended::Passed(_)
             | Ended::Cut(..)

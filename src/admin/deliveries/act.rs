@@ -19,11 +19,11 @@ use crate::admin::token::Actor;
 use crate::api::actions::{ActAnswer, ActMany, Acted};
 use crate::api::deliveries::{DeliveryState, Filter, ReplayOne, Replayed};
 use crate::replay::{Names, Selection, StoreAccess, find_duplicate};
-use crate::store::archive::{self, Act, Deed, Scope, Which};
+use crate::store::archive::{self, Act, ActKind, Scope, Which};
 use crate::store::queue::{Cause, DeliveryRef};
 
 /// The number of deliveries that one step of an action changes.
-const STEP: u16 = 100;
+const DELIVERIES_PER_STEP: u16 = 100;
 /// The maximum duration of one call. The caller repeats it if there is more to do.
 const MAX_DURATION: Duration = Duration::from_secs(20);
 /// The maximum number of IDs in one call.
@@ -46,13 +46,13 @@ pub(super) async fn replay_one(
     if !bypass_dedupe {
         refuse_duplicate(&access, id).await?;
     }
-    let deed = Deed::Replay {
+    let kind = ActKind::Replay {
         delivered: include_delivered,
         cause: Cause::Replay,
     };
     let act = Act {
         which: Which::Ids(vec![id]),
-        ..new_act(deed, who, reason, None)
+        ..new_act(kind, who, reason, None)
     };
     let step = access
         .store
@@ -102,7 +102,7 @@ pub(super) async fn cancel(
     State(source): State<Arc<dyn AdminSource>>,
     body: RequestBody,
 ) -> Result<Json<ActAnswer>, Denied> {
-    many(actor, &source, Deed::Cancel, parse_body(body)?).await
+    many(actor, &source, ActKind::Cancel, parse_body(body)?).await
 }
 
 pub(super) async fn purge(
@@ -111,17 +111,17 @@ pub(super) async fn purge(
     body: RequestBody,
 ) -> Result<Json<ActAnswer>, Denied> {
     let request: ActMany = parse_body(body)?;
-    let deed = Deed::Purge {
+    let kind = ActKind::Purge {
         waiting: request.include_waiting,
     };
-    many(actor, &source, deed, request).await
+    many(actor, &source, kind, request).await
 }
 
 /// Cancels or purges deliveries, or returns the plan.
 async fn many(
     Actor(who): Actor,
     source: &Arc<dyn AdminSource>,
-    deed: Deed,
+    kind: ActKind,
     request: ActMany,
 ) -> Result<Json<ActAnswer>, Denied> {
     let ActMany {
@@ -137,9 +137,9 @@ async fn many(
         (None, filter) => serde_json::to_string(filter).ok().map(Arc::from),
     };
     let names = names_of(&access).await?;
-    let selection = select(&access, &names, deed, ids, filter)?;
+    let selection = select(&access, &names, kind, ids, filter)?;
     if dry_run {
-        let spares = matches!(deed, Deed::Purge { waiting: false });
+        let spares = matches!(kind, ActKind::Purge { waiting: false });
         let is_changed = |row: &archive::Row| !(spares && waits(row));
         let plan = plan(
             &access,
@@ -151,11 +151,11 @@ async fn many(
         .await?;
         return Ok(Json(ActAnswer::Plan(Box::new(plan))));
     }
-    let act = new_act(deed, who, reason, about);
+    let act = new_act(kind, who, reason, about);
     let who = Arc::clone(&act.who);
     let acted = act_in_steps(&access, act, selection).await?;
     tracing::info!(
-        action = if deed == Deed::Cancel {
+        action = if kind == ActKind::Cancel {
             "cancel"
         } else {
             "purge"
@@ -181,7 +181,7 @@ pub(in crate::admin) async fn attempt_now(
     };
     let selection = select_found(&access, &names, &filter)?;
     let about = Some("all waiting deliveries".into());
-    let act = new_act(Deed::AttemptNow, who, "drain".into(), about);
+    let act = new_act(ActKind::AttemptNow, who, "drain".into(), about);
     let acted = act_in_steps(&access, act, selection).await?;
     tracing::info!(
         done = acted.done,
@@ -192,9 +192,9 @@ pub(in crate::admin) async fn attempt_now(
 }
 
 /// Makes an act whose deliveries are not chosen yet. `about` describes them for the audit log.
-fn new_act(deed: Deed, who: Arc<str>, reason: Arc<str>, about: Option<Arc<str>>) -> Act {
+fn new_act(kind: ActKind, who: Arc<str>, reason: Arc<str>, about: Option<Arc<str>>) -> Act {
     Act {
-        deed,
+        kind,
         which: Which::Ids(Vec::new()),
         targets: Arc::default(),
         who,
@@ -208,7 +208,7 @@ fn new_act(deed: Deed, who: Arc<str>, reason: Arc<str>, about: Option<Arc<str>>)
 fn select(
     access: &StoreAccess,
     names: &Names,
-    deed: Deed,
+    kind: ActKind,
     ids: Option<Vec<String>>,
     filter: Option<Filter>,
 ) -> Result<Selection, Denied> {
@@ -231,7 +231,7 @@ fn select(
         }
         (None, Some(mut filter)) => {
             refuse_empty(&filter)?;
-            if deed == Deed::Cancel && filter.state.is_empty() {
+            if kind == ActKind::Cancel && filter.state.is_empty() {
                 filter.state = vec![
                     DeliveryState::Pending,
                     DeliveryState::Retrying,
@@ -262,7 +262,7 @@ async fn act_in_steps(
     loop {
         let scope = match &selection {
             Selection::Ids(_) => {
-                let rest = ids.split_off(ids.len().min(usize::from(STEP)));
+                let rest = ids.split_off(ids.len().min(usize::from(DELIVERIES_PER_STEP)));
                 act.which = Which::Ids(std::mem::replace(&mut ids, rest));
                 Scope::All
             }
@@ -274,7 +274,7 @@ async fn act_in_steps(
         };
         let step = access
             .store
-            .act(scope, &act, STEP)
+            .act(scope, &act, DELIVERIES_PER_STEP)
             .await
             .map_err(|error| unavailable(&error))?;
         acted.done += step.done;

@@ -15,7 +15,7 @@ const MAX_SAMPLE: usize = 5;
 /// The number of event types that a plan counts separately.
 const MAX_TYPES: usize = 50;
 /// The number of deliveries of one query.
-const STEP: u16 = 500;
+const ROWS_PER_QUERY: u16 = 500;
 /// The maximum duration of counting.
 const MAX_DURATION: Duration = Duration::from_secs(15);
 
@@ -37,7 +37,11 @@ pub(super) async fn plan(
         ..Plan::default()
     };
     let (mut first, mut last) = (None::<DeliveryRef>, None::<DeliveryRef>);
-    while let Some(rows) = walk.next(STEP).await.map_err(|error| unavailable(&error))? {
+    while let Some(rows) = walk
+        .next(ROWS_PER_QUERY)
+        .await
+        .map_err(|error| unavailable(&error))?
+    {
         for row in rows.iter().filter(|row| is_changed(row)) {
             plan.count += 1;
             plan.bytes += row.size;

@@ -17,8 +17,8 @@ use crate::retry::Reason;
 use crate::store::embedded::Embedded;
 use crate::store::names::{Kind, Named};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lease, NewUnit, Next, OnDead, OriginId,
-    Start, TargetId, Wanted,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lease, LeaseRequest, NewUnit, Next,
+    OnDead, OriginId, Start, TargetId,
 };
 use crate::store::record::headers;
 use crate::store::{Key, Ownership, Store};

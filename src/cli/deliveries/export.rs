@@ -68,12 +68,12 @@ pub(super) fn export(gate: &GateArgs, args: &ExportArgs) -> Result<Exit, Error> 
             &mut std::io::stdout().lock(),
         ))??,
     };
-    let place = args
+    let location = args
         .to
         .as_ref()
         .map(|path| format!(" written to {}", term::clean(&path.display().to_string())))
         .unwrap_or_default();
-    term::say(&format!("{}{place}", deliveries(count)));
+    term::say(&format!("{}{location}", deliveries(count)));
     Ok(Exit::DONE)
 }
 

@@ -86,10 +86,10 @@ pub(super) fn judge(reach: &Reach) -> Finding {
             format!("{name} is on {address}, which other machines reach past the gateway"),
             "bind it to 127.0.0.1, and write that in `url`",
         ),
-        At::Elsewhere(place) => Finding::warning(
+        At::Elsewhere(location) => Finding::warning(
             "bypass",
             format!(
-                "{name} is on another machine ({place}), where requests can reach it past the gateway"
+                "{name} is on another machine ({location}), where requests can reach it past the gateway"
             ),
             "allow only the gateway to reach it, by a network rule",
         ),

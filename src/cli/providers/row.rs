@@ -53,16 +53,16 @@ impl<'a> Row<'a> {
         let Some(id) = &self.preset.provider.verify.delivery_id else {
             return "content".to_owned();
         };
-        let place = match (&id.header, &id.json, &id.query) {
+        let location = match (&id.header, &id.json, &id.query) {
             (Some(header), ..) => format!("header:{}", header.all().join(" or ")),
             (None, Some(pointer), _) => format!("json:{pointer}"),
             (None, None, Some(name)) => format!("query:{name}"),
             (None, None, None) => return "content".to_owned(),
         };
         if id.with_body == Some(true) {
-            format!("{place} with the body")
+            format!("{location} with the body")
         } else {
-            place
+            location
         }
     }
 

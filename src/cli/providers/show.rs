@@ -77,7 +77,7 @@ fn signature(verify: &Verify) -> String {
         pair,
         ..
     } = signature;
-    let place = match (header, query) {
+    let location = match (header, query) {
         (Some(headers), _) => format!("{}: ", headers.all().join(" or ")),
         (None, Some(query)) => return format!("query parameter {query}"),
         (None, None) => match json {
@@ -97,11 +97,11 @@ fn signature(verify: &Verify) -> String {
         .unwrap_or("unix");
     match (pair, time.and_then(|time| time.pair.as_deref())) {
         (Some(pair), Some(time)) => {
-            format!("{place}{time}=<{format}>{separator}{pair}={tag}[{separator}{pair}=…]")
+            format!("{location}{time}=<{format}>{separator}{pair}={tag}[{separator}{pair}=…]")
         }
-        (Some(pair), None) => format!("{place}{pair}={tag}[{separator}{pair}=…]"),
-        (None, _) if signature.separator.is_some() => format!("{place}{tag}[{separator}…]"),
-        (None, _) => format!("{place}{tag}"),
+        (Some(pair), None) => format!("{location}{pair}={tag}[{separator}{pair}=…]"),
+        (None, _) if signature.separator.is_some() => format!("{location}{tag}[{separator}…]"),
+        (None, _) => format!("{location}{tag}"),
     }
 }
 
@@ -153,16 +153,16 @@ fn delivery_id(row: &Row<'_>) -> String {
     let Some(id) = &row.preset.provider.verify.delivery_id else {
         return "none; duplicates are found by the signed body".to_owned();
     };
-    let place = match (&id.header, &id.json, &id.query) {
+    let location = match (&id.header, &id.json, &id.query) {
         (Some(header), ..) => header.all().join(" or "),
         (None, Some(pointer), _) => format!("{pointer} in the body"),
         (None, None, query) => format!("query parameter {}", query.as_deref().unwrap_or_default()),
     };
     let together = "duplicates are found by ID and body together";
     match (row.covers.id, id.with_body == Some(true)) {
-        (true, false) => format!("{place}, covered"),
-        (true, true) => format!("{place}, covered, but not of one delivery: {together}"),
-        (false, _) => format!("{place}, not covered: {together}"),
+        (true, false) => format!("{location}, covered"),
+        (true, true) => format!("{location}, covered, but not of one delivery: {together}"),
+        (false, _) => format!("{location}, not covered: {together}"),
     }
 }
 

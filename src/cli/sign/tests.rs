@@ -58,8 +58,8 @@ fn round_trip(provider: &str, secret: &str, body: &str, expect_shell: bool) {
     };
     assert_eq!(verify(&path("request")), Exit::DONE, "{provider}");
     if provider != "gitlab" && provider != "brevo" {
-        let place = raw.len() - 2;
-        raw[place] ^= 1;
+        let index = raw.len() - 2;
+        raw[index] ^= 1;
         std::fs::write(path("request"), &raw).unwrap();
         assert_eq!(verify(&path("request")), Exit::NO, "{provider}");
     }

@@ -264,9 +264,9 @@ pub(super) fn first_error(text: &str) -> (String, Option<&str>) {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
     let words = first.strip_prefix("error: ").unwrap_or(first);
-    if let Some(place) = lines.next().and_then(|line| line.strip_prefix("--> ")) {
-        let file = place.rsplitn(3, ':').nth(2).unwrap_or(place);
-        return (format!("{place}, {words}"), Some(file));
+    if let Some(location) = lines.next().and_then(|line| line.strip_prefix("--> ")) {
+        let file = location.rsplitn(3, ':').nth(2).unwrap_or(location);
+        return (format!("{location}, {words}"), Some(file));
     }
     let mut parts = words.splitn(3, ':');
     let (file, line) = (parts.next(), parts.next());

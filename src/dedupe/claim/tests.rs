@@ -128,11 +128,11 @@ async fn wait_for_a_claim_ends() {
 fn number_of_waiters_is_bounded() {
     let waiters = Waiters::default();
     let keys = (0..20).flat_map(|key| (0..5).map(move |_| Key([key; 16])));
-    let places: Vec<_> = keys.filter_map(|key| waiters.of(key).enter(key)).collect();
-    assert_eq!((places.len(), waiters.len()), (64, 64));
-    drop(places);
+    let slots: Vec<_> = keys.filter_map(|key| waiters.of(key).enter(key)).collect();
+    assert_eq!((slots.len(), waiters.len()), (64, 64));
+    drop(slots);
     assert!(waiters.is_empty());
-    assert!(waiters.places().by_sender.is_empty() && waiters.places().by_key.is_empty());
+    assert!(waiters.used_slots().by_sender.is_empty() && waiters.used_slots().by_key.is_empty());
 }
 
 #[test]

@@ -46,13 +46,13 @@ pub(super) enum Known {
 /// The first bytes of a header's name, as many as are needed to recognize it.
 #[derive(Debug, Default)]
 pub(super) struct Name {
-    bytes: [u8; Self::ROOM],
+    bytes: [u8; Self::BUFFER_LENGTH],
     len: usize,
 }
 
 impl Name {
     /// One more than the length of the longest known name.
-    const ROOM: usize = 18;
+    const BUFFER_LENGTH: usize = 18;
     const KNOWN: [(&'static [u8], Known); 4] = [
         (b"host", Known::Host),
         (b"expect", Known::Expect),

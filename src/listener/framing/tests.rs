@@ -429,13 +429,13 @@ fn honest() -> impl Strategy<Value = Vec<u8>> {
         any::<prop::sample::Index>(),
     );
     (head, body, prop::option::of(1..50_usize)).prop_map(
-        |((method, target, lines, place), body, chunks)| {
+        |((method, target, lines, position), body, chunks)| {
             let mut lines: Vec<Vec<u8>> = lines
                 .into_iter()
                 .map(|(name, value)| [name.as_bytes(), b":", &value].concat())
                 .collect();
             lines.insert(
-                place.index(lines.len() + 1),
+                position.index(lines.len() + 1),
                 b"Host: a.example:8080".to_vec(),
             );
             let mut payload = Vec::new();
@@ -443,14 +443,14 @@ fn honest() -> impl Strategy<Value = Vec<u8>> {
                 (None, _) => {}
                 (Some(body), None) => {
                     lines.insert(
-                        place.index(lines.len() + 1),
+                        position.index(lines.len() + 1),
                         format!("Content-Length: {}", body.len()).into_bytes(),
                     );
                     payload = body;
                 }
                 (Some(body), Some(size)) => {
                     lines.insert(
-                        place.index(lines.len() + 1),
+                        position.index(lines.len() + 1),
                         b"Transfer-Encoding: chunked".to_vec(),
                     );
                     for chunk in body.chunks(size) {
@@ -494,9 +494,9 @@ proptest! {
         at in prop::collection::vec(1..60_usize, 0..20),
     ) {
         let mut bytes = [message.as_slice(), &message].concat();
-        for (place, byte) in noise {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
+        for (position, byte) in noise {
+            let position = position.index(bytes.len());
+            bytes[position] = byte;
         }
         prop_assert_eq!(whole(&bytes), split(&bytes, &at));
         if let (_, _, Some(cut)) = whole(&bytes) {
@@ -506,18 +506,18 @@ proptest! {
 
     /// A control byte put anywhere into a head is found at once, or, a carriage return, at the byte behind it.
     #[test]
-    fn a_control_byte_in_a_head_is_never_missed(message in honest(), place in any::<prop::sample::Index>(), byte in prop::sample::select(&b"\0\r\n\x0b\x7f\x01"[..])) {
+    fn a_control_byte_in_a_head_is_never_missed(message in honest(), position in any::<prop::sample::Index>(), byte in prop::sample::select(&b"\0\r\n\x0b\x7f\x01"[..])) {
         let end = head_of(&message);
-        let place = place.index(end);
+        let position = position.index(end);
         // the last line feed twice: the second is behind the head, and may well be a body's
-        prop_assume!((place, byte) != (end - 1, b'\n'));
+        prop_assume!((position, byte) != (end - 1, b'\n'));
         let mut bytes = message;
-        bytes.insert(place, byte);
+        bytes.insert(position, byte);
         let (messages, _, cut) = whole(&bytes);
         let cut = cut.expect("it passes");
         prop_assert_eq!(messages, 1);
         // beside a line end of its own kind it is that one that is too many
-        prop_assert!((place..=place + 3).contains(&cut.valid), "{} for {place}", cut.valid);
+        prop_assert!((position..=position + 3).contains(&cut.valid), "{} for {position}", cut.valid);
     }
 
     /// Nothing makes it panic, and what it lets through as a head other parsers take for the same head.

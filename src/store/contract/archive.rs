@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
 use super::{LEASE, WINDOW, key};
 use crate::retry::Reason;
-use crate::store::archive::{Act, Deed, Filter, Forgetting, Order, Scope, Status, Statuses, Which};
+use crate::store::archive::{
+    Act, ActKind, Filter, Forgetting, Order, Scope, Status, Statuses, Which,
+};
 use crate::store::queue::{
     Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId,
 };
@@ -33,7 +35,7 @@ async fn waiting_delivery_is_attempted_now(queue: &dyn Both) {
         };
         let which = Which::Found(filter, None);
         let act = Act {
-            deed: Deed::AttemptNow,
+            kind: ActKind::AttemptNow,
             which,
             targets: Arc::default(),
             who: "anna".into(),
@@ -85,7 +87,7 @@ async fn waiting_delivery_is_attempted_now(queue: &dyn Both) {
 
 async fn purge(queue: &dyn Both, id: DeliveryRef) {
     let act = Act {
-        deed: Deed::Purge { waiting: true },
+        kind: ActKind::Purge { waiting: true },
         which: Which::Ids(vec![id]),
         targets: Arc::default(),
         who: "anna".into(),
@@ -187,9 +189,9 @@ async fn erasing_spares_the_entry_of_a_later_delivery(queue: &dyn Both) {
 }
 
 async fn acts_are_done_and_audited(queue: &dyn Both) {
-    let act = async |deed, which, step| {
+    let act = async |kind, which, step| {
         let act = Act {
-            deed,
+            kind,
             which,
             targets: Arc::default(),
             who: "anna".into(),
@@ -210,7 +212,7 @@ async fn acts_are_done_and_audited(queue: &dyn Both) {
         .await
         .unwrap())
     .remove(0);
-    let replay = Deed::Replay {
+    let replay = ActKind::Replay {
         delivered: false,
         cause: Cause::Replay,
     };
@@ -242,7 +244,7 @@ async fn acts_are_done_and_audited(queue: &dyn Both) {
         0,
         "it was handed on"
     );
-    let twice = Deed::Replay {
+    let twice = ActKind::Replay {
         delivered: true,
         cause: Cause::Replay,
     };
@@ -251,13 +253,15 @@ async fn acts_are_done_and_audited(queue: &dyn Both) {
         take(queue, 21, 9).await.remove(0).lease.number,
         replayed.lease.number + 1
     );
-    let cancelled = act(Deed::Cancel, Which::Ids(vec![first.id, second.id]), 1).await;
+    let cancelled = act(ActKind::Cancel, Which::Ids(vec![first.id, second.id]), 1).await;
     assert_eq!(
         (cancelled.done, cancelled.next, cancelled.more),
         (1, Some(first.id), true)
     );
     assert_eq!(
-        act(Deed::Cancel, Which::Ids(vec![second.id]), 1).await.done,
+        act(ActKind::Cancel, Which::Ids(vec![second.id]), 1)
+            .await
+            .done,
         1
     );
     assert_eq!(status(queue, second.id).await, [Status::Cancelled]);
@@ -273,7 +277,7 @@ async fn acts_are_done_and_audited(queue: &dyn Both) {
     let before = queue.totals().await.unwrap();
     assert_eq!(
         act(
-            Deed::Purge { waiting: true },
+            ActKind::Purge { waiting: true },
             Which::Ids(vec![first.id, second.id]),
             9
         )
@@ -580,7 +584,7 @@ async fn steps_of_an_act_share_one_audit_row(queue: &dyn Both) {
         dead(queue, 25, Dedupe::None).await,
     );
     let mut act = Act {
-        deed: Deed::Purge { waiting: false },
+        kind: ActKind::Purge { waiting: false },
         which: Which::Ids(vec![one.id, waits.id]),
         targets: Arc::default(),
         who: "ben".into(),
@@ -604,7 +608,7 @@ async fn steps_of_an_act_share_one_audit_row(queue: &dyn Both) {
         [2]
     );
     assert_eq!(status(queue, waits.id).await, [Status::Pending]);
-    act.deed = Deed::Purge { waiting: true };
+    act.kind = ActKind::Purge { waiting: true };
     act.which = Which::Ids(vec![waits.id]);
     assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1);
 }

@@ -6,7 +6,7 @@ use super::queue::{Both, MS, attempt, delivery, keyed, new, status, take};
 use super::{HandClock, LEASE};
 use crate::retry::Reason;
 use crate::store::Ownership;
-use crate::store::archive::{Act, Deed, Scope, Status, Which};
+use crate::store::archive::{Act, ActKind, Scope, Status, Which};
 use crate::store::queue::{
     Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, Start,
 };
@@ -18,9 +18,9 @@ pub(super) async fn holds(queue: &dyn Both, clock: &HandClock) {
     successful_attempt_overrides_a_cancel(queue).await;
 }
 
-async fn act_on(queue: &dyn Both, deed: Deed, id: DeliveryRef) {
+async fn act_on(queue: &dyn Both, kind: ActKind, id: DeliveryRef) {
     let act = Act {
-        deed,
+        kind,
         which: Which::Ids(vec![id]),
         targets: Arc::default(),
         who: "t".into(),
@@ -31,11 +31,11 @@ async fn act_on(queue: &dyn Both, deed: Deed, id: DeliveryRef) {
     assert_eq!(
         queue.act(Scope::All, &act, 9).await.unwrap().done,
         1,
-        "{deed:?}"
+        "{kind:?}"
     );
 }
 
-const AGAIN: Deed = Deed::Replay {
+const REPLAY: ActKind = ActKind::Replay {
     delivered: true,
     cause: Cause::Replay,
 };
@@ -113,7 +113,7 @@ async fn attempt_numbers_only_grow(queue: &dyn Both, clock: &HandClock) {
         [of(1, "503"), (2, "500".to_owned(), true), of(3, "200")]
     );
     for (number, status) in [(4, 410), (5, 200)] {
-        act_on(queue, AGAIN, spilled.id).await;
+        act_on(queue, REPLAY, spilled.id).await;
         let replayed = next().await;
         assert_eq!((replayed.lease.attempt, replayed.attempts), (number, 0));
         let then = if status == 200 {
@@ -154,7 +154,7 @@ async fn replay_of_a_delivered_delivery_keeps_its_lane(queue: &dyn Both, clock: 
             .unwrap(),
         Ownership::Owned
     );
-    act_on(queue, AGAIN, first.id).await;
+    act_on(queue, REPLAY, first.id).await;
     assert_eq!(
         new(queue
             .accept(Arc::new(second.clone()), Dedupe::None)
@@ -213,7 +213,7 @@ async fn successful_attempt_overrides_a_cancel(queue: &dyn Both) {
             .await
             .unwrap())
         .remove(0);
-        act_on(queue, Deed::Cancel, one.id).await;
+        act_on(queue, ActKind::Cancel, one.id).await;
         assert_eq!(status(queue, one.id).await, [Status::Cancelled]);
         if revived {
             assert_eq!(
@@ -247,7 +247,7 @@ async fn successful_attempt_overrides_a_cancel(queue: &dyn Both) {
         .await
         .unwrap())
     .remove(0);
-    act_on(queue, Deed::Cancel, failed.id).await;
+    act_on(queue, ActKind::Cancel, failed.id).await;
     assert_eq!(
         queue
             .settle(lease, Some(attempt(500)), Next::RetryIn(LEASE))

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::LEASE;
 use super::queue::{Both, MS, attempt, delivery, new, take};
 use crate::store::Ownership;
-use crate::store::queue::{Accept, Dedupe, Lane, Next, Start, Subject, TargetId, Wanted};
+use crate::store::queue::{Accept, Dedupe, Lane, LeaseRequest, Next, Start, Subject, TargetId};
 use crate::store::turns::{MEMORY, Turn};
 
 /// Runs everything below on a queue whose other units have targets of their own.
@@ -89,12 +89,12 @@ async fn leases_are_bounded(queue: &dyn Both) {
         };
         new(queue.accept(Arc::new(big), Dedupe::None).await.unwrap());
     }
-    let wanted = |target, count, held| Wanted {
+    let request = |target, count, held| LeaseRequest {
         held,
-        ..Wanted::of(TargetId(target), count)
+        ..LeaseRequest::of(TargetId(target), count)
     };
-    let lease = async |wanted: &[Wanted], held| {
-        let leased = queue.lease(wanted, LEASE, held).await.unwrap();
+    let lease = async |requests: &[LeaseRequest], held| {
+        let leased = queue.lease(requests, LEASE, held).await.unwrap();
         assert!(
             leased
                 .iter()
@@ -106,27 +106,27 @@ async fn leases_are_bounded(queue: &dyn Both) {
             .collect::<Vec<_>>()
     };
     assert!(
-        lease(&[wanted(19, 9, 0), wanted(9401, 9, 0)], MEMORY)
+        lease(&[request(19, 9, 0), request(9401, 9, 0)], MEMORY)
             .await
             .is_empty()
     );
     assert_eq!(
         lease(
-            &[wanted(19, 9, 21_000), wanted(9401, 1, 0)],
+            &[request(19, 9, 21_000), request(9401, 1, 0)],
             MEMORY - 20_000
         )
         .await,
         [9401]
     );
-    assert_eq!(lease(&[wanted(19, 9, 0)], MEMORY - 31_000).await, [19, 19]);
+    assert_eq!(lease(&[request(19, 9, 0)], MEMORY - 31_000).await, [19, 19]);
     assert_eq!(
-        lease(&[wanted(19, 9, 0), wanted(9401, 9, 0)], MEMORY - 1).await,
+        lease(&[request(19, 9, 0), request(9401, 9, 0)], MEMORY - 1).await,
         [19],
         "one, though it is too large"
     );
-    assert!(lease(&[wanted(19, 0, 0)], 0).await.is_empty());
+    assert!(lease(&[request(19, 0, 0)], 0).await.is_empty());
     assert_eq!(
-        lease(&[wanted(19, 9, 0), wanted(9401, 2, 0)], 0).await,
+        lease(&[request(19, 9, 0), request(9401, 2, 0)], 0).await,
         [19, 9401, 9401]
     );
 }
@@ -145,9 +145,9 @@ async fn first_attempts_and_retries_take_turns(queue: &dyn Both) {
     let lease = async |turn, count| {
         let leased = queue
             .lease(
-                &[Wanted {
+                &[LeaseRequest {
                     turn,
-                    ..Wanted::of(TargetId(9501), count)
+                    ..LeaseRequest::of(TargetId(9501), count)
                 }],
                 LEASE,
                 0,
@@ -205,9 +205,9 @@ async fn excepted_targets_come_last(queue: &dyn Both) {
         });
         let mut leased = queue
             .lease(
-                &[Wanted {
+                &[LeaseRequest {
                     except,
-                    ..Wanted::of(TargetId(9503), 1)
+                    ..LeaseRequest::of(TargetId(9503), 1)
                 }],
                 LEASE,
                 0,

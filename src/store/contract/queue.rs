@@ -7,11 +7,11 @@ use http::StatusCode;
 
 use super::{HandClock, LEASE, WINDOW, key};
 use crate::retry::{Reason, Schedule};
-use crate::store::archive::{Act, Archive, Deed, Scope, Status, Which};
+use crate::store::archive::{Act, ActKind, Archive, Scope, Status, Which};
 use crate::store::names::{Kind, Named};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Lease, Leased, NewUnit, Next,
-    OnDead, OriginId, Queue, Start, TargetId, Unit, Wanted,
+    Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Lease, LeaseRequest, Leased,
+    NewUnit, Next, OnDead, OriginId, Queue, Start, TargetId, Unit,
 };
 use crate::store::record::{Record, headers};
 use crate::store::{ClaimResult, Ownership, Token};
@@ -77,7 +77,7 @@ pub(crate) fn new(accepted: Accepted) -> Vec<Lease> {
 
 pub(crate) async fn take(queue: &dyn Both, target: u32, count: u32) -> Vec<Leased> {
     queue
-        .lease(&[Wanted::of(TargetId(target), count)], LEASE, 0)
+        .lease(&[LeaseRequest::of(TargetId(target), count)], LEASE, 0)
         .await
         .unwrap()
 }
@@ -689,7 +689,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
     );
     // the second is cancelled before its turn ends: the third follows
     let cancel = Act {
-        deed: Deed::Cancel,
+        kind: ActKind::Cancel,
         which: Which::Ids(vec![ids[1]]),
         targets: Arc::default(),
         who: "t".into(),

@@ -17,7 +17,7 @@ use crate::store::queue::{DeliveryRef, OriginId, TargetId};
 use crate::store::{Answer, StoreError, WriteOptions};
 
 /// The options of writes that finish earlier work. They are accepted even when new deliveries are not.
-const FINISHES: WriteOptions = WriteOptions {
+const FINISHES_WORK: WriteOptions = WriteOptions {
     key: None,
     bytes: 0,
     finishes: true,
@@ -107,7 +107,7 @@ impl Archive for Embedded {
 
     fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {
         let Act {
-            deed,
+            kind,
             which,
             targets,
             who,
@@ -136,7 +136,7 @@ impl Archive for Embedded {
             };
             let shared = Arc::clone(&self.shared);
             let apply = move |writing: &Writing<'_>| {
-                act::act(writing, &scope, deed, &ids, &targets, &entry)
+                act::act(writing, &scope, kind, &ids, &targets, &entry)
             };
             let after = move |outcome: &Result<act::Done, StoreError>| {
                 if let Ok(done) = outcome {
@@ -144,7 +144,7 @@ impl Archive for Embedded {
                 }
                 shared.work.notify_one();
             };
-            let done = disk.write(FINISHES, apply, after).await?;
+            let done = disk.write(FINISHES_WORK, apply, after).await?;
             Ok(Step {
                 done: done.count,
                 next,
@@ -177,7 +177,7 @@ impl Archive for Embedded {
         };
         let (shared, of_memory) = (Arc::clone(&self.shared), keys.clone());
         disk.write(
-            FINISHES,
+            FINISHES_WORK,
             move |writing| act::forget(writing, &keys, known, &entry),
             move |outcome| {
                 // memory last: a duplicate that comes meanwhile is one
@@ -211,7 +211,7 @@ impl Archive for Embedded {
         );
         let shared = Arc::clone(&self.shared);
         let swept = disk.write(
-            FINISHES,
+            FINISHES_WORK,
             move |writing| sweep(writing, &keep, ages, usize::from(step)),
             move |outcome| {
                 if let Ok(swept) = outcome {

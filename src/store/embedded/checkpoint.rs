@@ -17,7 +17,7 @@ const OVERHEAD: usize = 4 << 10;
 /// Bytes of a frame in the log.
 const FRAME: usize = 4 << 10;
 /// The writer helps once the log is so many times as long as it should be.
-const LONG: usize = 4;
+const LONG_LOG_FACTOR: usize = 4;
 
 #[derive(Debug, Default)]
 struct State {
@@ -74,7 +74,7 @@ impl Checkpointer {
         });
         let (connection, long) = (
             connect(path)?,
-            i64::try_from(every / FRAME * LONG).unwrap_or(i64::MAX),
+            i64::try_from(every / FRAME * LONG_LOG_FACTOR).unwrap_or(i64::MAX),
         );
         let in_thread = Arc::clone(&shared);
         let run = move || {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::store::Key;
 
 /// A gap is noted this far ahead, so that a ledger that is full notes it once a minute and not with every ID.
-pub(super) const AHEAD: i64 = 60_000;
+pub(super) const GAP_AHEAD: i64 = 60_000;
 
 /// The routes with a ledger, each with the inputs of its keys and the time since which it is complete.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ mod tests {
             "what was kept before does not come back"
         );
         assert!(
-            continuity.gap(10_000, AHEAD) && !continuity.gap(10_001, AHEAD),
+            continuity.gap(10_000, GAP_AHEAD) && !continuity.gap(10_001, GAP_AHEAD),
             "once a minute"
         );
         assert_eq!(

@@ -26,7 +26,7 @@ const STEPS: usize = 16;
 /// Tokens of the last commits, to answer a repeated commit.
 const RECENT: usize = 32;
 /// The shortest time for which an expired claim that no other token took over can still be committed.
-const LAPSED: u64 = 3_600_000;
+const LAPSED_CLAIM_KEPT: u64 = 3_600_000;
 
 /// A claim that is neither committed nor released.
 #[derive(Clone, Copy, Debug)]
@@ -255,7 +255,7 @@ impl Memory {
     fn prune(&mut self, now: u64) {
         if self.in_flight.len() >= self.prune_at {
             self.in_flight
-                .retain(|_, flight| flight.lapses.saturating_add(LAPSED) > now);
+                .retain(|_, flight| flight.lapses.saturating_add(LAPSED_CLAIM_KEPT) > now);
             self.prune_at = (self.in_flight.len() * 2).max(1024);
         }
     }

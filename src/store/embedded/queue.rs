@@ -14,17 +14,17 @@ use crate::store::embedded::sqlite::settle::settle;
 use crate::store::embedded::sqlite::{lease, look, ms, name, reschedule};
 use crate::store::names::{Kind, Named, Numbers, assign};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Dedupe, Lease, Leased, Next, OnDead, Queue, Ready, Start, TargetId,
-    Wanted,
+    Accept, Accepted, Attempt, Dedupe, Lease, LeaseRequest, Leased, Next, OnDead, Queue, Ready,
+    Start, TargetId,
 };
 use crate::store::{Answer, Changed, ClaimResult, Key, Ownership, StoreError, Token, WriteOptions};
 
 /// The wait of a stored delivery whose record cannot be decoded.
 const UNREADABLE: Duration = Duration::from_secs(3600);
 /// The wait of units that were leased and could not be read.
-const READ_AGAIN: Duration = Duration::from_secs(1);
+const READ_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The lease of a claim while its delivery is written.
-const WRITING: Duration = Duration::from_secs(60);
+const WRITE_LEASE: Duration = Duration::from_secs(60);
 
 /// A claim that becomes a row.
 #[derive(Clone, Copy)]
@@ -98,7 +98,7 @@ impl Embedded {
         let committing = PendingCommit::of(dedupe, delivery);
         let mut known = false;
         if let Some(PendingCommit { key, token, .. }) = committing {
-            match self.shared.claim(key, token, WRITING) {
+            match self.shared.claim(key, token, WRITE_LEASE) {
                 ClaimResult::Fresh => {}
                 ClaimResult::Committed => known = true,
                 ClaimResult::InFlight { lapses_in } => {
@@ -232,8 +232,13 @@ impl Queue for Embedded {
         }
     }
 
-    fn lease(&self, wanted: &[Wanted], lease: Duration, held: usize) -> Answer<'_, Vec<Leased>> {
-        let wanted = wanted.to_vec();
+    fn lease(
+        &self,
+        requests: &[LeaseRequest],
+        lease: Duration,
+        held: usize,
+    ) -> Answer<'_, Vec<Leased>> {
+        let requests = requests.to_vec();
         Box::pin(async move {
             let (disk, options) = (
                 self.disk()?,
@@ -246,7 +251,7 @@ impl Queue for Embedded {
             let taken = disk
                 .write(
                     options,
-                    move |writing| lease::lease(writing, &wanted, lease, held, wall),
+                    move |writing| lease::lease(writing, &requests, lease, held, wall),
                     |_| {},
                 )
                 .await?;
@@ -266,7 +271,7 @@ impl Queue for Embedded {
                 Err(_) => &HashMap::new(),
             };
             let (mut leased, mut unread) = (Vec::new(), Vec::new());
-            for lease::Taken {
+            for lease::LeasedUnit {
                 lease,
                 attempts,
                 cause,
@@ -291,7 +296,11 @@ impl Queue for Embedded {
             }
             // a delivery that was purged meanwhile has nothing to release; one whose record cannot be decoded waits for a person, or a
             // newer version
-            let next = Next::Later(if read.is_ok() { UNREADABLE } else { READ_AGAIN });
+            let next = Next::Later(if read.is_ok() {
+                UNREADABLE
+            } else {
+                READ_RETRY_DELAY
+            });
             for lease in unread {
                 drop(self.settle(lease, None, next));
             }

@@ -17,7 +17,7 @@ use crate::units::saturating;
 /// The file that holds the reserve.
 const RESERVE: &str = "reserve";
 /// Bytes that opening a store needs: the log and its index.
-const TO_OPEN: u64 = 1 << 20;
+const BYTES_TO_OPEN: u64 = 1 << 20;
 /// Bytes that a new delivery needs beside its own: pages of indexes and small tables.
 const OVERHEAD: u64 = 32 << 10;
 
@@ -47,8 +47,8 @@ impl Bounds {
 }
 
 /// The reserve file is there; it was removed; or this file system has none, which says nothing about room.
-const THERE: u8 = 0;
-const GONE: u8 = 1;
+const RESERVE_EXISTS: u8 = 0;
+const RESERVE_REMOVED: u8 = 1;
 const NONE: u8 = 2;
 
 /// The room of one store, shared by the writer thread and its callers.
@@ -79,9 +79,9 @@ impl Room {
         let reserve = if bounds.reserve == 0 {
             NONE
         } else if is_there {
-            THERE
+            RESERVE_EXISTS
         } else {
-            GONE
+            RESERVE_REMOVED
         };
         let (left, admitted) = (AtomicU64::new(u64::MAX), AtomicU64::default());
         let (refused, full) = (AtomicBool::default(), AtomicBool::default());
@@ -94,7 +94,7 @@ impl Room {
             refused,
             full,
         };
-        if disk.free < TO_OPEN {
+        if disk.free < BYTES_TO_OPEN {
             room.release();
         }
         Arc::new(room)
@@ -113,7 +113,7 @@ impl Room {
         let free = disk.free.saturating_sub(growth);
         let Bounds { floor, reserve, .. } = self.bounds;
         let mut left = free.saturating_sub(floor);
-        if makes && self.reserve.load(Ordering::Relaxed) == GONE && left >= reserve {
+        if makes && self.reserve.load(Ordering::Relaxed) == RESERVE_REMOVED && left >= reserve {
             self.reserve.store(self.make(), Ordering::Relaxed);
             left -= reserve;
         }
@@ -127,7 +127,7 @@ impl Room {
         // once it is full, a little room ends that no more: it would be full again at once
         let full = left == 0
             || refused
-            || self.reserve.load(Ordering::Relaxed) == GONE
+            || self.reserve.load(Ordering::Relaxed) == RESERVE_REMOVED
             || (was_full && left < reserve);
         self.full.store(full, Ordering::Relaxed);
         match (was_full, full) {
@@ -180,12 +180,12 @@ impl Room {
 
     /// Gives the reserve back to the disk; whether it was there.
     pub(crate) fn release(&self) -> bool {
-        if self.reserve.load(Ordering::Relaxed) != THERE {
+        if self.reserve.load(Ordering::Relaxed) != RESERVE_EXISTS {
             return false;
         }
         let removed = std::fs::remove_file(self.directory.join(RESERVE)).is_ok();
         if removed {
-            self.reserve.store(GONE, Ordering::Relaxed);
+            self.reserve.store(RESERVE_REMOVED, Ordering::Relaxed);
             tracing::warn!(
                 "the disk is full: using the reserve of the store to finish accepted deliveries"
             );
@@ -203,7 +203,7 @@ impl Room {
             .mode(0o600)
             .open(&path);
         let Err(error) = opened.and_then(|file| fill(file, self.bounds.reserve)) else {
-            return THERE;
+            return RESERVE_EXISTS;
         };
         // half a reserve holds room that is needed
         std::fs::remove_file(&path).ok();
@@ -212,7 +212,7 @@ impl Room {
             error.kind(),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded
         ) {
-            GONE
+            RESERVE_REMOVED
         } else {
             NONE
         }
@@ -311,7 +311,7 @@ mod tests {
         assert!(room.admit(1).is_ok() && !room.is_full());
         assert_eq!(
             Room::of(directory.path()).reserve.load(Ordering::Relaxed),
-            THERE,
+            RESERVE_EXISTS,
             "it outlives the process"
         );
         assert_eq!(

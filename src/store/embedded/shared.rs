@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::continuity::{AHEAD, Continuity};
+use super::continuity::{Continuity, GAP_AHEAD};
 use crate::store::embedded::memory::Memory;
 use crate::store::embedded::sqlite::Change;
 use crate::store::embedded::time::StoreTime;
@@ -17,7 +17,7 @@ use crate::units::saturating;
 /// Locks, in a ledger that is not small.
 const SHARDS: usize = 64;
 /// Keys that are waited for at most; further hints never come.
-pub(super) const WAITED_FOR: usize = 1024;
+pub(super) const MAX_HINTED_KEYS: usize = 1024;
 
 /// The ledger in memory. It decides claims; the rows on the disk are its journal.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Shared {
         let dropped = self.writes.as_ref().map_or(0, |writes| writes.dropped());
         if lost || self.dropped.swap(dropped, Ordering::Relaxed) != dropped {
             let mut continuity = self.continuity();
-            if continuity.gap(self.time.now(), AHEAD) {
+            if continuity.gap(self.time.now(), GAP_AHEAD) {
                 self.write(&continuity);
             }
         }
@@ -228,7 +228,7 @@ impl Hints {
     /// Waits from this call on, not from the first poll.
     pub(super) fn wait(hints: &Arc<Self>, key: Key) -> Changed {
         let mut by_key = hints.by_key.lock();
-        if by_key.len() >= WAITED_FOR && !by_key.contains_key(&key) {
+        if by_key.len() >= MAX_HINTED_KEYS && !by_key.contains_key(&key) {
             return Box::pin(std::future::pending());
         }
         let (notify, waiters) = by_key.entry(key).or_default();

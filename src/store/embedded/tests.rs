@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::shared::WAITED_FOR;
+use super::shared::MAX_HINTED_KEYS;
 use super::*;
 use crate::store::archive::{Archive as _, TargetCounts};
 use crate::store::contract::{self, HandClock};
@@ -16,13 +16,13 @@ const WINDOW: Duration = Duration::from_secs(3600);
 
 fn key(number: u32) -> Key {
     let mut bytes = [0; 16];
-    for (place, byte) in bytes.chunks_mut(4).zip([
+    for (slot, byte) in bytes.chunks_mut(4).zip([
         number.wrapping_mul(0x9e37_79b9),
         number,
         !number,
         number.wrapping_mul(0x85eb_ca6b),
     ]) {
-        place.copy_from_slice(&byte.to_be_bytes());
+        slot.copy_from_slice(&byte.to_be_bytes());
     }
     Key(bytes)
 }
@@ -304,7 +304,7 @@ async fn dropped_hint_leaves_nothing_behind() {
     let hints: Vec<_> = (0..5000)
         .map(|number| ledger.changed(key(number)))
         .collect();
-    assert_eq!(ledger.shared.hints.by_key.lock().len(), WAITED_FOR);
+    assert_eq!(ledger.shared.hints.by_key.lock().len(), MAX_HINTED_KEYS);
     drop(hints);
     assert!(ledger.shared.hints.by_key.lock().is_empty());
 }

@@ -17,7 +17,7 @@ impl TestApi {
         tokio::spawn(async move {
             loop {
                 for leased in store
-                    .lease(&[Wanted::of(target, 9)], LEASE, 0)
+                    .lease(&[LeaseRequest::of(target, 9)], LEASE, 0)
                     .await
                     .unwrap()
                 {
@@ -534,7 +534,7 @@ async fn a_drain_with_now_attempts_waiting_deliveries() {
     let due = async || {
         api.deliveries
             .store
-            .lease(&[Wanted::of(TargetId(api.numbers[0]), 9)], LEASE, 0)
+            .lease(&[LeaseRequest::of(TargetId(api.numbers[0]), 9)], LEASE, 0)
             .await
             .unwrap()
             .len()

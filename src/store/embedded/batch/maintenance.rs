@@ -13,7 +13,7 @@ use crate::store::{Key, StoreError};
 /// Rows of the ledger deleted at once: a few milliseconds.
 const ROWS_PER_STEP: usize = 500;
 /// Entries are looked at this long before they end.
-const AHEAD: i64 = 60_000;
+const PROLONG_BEFORE_END: i64 = 60_000;
 /// Milliseconds between two writes of the time. After a crash the store's time continues from the last one by the wall clock.
 const SAVE_TIME_INTERVAL: i64 = 10_000;
 
@@ -26,7 +26,7 @@ pub(crate) struct Maintenance {
     remember: Remember,
     checkpoints: Arc<Checkpoints>,
     /// Entries that end until here were looked at.
-    place: ledger::Position,
+    position: ledger::Position,
     /// The store's time at which the time was last saved.
     time_saved_at: Option<i64>,
 }
@@ -41,7 +41,7 @@ impl Maintenance {
             drift,
             remember,
             checkpoints,
-            place: (i64::MIN, [0; 16]),
+            position: (i64::MIN, [0; 16]),
             time_saved_at: None,
         }
     }
@@ -69,8 +69,8 @@ impl Maintenance {
             drift.observe(reading);
             !drift.jumped() && drift.holds(reading)
         };
-        let (place, keep) = (
-            self.place,
+        let (position, keep) = (
+            self.position,
             self.time_saved_at.is_none_or(|time_saved_at| {
                 now.saturating_sub(time_saved_at) >= SAVE_TIME_INTERVAL
             }),
@@ -79,7 +79,7 @@ impl Maintenance {
             if keep {
                 ledger::keep_time(writing, wall)?;
             }
-            let more = ledger::prolong(writing, place, now + AHEAD, ROWS_PER_STEP)?;
+            let more = ledger::prolong(writing, position, now + PROLONG_BEFORE_END, ROWS_PER_STEP)?;
             // what has not been looked at may have a delivery that waits: the statement itself spares those
             let purged = if trusted {
                 ledger::purge(writing, ROWS_PER_STEP)?
@@ -98,7 +98,7 @@ impl Maintenance {
         for (key, until) in held {
             (self.remember)(key, until);
         }
-        self.place = more.unwrap_or((now + AHEAD, [0xff; 16]));
+        self.position = more.unwrap_or((now + PROLONG_BEFORE_END, [0xff; 16]));
         // memory knows all by now: this may fail on its own
         let gives_back = self.give_back(database)?;
         Ok(more.is_some() || purged == ROWS_PER_STEP || gives_back)

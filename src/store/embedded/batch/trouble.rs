@@ -5,7 +5,7 @@ use crate::store::StoreError;
 
 /// The time for which writes must succeed before the log says that the trouble is over. On a full disk small writes succeed between those
 /// that fail.
-const CALM: Duration = Duration::from_secs(10);
+const CALM_BEFORE_END: Duration = Duration::from_secs(10);
 
 /// The present trouble of writes, if there is any.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Trouble {
             return (!std::mem::replace(&mut self.is_logged, true)).then_some(Turn::Begins);
         }
         let calm_since = *self.calm_since.get_or_insert(now);
-        let ends = self.is_logged && now.saturating_duration_since(calm_since) >= CALM;
+        let ends = self.is_logged && now.saturating_duration_since(calm_since) >= CALM_BEFORE_END;
         self.is_logged &= !ends;
         ends.then_some(Turn::Ends)
     }

@@ -53,15 +53,15 @@ impl Segment {
 
     /// Adds `key`, or gives it a new expiry.
     pub(super) fn insert(&mut self, key: u128, until: u32, now: u32) {
-        let mut place = self.find(key);
-        if place.is_err() && (self.len + 1) * 8 > self.capacity() * 7 {
+        let mut index = self.find(key);
+        if index.is_err() && (self.len + 1) * 8 > self.capacity() * 7 {
             self.make_room(now);
-            place = self.find(key);
+            index = self.find(key);
         }
-        let (Ok(slot) | Err(Some(slot))) = place else {
+        let (Ok(slot) | Err(Some(slot))) = index else {
             return;
         };
-        if place.is_err() {
+        if index.is_err() {
             self.len += 1;
         }
         self.put(slot, key, until);
@@ -112,9 +112,9 @@ impl Segment {
             .min()
             .or_else(|| rest.iter().find_map(soonest))?;
         let chunk = self.chunks.get(index)?;
-        let place = chunk.until.iter().position(|other| *other == until)?;
-        let key = chunk.keys.get(place).copied()?;
-        self.remove(index * CHUNK + place);
+        let position = chunk.until.iter().position(|other| *other == until)?;
+        let key = chunk.keys.get(position).copied()?;
+        self.remove(index * CHUNK + position);
         Some((key, until))
     }
 
@@ -158,11 +158,11 @@ impl Segment {
         let Some(chunk) = self.chunks.get_mut(slot / CHUNK) else {
             return;
         };
-        if let (Some(place), Some(expiry)) = (
+        if let (Some(slot), Some(expiry)) = (
             chunk.keys.get_mut(slot % CHUNK),
             chunk.until.get_mut(slot % CHUNK),
         ) {
-            *place = key;
+            *slot = key;
             *expiry = until;
         }
     }

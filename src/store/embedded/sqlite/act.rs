@@ -4,9 +4,9 @@ use rusqlite::params;
 use super::ended::reopen;
 use super::int;
 use super::park::target_time;
-use super::unit::{Again, BEHIND, again, cancel, end, raise, take_dead};
+use super::unit::{Raised, WAITS_IN_LANE, again, cancel, end, raise, take_dead};
 use super::writing::{DELIVERIES, Writing};
-use crate::store::archive::{AuditRow, Deed, Scope};
+use crate::store::archive::{ActKind, AuditRow, Scope};
 use crate::store::queue::{Cause, DeliveryRef, Lane, OriginId, TargetId, Unit};
 use crate::store::{Key, StoreError};
 use crate::units::saturating;
@@ -49,7 +49,7 @@ pub(super) struct Erased {
 pub(crate) fn act(
     writing: &Writing<'_>,
     scope: &Scope,
-    deed: Deed,
+    kind: ActKind,
     ids: &[DeliveryRef],
     targets: &[TargetId],
     entry: &Entry,
@@ -63,26 +63,26 @@ pub(crate) fn act(
         )?;
         let visible = origin.is_some_and(|origin| scope.contains(OriginId(origin)));
         let changed = visible
-            && match deed {
-                Deed::Replay { delivered, cause } => {
+            && match kind {
+                ActKind::Replay { delivered, cause } => {
                     replay(writing, *id, targets, delivered, cause)?
                 }
-                Deed::AttemptNow => attempt_now(writing, *id, targets)?,
-                Deed::Cancel => cancel_all(writing, *id, targets)?,
-                Deed::Purge { waiting } if waiting || !waits(writing, *id)? => {
+                ActKind::AttemptNow => attempt_now(writing, *id, targets)?,
+                ActKind::Cancel => cancel_all(writing, *id, targets)?,
+                ActKind::Purge { waiting } if waiting || !waits(writing, *id)? => {
                     let erased = erase(writing, *id)?;
                     forgotten.extend(erased.and_then(|erased| erased.forgotten));
                     erased.is_some()
                 }
-                Deed::Purge { .. } => false,
+                ActKind::Purge { .. } => false,
             };
         count += u64::from(changed);
     }
-    let what = match deed {
-        Deed::Replay { .. } => "replay",
-        Deed::AttemptNow => "attempt_now",
-        Deed::Cancel => "cancel",
-        Deed::Purge { .. } => "purge",
+    let what = match kind {
+        ActKind::Replay { .. } => "replay",
+        ActKind::AttemptNow => "attempt_now",
+        ActKind::Cancel => "cancel",
+        ActKind::Purge { .. } => "purge",
     };
     Ok(Done {
         count,
@@ -187,7 +187,7 @@ fn replay(
                 unit.target,
                 writing.now,
                 cause,
-                BEHIND,
+                WAITS_IN_LANE,
                 target_time(writing, unit.target)?
             ],
         )? > 0;
@@ -202,7 +202,7 @@ fn replay(
             let last = "select max(attempt.lease), max(attempt.number), delivery.lane
                 from attempt join delivery on delivery.id = attempt.id where attempt.id = ?1 and attempt.target = ?2";
             let read = |row: &rusqlite::Row<'_>| {
-                Ok(Again {
+                Ok(Raised {
                     lease: row.get(0)?,
                     attempt: row.get(1)?,
                     lane: row.get::<_, Option<[u8; 16]>>(2)?.map(Lane),
@@ -227,7 +227,7 @@ fn attempt_now(
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
         let now = "update due set run_at = ?3 where id = ?1 and target = ?2 and leased = 0 and run_at > ?3 and run_at <> ?4";
-        changed |= writing.execute(now, params![id, unit.target, writing.now, BEHIND])? > 0;
+        changed |= writing.execute(now, params![id, unit.target, writing.now, WAITS_IN_LANE])? > 0;
     }
     Ok(changed)
 }

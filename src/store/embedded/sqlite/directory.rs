@@ -12,7 +12,7 @@ use crate::store::StoreError;
 /// The file of the database in the store's directory.
 pub(super) const FILE: &str = "hookgate.db";
 /// The line of the lock's file that means that its holder maintains [`marker::FILE`].
-const MARKS: &str = "marks deliveries";
+const MAINTAINS_MARKER: &str = "marks deliveries";
 
 /// The reason for which a store cannot be opened.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -159,7 +159,8 @@ impl Directory {
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let older = content.is_ok_and(|content| !content.is_empty() && !content.contains(MARKS));
+        let older =
+            content.is_ok_and(|content| !content.is_empty() && !content.contains(MAINTAINS_MARKER));
         let mut directory = Self {
             path: path.to_owned(),
             lock,
@@ -171,7 +172,10 @@ impl Directory {
 
     /// Writes the number of this process into the lock's file, and whether the marker can be relied on.
     fn sign(&mut self) -> std::io::Result<()> {
-        let (lock, marks) = (&mut self.lock, if self.older { "" } else { MARKS });
+        let (lock, marks) = (
+            &mut self.lock,
+            if self.older { "" } else { MAINTAINS_MARKER },
+        );
         let written = lock
             .rewind()
             .and_then(|()| write!(lock, "{}\n{marks}\n", std::process::id()));

@@ -8,12 +8,12 @@ use super::park::target_time;
 use super::writing::Writing;
 use super::{ms, unsigned};
 use crate::store::StoreError;
-use crate::store::queue::{Cause, Lane, Lease, Subject, Unit, Wanted};
+use crate::store::queue::{Cause, Lane, Lease, LeaseRequest, Subject, Unit};
 use crate::store::turns::{self, Share};
 
 /// A leased unit. Its delivery is read afterwards.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
+pub(crate) struct LeasedUnit {
     pub(crate) lease: Lease,
     pub(crate) attempts: u32,
     pub(crate) cause: Cause,
@@ -29,27 +29,27 @@ pub(crate) struct Taken {
 /// `wall` is the time as it is shown.
 pub(crate) fn lease(
     writing: &Writing<'_>,
-    wanted: &[Wanted],
+    requests: &[LeaseRequest],
     lease: Duration,
     held: usize,
     wall: i64,
-) -> Result<Vec<Taken>, StoreError> {
+) -> Result<Vec<LeasedUnit>, StoreError> {
     let (mut taken, mut total) = (Vec::new(), held);
-    for wanted in wanted {
+    for request in requests {
         let mut share = Share {
-            target: wanted.held,
+            target: request.held,
             total,
         };
         // the next target may hold less, and begin one still
         if !share.may_begin() {
             continue;
         }
-        let (firsts, retries) = longest_due(writing, wanted)?;
+        let (firsts, retries) = longest_due(writing, request)?;
         for unit in turns::take(
             firsts,
             retries,
-            wanted.turn,
-            wanted.count,
+            request.turn,
+            request.count,
             &mut share,
             |taken| taken.bytes,
         ) {
@@ -92,15 +92,15 @@ const DUE: [&str; 2] = [
 /// Returns first attempts and retries that are due. Excepted ones are returned only if there are no others.
 fn longest_due(
     writing: &Writing<'_>,
-    wanted: &Wanted,
-) -> Result<(Vec<Taken>, Vec<Taken>), StoreError> {
+    request: &LeaseRequest,
+) -> Result<(Vec<LeasedUnit>, Vec<LeasedUnit>), StoreError> {
     let [firsts, retries] = DUE;
-    let of_kind = |sql, except: Option<Subject>| due(writing, sql, wanted, except);
+    let of_kind = |sql, except: Option<Subject>| due(writing, sql, request, except);
     let found = (
-        of_kind(firsts, wanted.except)?,
-        of_kind(retries, wanted.except)?,
+        of_kind(firsts, request.except)?,
+        of_kind(retries, request.except)?,
     );
-    if wanted.except.is_none() || !found.0.is_empty() || !found.1.is_empty() {
+    if request.except.is_none() || !found.0.is_empty() || !found.1.is_empty() {
         return Ok(found);
     }
     Ok((of_kind(firsts, None)?, of_kind(retries, None)?))
@@ -109,25 +109,25 @@ fn longest_due(
 fn due(
     writing: &Writing<'_>,
     sql: &str,
-    wanted: &Wanted,
+    request: &LeaseRequest,
     except: Option<Subject>,
-) -> Result<Vec<Taken>, StoreError> {
+) -> Result<Vec<LeasedUnit>, StoreError> {
     let (id, lane) = (
         except.map(|subject| subject.delivery),
         except.and_then(|subject| subject.lane).map(|lane| lane.0),
     );
-    let time = target_time(writing, wanted.target)?;
+    let time = target_time(writing, request.target)?;
     writing.rows(
         sql,
-        params![wanted.target, writing.now, wanted.count, id, lane],
+        params![request.target, writing.now, request.count, id, lane],
         |row| {
             let unit = Unit {
                 delivery: row.get(0)?,
-                target: wanted.target,
+                target: request.target,
             };
             let since: i64 = row.get(4)?;
             let (leased, leased_at) = (row.get::<_, bool>(8)?, row.get(9)?);
-            Ok(Taken {
+            Ok(LeasedUnit {
                 lease: Lease {
                     unit,
                     number: row.get::<_, u32>(1)?.saturating_add(1),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rusqlite::{Connection, Params, Row, params};
 
-use super::unit::BEHIND;
+use super::unit::WAITS_IN_LANE;
 use super::{row, rows};
 use crate::store::queue::{DeliveryRef, OriginId, Ready, Stored, TargetId};
 use crate::store::record::Record;
@@ -41,7 +41,7 @@ impl Reading<'_> {
 
     /// Returns the time until `run_at`; none for a unit that waits behind others.
     pub(super) fn until(&self, run_at: i64) -> Option<Duration> {
-        (run_at != BEHIND).then(|| {
+        (run_at != WAITS_IN_LANE).then(|| {
             Duration::from_millis(u64::try_from(run_at.saturating_sub(self.now)).unwrap_or(0))
         })
     }

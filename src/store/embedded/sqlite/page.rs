@@ -42,7 +42,7 @@ pub(crate) fn page(
         let Some(row) = row(reading, id)? else {
             continue;
         };
-        if wanted(reading, scope, filter, &row, &mut searched)? {
+        if matches_filter(reading, scope, filter, &row, &mut searched)? {
             page.rows.push(row);
         }
     }
@@ -173,7 +173,7 @@ pub(crate) fn rows(
     Ok(rows)
 }
 
-fn wanted(
+fn matches_filter(
     reading: &Reading<'_>,
     scope: &Scope,
     filter: &Filter,

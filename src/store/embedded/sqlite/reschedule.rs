@@ -3,7 +3,7 @@ use rusqlite::params;
 
 use super::park::target_time;
 use super::writing::Writing;
-use super::{int, ms, unit::BEHIND};
+use super::{int, ms, unit::WAITS_IN_LANE};
 use crate::random;
 use crate::retry::Schedule;
 use crate::store::StoreError;
@@ -49,7 +49,7 @@ pub(crate) fn step(
     };
     let found: Vec<(Cursor, u32, i64)> = writing.rows(
         waiting,
-        params![target, run_at, id, BEHIND, int(STEP)],
+        params![target, run_at, id, WAITS_IN_LANE, int(STEP)],
         read,
     )?;
     for ((run_at, id), attempts, since) in &found {

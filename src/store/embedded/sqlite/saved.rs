@@ -11,7 +11,7 @@ use super::{Database, ledger, store_error};
 use crate::store::StoreError;
 
 /// The longest time between the last save and a start for which a kill, not a dead disk, is assumed to be the reason.
-const RESTART: i64 = 60_000;
+const MAX_RESTART_TIME: i64 = 60_000;
 
 impl Database {
     /// Begins the use of the ledger by a new process. Returns whether it holds what the process before committed.
@@ -26,7 +26,8 @@ impl Database {
             .optional()
             .map_err(store_error)?;
         let last = self.last_open()?.map(|last| last.store);
-        let is_recent = |last: i64| end == Some(last) || now.saturating_sub(last) <= RESTART;
+        let is_recent =
+            |last: i64| end == Some(last) || now.saturating_sub(last) <= MAX_RESTART_TIME;
         let is_whole = self.saved.is_there() && last.is_some_and(is_recent);
         // before anything is committed: from here on, an end is clean only if it is recorded
         let saved = self.transaction(now, |writing| {

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::units::saturating;
 
 /// Free pages that stay in the file, at least and at most: they are used again soon.
-const CUSHION: (u64, u64) = (64, 1024);
+const FREE_PAGES_KEPT: (u64, u64) = (64, 1024);
 /// Bytes in use up to which a file of an older version is rewritten, in memory, when it is opened.
 const REWRITTEN: u64 = 64 << 20;
 
@@ -42,7 +42,7 @@ impl Pages {
 
     /// Returns whether enough is free that some goes back to the disk.
     fn has_excess(self) -> bool {
-        self.free > (self.all / 8).clamp(CUSHION.0, CUSHION.1)
+        self.free > (self.all / 8).clamp(FREE_PAGES_KEPT.0, FREE_PAGES_KEPT.1)
     }
 }
 

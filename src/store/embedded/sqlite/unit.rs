@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::queue::{Cause, DeliveryRef, Lane, Lease, TargetId, Unit};
 
 /// The due time of a unit that waits behind others of its lane.
-pub(super) const BEHIND: i64 = i64::MAX;
+pub(super) const WAITS_IN_LANE: i64 = i64::MAX;
 
 /// A new row of `due`.
 pub(super) struct Waiting {
@@ -44,30 +44,30 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
         cause,
         leased_at,
     } = waiting;
-    writing.mark_changed()?;
+    writing.ensure_marker()?;
     let enter = "insert into lane (target, lane, waiting, seq) values (?1, ?2, 1, 1)
         on conflict (target, lane) do update set waiting = waiting + 1, seq = seq + 1 returning waiting, seq";
-    let place = match lane {
+    let position = match lane {
         None => None,
         Some(lane) => writing.row(enter, params![unit.target, lane.0], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
         })?,
     };
-    let first = place.is_none_or(|(n, _)| n == 1);
+    let first = position.is_none_or(|(n, _)| n == 1);
     writing.execute(
         "insert into due (id, target, run_at, lease, leased, attempt_count, cause, since, lane, seq, last_attempt, leased_at)
             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             unit.delivery,
             unit.target,
-            if first { *run_at } else { BEHIND },
+            if first { *run_at } else { WAITS_IN_LANE },
             lease,
             *leased && first,
             attempts,
             cause,
             target_time(writing, unit.target)?,
             lane.map(|lane| lane.0),
-            place.map(|(_, seq)| seq),
+            position.map(|(_, seq)| seq),
             attempt.saturating_add(u32::from(*leased && first)),
             leased_at
         ],
@@ -132,7 +132,7 @@ fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), Stor
     let wake = "update due set run_at = ?3 where target = ?1 and run_at = ?4
         and id = (select id from due where target = ?1 and lane = ?2 order by seq limit 1)";
     writing
-        .execute(wake, params![target, lane.0, writing.now, BEHIND])
+        .execute(wake, params![target, lane.0, writing.now, WAITS_IN_LANE])
         .map(drop)
 }
 
@@ -229,7 +229,7 @@ pub(super) fn insert_dead(
         attempts,
         attempt,
     } = dead;
-    writing.mark_changed()?;
+    writing.ensure_marker()?;
     writing.execute(
         "insert into dead (id, target, at, reason, lease, attempt_count, lane, last_attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, attempts, lane.map(|lane| lane.0), attempt],
@@ -280,7 +280,7 @@ pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<b
     again(
         writing,
         unit,
-        Again {
+        Raised {
             lane,
             lease,
             attempt,
@@ -292,7 +292,7 @@ pub(super) fn raise(writing: &Writing<'_>, unit: Unit, cause: Cause) -> Result<b
 
 /// Makes a dead, cancelled or delivered unit wait again, for a person or a duplicate.
 #[derive(Clone, Copy)]
-pub(super) struct Again {
+pub(super) struct Raised {
     pub(super) lane: Option<Lane>,
     pub(super) lease: u32,
     pub(super) attempt: u32,
@@ -300,8 +300,8 @@ pub(super) struct Again {
 }
 
 /// Lets a unit that is over wait again, due now and with a fresh budget, behind the others of its lane.
-pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Again) -> Result<(), StoreError> {
-    let Again {
+pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Raised) -> Result<(), StoreError> {
+    let Raised {
         lane,
         lease,
         attempt,

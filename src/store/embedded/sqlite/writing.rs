@@ -113,7 +113,7 @@ impl<'a> Writing<'a> {
     }
 
     /// Makes sure that the store says of itself that deliveries lie in it, before one does.
-    pub(super) fn mark_changed(&self) -> Result<(), StoreError> {
+    pub(super) fn ensure_marker(&self) -> Result<(), StoreError> {
         self.marker.put()
     }
 

@@ -228,12 +228,12 @@ async fn every_wait_for_the_disk_is_bounded() {
         })
         .collect();
     let mut refused = 0;
-    for (place, answer) in answers.into_iter().enumerate() {
-        if place == 100 {
+    for (index, answer) in answers.into_iter().enumerate() {
+        if index == 100 {
             other.execute_batch("rollback").unwrap();
         }
         let answer = tokio::time::timeout(
-            Duration::from_millis(if place < 100 { 1 } else { 20_000 }),
+            Duration::from_millis(if index < 100 { 1 } else { 20_000 }),
             answer,
         )
         .await;

@@ -1,10 +1,10 @@
 //! Tests of retention: clocks that are set, expiry, dead targets, damaged files.
 use super::*;
-use crate::store::archive::{Act, Deed, Forgetting, Retention, Scope, Which};
+use crate::store::archive::{Act, ActKind, Forgetting, Retention, Scope, Which};
 use crate::store::contract::queue::{attempt, delivery, new, take};
 use crate::store::queue::{
-    Accept, Accepted, CUT_OFF, Dedupe, DeliveryRef, Next, OnDead, OriginId, Queue as _, Start,
-    TargetId, Wanted,
+    Accept, Accepted, CUT_OFF, Dedupe, DeliveryRef, LeaseRequest, Next, OnDead, OriginId,
+    Queue as _, Start, TargetId,
 };
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -25,7 +25,7 @@ async fn store_without_a_disk_has_no_queue() {
             .unwrap_err(),
         store.ready(None).await.unwrap_err(),
         store
-            .lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0)
+            .lease(&[LeaseRequest::of(TargetId(1), 1)], LEASE, 0)
             .await
             .unwrap_err(),
         store.totals().await.unwrap_err(),
@@ -330,7 +330,7 @@ async fn retention_deletes_by_age_and_bytes_in_steps() {
         }
     }
     assert_eq!(done, 5, "those that ended first, until it fits");
-    let there = async |place: usize| store.get(Scope::All, ids[place]).await.unwrap().is_some();
+    let there = async |index: usize| store.get(Scope::All, ids[index]).await.unwrap().is_some();
     assert!(there(0).await, "it waits");
     assert!(there(1).await, "dead ones outlive delivered ones");
     assert!(!there(2).await && !there(6).await && there(7).await);
@@ -470,7 +470,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
     );
     clock.advance(day);
     let act = Act {
-        deed: Deed::Replay {
+        kind: ActKind::Replay {
             delivered: false,
             cause: crate::store::queue::Cause::Replay,
         },
@@ -845,7 +845,7 @@ async fn purge_during_a_duplicate_loses_no_delivery() {
     let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
     other.execute_batch("begin immediate").unwrap();
     let act = Act {
-        deed: Deed::Purge { waiting: true },
+        kind: ActKind::Purge { waiting: true },
         which: Which::Ids(vec![first.id]),
         targets: Arc::default(),
         who: "anna".into(),
@@ -880,7 +880,7 @@ async fn cancelled_units_are_counted_apart() {
     let store = open(directory.path(), &clock);
     let one = delivery(1, Start::Anyone);
     let cancel = Act {
-        deed: Deed::Cancel,
+        kind: ActKind::Cancel,
         which: Which::Ids(vec![one.id]),
         targets: Arc::default(),
         who: "anna".into(),
@@ -927,7 +927,10 @@ async fn a_dead_target_never_hides_a_live_one() {
         assert_eq!(ready.targets, [TargetId(1), TargetId(2)]);
         let leased = store
             .lease(
-                &[Wanted::of(TargetId(1), 1), Wanted::of(TargetId(2), 1)],
+                &[
+                    LeaseRequest::of(TargetId(1), 1),
+                    LeaseRequest::of(TargetId(2), 1),
+                ],
                 LEASE,
                 0,
             )
@@ -1156,7 +1159,7 @@ async fn replayed_delivery_holds_its_key_until_it_is_over() {
         Ownership::Owned
     );
     let act = Act {
-        deed: Deed::Replay {
+        kind: ActKind::Replay {
             delivered: false,
             cause: crate::store::queue::Cause::Replay,
         },
@@ -1319,7 +1322,7 @@ async fn lease_is_returned_if_its_read_fails() {
     let reads: Vec<_> = (0..300).map(|_| store.ready(None)).collect();
     assert!(
         store
-            .lease(&[Wanted::of(TargetId(1), 1)], LEASE, 0)
+            .lease(&[LeaseRequest::of(TargetId(1), 1)], LEASE, 0)
             .await
             .is_err()
     );

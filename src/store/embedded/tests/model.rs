@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::retry::Reason;
-use crate::store::archive::{Act, Deed, Scope, Status, Which};
+use crate::store::archive::{Act, ActKind, Scope, Status, Which};
 use crate::store::contract::queue::{attempt, delivery, take};
 use crate::store::queue::{
     Accept, Accepted, CUT_OFF, Cause, Dedupe, DeliveryRef, Lane, Lease, Next, OnDead, Queue as _,
@@ -40,7 +40,7 @@ enum Step {
     Advance(u64),
     Act {
         which: prop::sample::Index,
-        deed: u8,
+        kind: u8,
     },
     Restart,
 }
@@ -72,7 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3_u32, 1..4_u32).prop_map(|(target, count)| Step::Take { target, count }),
         5 => (index(), 0..6_u8).prop_map(|(which, next)| Step::Settle { which, next }),
         3 => (1..30_u64).prop_map(Step::Advance),
-        2 => (index(), 0..6_u8).prop_map(|(which, deed)| Step::Act { which, deed }),
+        2 => (index(), 0..6_u8).prop_map(|(which, kind)| Step::Act { which, kind }),
         1 => Just(Step::Restart),
     ]
 }
@@ -462,22 +462,22 @@ impl Model {
         }
     }
 
-    async fn act(&mut self, store: &Embedded, id: DeliveryRef, deed: u8) {
-        let replay = |delivered| Deed::Replay {
+    async fn act(&mut self, store: &Embedded, id: DeliveryRef, kind: u8) {
+        let replay = |delivered| ActKind::Replay {
             delivered,
             cause: Cause::Replay,
         };
-        let purge = |waiting| Deed::Purge { waiting };
-        let deed = [
+        let purge = |waiting| ActKind::Purge { waiting };
+        let kind = [
             replay(false),
             replay(true),
-            Deed::Cancel,
+            ActKind::Cancel,
             purge(false),
             purge(true),
-            Deed::AttemptNow,
-        ][usize::from(deed)];
+            ActKind::AttemptNow,
+        ][usize::from(kind)];
         let act = Act {
-            deed,
+            kind,
             which: Which::Ids(vec![id]),
             targets: Arc::default(),
             who: "model".into(),
@@ -490,25 +490,25 @@ impl Model {
         let Some(one) = self.all.get_mut(&id) else {
             return;
         };
-        match (deed, one.state) {
-            (Deed::Purge { waiting: false }, UnitState::Waits { .. }) => {}
-            (Deed::Purge { .. }, state) => {
+        match (kind, one.state) {
+            (ActKind::Purge { waiting: false }, UnitState::Waits { .. }) => {}
+            (ActKind::Purge { .. }, state) => {
                 if state != UnitState::Delivered {
                     self.keys.retain(|_, (of, _)| *of != id);
                 }
                 self.leave(id, UnitState::Delivered);
                 self.all.remove(&id);
             }
-            (Deed::Cancel, UnitState::Waits { leased, .. }) => {
+            (ActKind::Cancel, UnitState::Waits { leased, .. }) => {
                 if leased {
                     one.cut_off();
                 }
                 one.lease += 1;
                 self.leave(id, UnitState::Cancelled);
             }
-            (Deed::Replay { .. }, UnitState::Dead | UnitState::Cancelled)
+            (ActKind::Replay { .. }, UnitState::Dead | UnitState::Cancelled)
             | (
-                Deed::Replay {
+                ActKind::Replay {
                     delivered: true, ..
                 },
                 UnitState::Delivered,
@@ -516,7 +516,7 @@ impl Model {
                 self.raise(id);
             }
             (
-                Deed::Replay { .. },
+                ActKind::Replay { .. },
                 UnitState::Waits {
                     leased,
                     run_at: Some(run_at),
@@ -532,7 +532,7 @@ impl Model {
                 }
             }
             (
-                Deed::AttemptNow,
+                ActKind::AttemptNow,
                 UnitState::Waits {
                     leased: false,
                     run_at: Some(run_at),
@@ -545,8 +545,8 @@ impl Model {
                     attempts,
                 };
             }
-            (Deed::Replay { .. } | Deed::AttemptNow, _)
-            | (Deed::Cancel, UnitState::Dead | UnitState::Cancelled | UnitState::Delivered) => {}
+            (ActKind::Replay { .. } | ActKind::AttemptNow, _)
+            | (ActKind::Cancel, UnitState::Dead | UnitState::Cancelled | UnitState::Delivered) => {}
         }
     }
 
@@ -671,12 +671,12 @@ async fn run(steps: Vec<Step>) {
             Step::Settle { which, next } if !model.leases.is_empty() => {
                 model.settle(&store, *which.get(&model.leases), next).await;
             }
-            Step::Act { which, deed } if !model.all.is_empty() => {
+            Step::Act { which, kind } if !model.all.is_empty() => {
                 let ids: Vec<_> = model.all.keys().copied().collect();
                 let id = *which.get(&ids);
                 // the entry of one whose window has passed may be gone, and is not made again
-                if deed >= 2 || model.has_key(id) {
-                    model.act(&store, id, deed).await;
+                if kind >= 2 || model.has_key(id) {
+                    model.act(&store, id, kind).await;
                 }
             }
             Step::Settle { .. } | Step::Act { .. } => {}
