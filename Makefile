@@ -12,9 +12,11 @@ check: setup
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --lib
 
+# Many tests wait for a timer, so more of them run at once than there are cores.
+TEST_THREADS ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
 test:
 	@tools/setup test
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
 
 # Real SDKs from PyPI and npm against a real gateway; not part of `make test`, which needs no network.
 sdk-test: setup

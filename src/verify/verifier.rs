@@ -176,7 +176,7 @@ impl Verifier {
         now: SystemTime,
         dates: &Dates,
     ) -> Result<RequestHead, CannotSign> {
-        let Received { head, body, .. } = authentic.received();
+        let Received { head, body } = authentic.received();
         let request = self
             .shape
             .view(head, body.bytes(), self.public_url.as_deref());
