@@ -96,6 +96,15 @@ impl ActiveConfig {
             .find(|route| *route.webhook.name == *name)
     }
 
+    /// Lets the worker deliver by this config, once requests are served by it.
+    pub(super) fn deliver(&self, worker: &Worker, alarms: Option<TargetId>) {
+        let apps = self
+            .webhook_routes()
+            .filter_map(|route| route.destination.clone())
+            .collect();
+        worker.follow(&self.snapshot, apps, alarms);
+    }
+
     /// Returns the routes with late retries, each with the key of the policy that decides how the ledger remembers its requests.
     pub(super) fn remembered(&self, hash_key: &[u8; 16]) -> Vec<(Arc<str>, Key)> {
         self.webhook_routes()
@@ -153,17 +162,11 @@ pub(super) fn activate(
         })
         .collect();
     upstreams.extend(clients);
-    let active = ActiveConfig {
+    ActiveConfig {
         snapshot,
         routes,
         all_alarms: numbers.all_alarms.clone(),
-    };
-    let apps = active
-        .webhook_routes()
-        .filter_map(|route| route.destination.clone())
-        .collect();
-    worker.follow(&active.snapshot, apps, numbers.alarms);
-    active
+    }
 }
 
 fn webhook_route(

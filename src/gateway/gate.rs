@@ -108,6 +108,7 @@ impl Gate {
             &mut upstreams,
             &worker,
         );
+        active.deliver(&worker, numbers.alarms);
         telemetry.observe(&observing(&active.snapshot));
         store.keep(&active.remembered(&store.hash_key()));
         Ok(Self {
@@ -148,7 +149,9 @@ impl Gate {
         self.budget.set_limit(snapshot.limits.in_flight_bytes);
         self.answers.set_limit(snapshot.limits.in_flight_bytes / 2);
         self.store.keep(&active.remembered(&self.store.hash_key()));
-        self.active.store(Arc::new(active));
+        let active = Arc::new(active);
+        self.active.store(Arc::clone(&active));
+        active.deliver(&self.worker, numbers.alarms);
         self.telemetry.observe(&observing(snapshot));
         Ok(())
     }

@@ -34,7 +34,7 @@ const UNAVAILABLE: [StatusCode; 4] = [
 /// The conclusion from an attempt about its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// The app is unavailable or overloaded, and may have retry_after for this delay.
+    /// The app is unavailable or overloaded, and may have asked for this delay.
     Unavailable(Option<Duration>),
     /// The app gave any other final status.
     Answered,

@@ -156,9 +156,6 @@ impl Embedded {
                 tracing::warn!(%error, "cannot release attempts that the last process left unfinished: they wait until their leases end");
             }
         }
-        if let Err(error) = database.make_able_to_give_back() {
-            tracing::debug!(%error, "cannot rewrite the store of an older version");
-        }
         database.set_fault_hook(fault_hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let remember = Arc::new(move |key, until| shared.remember(key, until));

@@ -296,7 +296,7 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
         let dir = gate.shared_dir();
         let disk = rusqlite::Connection::open(dir.path().join("store/hookgate.db")).unwrap();
         disk.busy_timeout(Duration::from_secs(5)).unwrap();
-        let is_kept = "select exists (select 1 from meta where name = 'kept')";
+        let is_kept = "select exists (select 1 from meta where name = 'continuity')";
         wait_for("the route to be kept", || {
             disk.query_row(is_kept, [], |row| row.get(0)).unwrap()
         });

@@ -597,7 +597,7 @@ fn reload_refused_by_the_store_changes_no_name() {
 }
 
 #[test]
-fn another_versions_store_is_refused_or_brought_up_to_date() {
+fn another_versions_store_is_refused_and_left_as_it_is() {
     let app = App::start();
     let yaml = config::queue(&app.url(), QUICK);
     let (dir, file) = left_behind(&yaml);
@@ -607,43 +607,41 @@ fn another_versions_store_is_refused_or_brought_up_to_date() {
             .execute_batch(sql)
             .unwrap();
     };
-    change("update meta set value = 99 where name = 'schema'");
-    let text = refuses(dir.path(), &yaml);
-    assert!(
-        text.contains("schema version 99") && text.contains(&*file.to_string_lossy()),
-        "{text}"
-    );
+    // a later version; and a build before 0.1.0, which numbered other schemas from 1 on and left no application ID
+    for (other, back, schema) in [
+        (
+            "update meta set value = 99 where name = 'schema'",
+            "update meta set value = 1 where name = 'schema'",
+            99,
+        ),
+        (
+            "pragma application_id = 0; drop table ended",
+            "pragma application_id = 1752133483",
+            0,
+        ),
+    ] {
+        change(other);
+        let text = refuses(dir.path(), &yaml);
+        assert!(
+            text.contains(&format!("(schema {schema}, this one knows 1)"))
+                && text.contains(&*file.to_string_lossy()),
+            "{text}"
+        );
+        assert_eq!(
+            query::<i64>(dir.path(), "select count(*) from delivery"),
+            50,
+            "not touched"
+        );
+        change(back);
+    }
     assert_eq!(
-        query::<i64>(dir.path(), "select count(*) from delivery"),
-        50,
-        "not touched"
+        query::<i64>(
+            dir.path(),
+            "select count(*) from sqlite_schema where name = 'ended'"
+        ),
+        0,
+        "no table was added"
     );
-    // as the first version left it: IDs, and nothing that waits
-    let tables = [
-        "name", "delivery", "due", "attempt", "dead", "lane", "tally", "audit",
-    ];
-    let drops: String = tables
-        .iter()
-        .map(|table| format!("drop table {table};"))
-        .collect();
-    change(&format!(
-        "{drops} delete from meta where name not in ('schema', 'hash_key'); update meta set value = 1 where name = 'schema'"
-    ));
-    let gate = start_process_in(Arc::clone(&dir), &yaml);
-    let again = queue::send(&gate, "id-7", &vec![b'x'; 5007]);
-    assert_eq!(
-        again.header("Hookgate-Status"),
-        Some("duplicate"),
-        "its IDs are known"
-    );
-    let before = app.count();
-    assert_eq!(
-        queue::send(&gate, "new", b"{}").header("Hookgate-Status"),
-        Some("queued")
-    );
-    wait_for("it to arrive", || app.count() == before + 1);
-    drop(gate);
-    is_whole(dir.path());
 }
 
 /// A process that waits for a store is alive and not ready: a liveness probe must not end it.

@@ -26,11 +26,11 @@ pub enum OpenError {
         holder: String,
     },
     /// Another version of hookgate wrote it.
-    #[error("{path} has schema version {found}, this hookgate knows {SCHEMA}: run the version that wrote it, or a newer one", path = path.display())]
+    #[error("{path} was written by another version of hookgate (schema {found}, this one knows {SCHEMA}): run the version that wrote it until its deliveries are delivered", path = path.display())]
     OtherSchema {
         /// The file.
         path: PathBuf,
-        /// The version it has.
+        /// The version it has; 0 if a build before 0.1.0 wrote it.
         found: i64,
     },
     /// Locks and crash safety do not hold on a network.

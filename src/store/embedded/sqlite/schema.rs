@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The version of the schema that this program writes. It reads no other.
 pub(super) const SCHEMA: i64 = 1;
+/// The application ID in the header of the database: `hook` in ASCII. Builds before 0.1.0 numbered other schemas, and left no ID.
+const APPLICATION: i32 = 0x686f_6f6b;
 
 /// Bytes of the header of a database file.
 const HEADER: u64 = 100;
@@ -57,10 +59,15 @@ const TABLES: &str = "
     create table if not exists audit (row integer primary key, at integer not null, who text not null, what text not null, which text not null,
         reason text not null, done integer not null);";
 
-/// Returns the schema version of a database; `None` if it is empty.
+/// Returns the schema version of a database, 0 if a build before 0.1.0 wrote it; `None` if it is empty.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     if !connection.table_exists(None, "meta")? {
         return Ok(None);
+    }
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application != APPLICATION {
+        return Ok(Some(0));
     }
     connection
         .query_row("select value from meta where name = 'schema'", [], |row| {
@@ -77,6 +84,7 @@ pub(super) fn create(
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
     let insert = "insert or ignore into meta (name, value) values ('schema', ?1), ('hash_key', ?2)";
     transaction.execute(insert, params![SCHEMA, new_hash_key])?;
     let find = "select value from meta where name = 'hash_key'";

@@ -1,15 +1,12 @@
 //! The size of the database file: what is used of it, what its log will add, and how it gives space back.
 use rusqlite::Connection;
 
-use super::{Checkpointed, Database, store_error, unsigned};
-use crate::mount::Space;
+use super::{Database, store_error, unsigned};
 use crate::store::StoreError;
 use crate::units::saturating;
 
 /// Free pages that stay in the file, at least and at most: they are used again soon.
 const FREE_PAGES_KEPT: (u64, u64) = (64, 1024);
-/// Bytes in use up to which a file of an older version is rewritten, in memory, when it is opened.
-const REWRITTEN: u64 = 64 << 20;
 
 /// Pages of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,24 +78,6 @@ impl Database {
         while rows.next().map_err(store_error)?.is_some() {}
         drop(rows);
         Ok(Some(self.pages()?.has_excess()))
-    }
-
-    /// Rewrites a file of an older version once, so that it can give space back: where twice as much as it uses is free, and that is little.
-    pub(crate) fn make_able_to_give_back(&self) -> Result<(), StoreError> {
-        let (used, disk) = (self.pages()?.used(), self.path.parent().and_then(Space::of));
-        let has_room = disk.is_some_and(|disk| disk.free >= used.saturating_mul(2));
-        if gives_back(&self.connection)? || used > REWRITTEN || !has_room {
-            return Ok(());
-        }
-        tracing::info!(
-            bytes = used,
-            "the store of an older version is rewritten once, so that it can shrink from now on"
-        );
-        self.connection
-            .execute_batch("pragma auto_vacuum = incremental; pragma temp_store = memory; vacuum; pragma temp_store = default")
-            .map_err(store_error)?;
-        let Checkpointed { .. } = self.checkpoint()?;
-        Ok(())
     }
 }
 
