@@ -1,4 +1,4 @@
-//! `hookgate check`: all mistakes of a config, each with its line and what to write.
+//! `hookgate check`: the mistakes of a config, each with its line and what to write.
 use std::path::PathBuf;
 
 use clap::ValueEnum;

@@ -71,7 +71,7 @@ enum Command {
         after_help = "Examples:\n  hookgate run --config config.yaml\n  HOOKGATE_CONFIG=/etc/hookgate/config.yaml hookgate run"
     )]
     Run(run::RunArgs),
-    /// Checks a config and lists all of its mistakes at once.
+    /// Checks a config and lists its mistakes, as far as it can read it.
     #[command(
         after_help = "Examples:\n  hookgate check config.yaml\n  hookgate check --strict --format json config.yaml"
     )]

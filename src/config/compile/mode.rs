@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::clock::rfc3339;
 use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 
@@ -91,7 +92,10 @@ fn note_until(until: SystemTime, route: &str, at: &Place, cx: &mut Context<'_>) 
             help,
         );
     } else {
-        let message = format!("route {route} forwards requests that are not authentic until then");
+        let message = format!(
+            "route {route} forwards requests that are not authentic until {}",
+            rfc3339(until)
+        );
         cx.problems.warning(
             at,
             message,

@@ -131,9 +131,9 @@ pub struct Failures {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
-    /// The time after a delivery was accepted (default 7d).
+    /// The time after a delivery was delivered (default 7d).
     pub age: Option<String>,
-    /// The time after a delivery became dead (default 30d).
+    /// The time after a delivery became dead or was cancelled (default 30d).
     pub dead: Option<String>,
     /// The largest size of all stored deliveries together, such as `1GiB`: the oldest are removed first (default: unlimited).
     pub bytes: Option<String>,

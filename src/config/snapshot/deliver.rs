@@ -105,9 +105,9 @@ pub struct Deliver {
 /// The retention of a route's stored deliveries. Pending deliveries are always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// The time after a delivery was accepted.
+    /// The time after a delivery was delivered.
     pub age: Duration,
-    /// The time after a delivery became dead.
+    /// The time after a delivery became dead or was cancelled.
     pub dead: Duration,
     /// The largest size of all of them, in bytes. The oldest are removed first.
     pub bytes: Option<u64>,
