@@ -13,6 +13,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Whether the gateway is ready for traffic.
     pub ready: bool,
+    /// When a drain began: since then the gateway accepts no deliveries, until it is restarted. Null without a drain.
+    #[serde(default)]
+    pub draining_since: Option<String>,
     /// The config's generation.
     pub generation: u64,
     /// The hash over all files of the config.

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -189,6 +189,14 @@ impl Gate {
     pub fn stop_accepting(&self) {
         self.lifecycle.ready.store(false, Ordering::Relaxed);
         self.lifecycle.closed.store(true, Ordering::Relaxed);
+        self.lifecycle
+            .closed_at
+            .get_or_init(|| self.clock.now().wall);
+    }
+
+    /// Returns the time from which webhooks are refused, so that the queue empties.
+    pub(super) fn draining_since(&self) -> Option<SystemTime> {
+        self.lifecycle.closed_at.get().copied()
     }
 
     /// Returns whether webhooks are accepted.

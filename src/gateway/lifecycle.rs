@@ -1,6 +1,7 @@
 //! The state of the gateway between start and exit, and the counts of what is in flight.
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use crate::activity::Activity;
 use crate::listener::connection_limits::Connections;
@@ -14,6 +15,8 @@ pub(crate) struct Lifecycle {
     pub(crate) draining: AtomicBool,
     /// Whether webhooks are refused, so that the queue empties.
     pub(crate) closed: AtomicBool,
+    /// The time from which webhooks are refused.
+    pub(crate) closed_at: OnceLock<SystemTime>,
     /// The requests and attempts in flight, and whether anything new may begin.
     pub(crate) activity: Arc<Activity>,
     /// The number of streams of pass routes among the requests in flight.

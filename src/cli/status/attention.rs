@@ -64,15 +64,20 @@ pub(super) fn attention(
     );
     all.extend(of_store(status));
     all.extend(of_clock(status));
-    if !status.ready {
-        all.push(Attention::new(
-            Sign::Warning,
-            "gateway",
-            "it is not ready",
-            "",
-        ));
-    }
+    all.extend(readiness(status));
     all
+}
+
+/// Returns the line of a gateway that is not ready.
+fn readiness(status: &Status) -> Option<Attention> {
+    if status.ready {
+        return None;
+    }
+    let text = match &status.draining_since {
+        Some(at) => format!("{at} a drain began: it accepts no deliveries until it is restarted"),
+        None => "it is not ready".to_owned(),
+    };
+    Some(Attention::new(Sign::Warning, "gateway", text, ""))
 }
 
 /// Returns the line of a route that refused requests in the last hour.

@@ -115,6 +115,24 @@ fn quiet_gateway_needs_no_attention() {
 }
 
 #[test]
+fn drained_gateway_says_what_it_waits_for() {
+    let mut status = Status {
+        draining_since: Some("2026-11-24T13:04:00Z".to_owned()),
+        ..Status::default()
+    };
+    let text = |status: &Status| {
+        let lines = attention(status, &BTreeMap::new(), now());
+        anstream::adapter::strip_str(&attention::render(&lines, now(), &look())).to_string()
+    };
+    assert_eq!(
+        text(&status),
+        "  ! gateway   13:04:00 a drain began: it accepts no deliveries until it is restarted\n"
+    );
+    status.draining_since = None;
+    assert_eq!(text(&status), "  ! gateway   it is not ready\n");
+}
+
+#[test]
 fn each_trouble_needs_attention() {
     let check = |change: &dyn Fn(&mut Status)| {
         let mut status = Status {

@@ -34,6 +34,7 @@ impl GatewaySource {
                 .saturating_duration_since(self.started.mono)
                 .as_secs(),
             ready: self.gate.is_ready(),
+            draining_since: self.gate.draining_since().map(rfc3339),
             generation: config.generation,
             hash: config.hash.clone(),
             loaded_at: config.loaded_at.clone(),
