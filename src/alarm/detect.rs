@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::latch::{Latch, Level};
+use super::latch::{CLEAR_AFTER, Latch, Level};
 use super::{Alarm, Change, Code, Policy};
 use crate::clock::Now;
 
@@ -40,11 +40,21 @@ impl Detector {
         }
     }
 
-    /// Returns the alarms that are raised now.
+    /// Returns the alarms that are raised now. The text of one whose cause has ended says so.
     pub fn raised(&self) -> Vec<Alarm> {
+        let minutes = CLEAR_AFTER.as_secs() / 60;
         self.latches
             .values()
-            .filter_map(|(_, alarm)| alarm.clone())
+            .filter_map(|(latch, alarm)| {
+                let mut alarm = alarm.clone()?;
+                if latch.is_ending() {
+                    alarm.text = format!(
+                        "over, and cleared within {minutes} minutes; it was: {}",
+                        alarm.text
+                    );
+                }
+                Some(alarm)
+            })
             .collect()
     }
 

@@ -28,6 +28,11 @@ impl Latch {
         self.raised
     }
 
+    /// Returns whether it is raised, and will be cleared if the measure stays good.
+    pub(super) fn is_ending(&self) -> bool {
+        self.raised && self.turning.is_some()
+    }
+
     /// Takes the present level. Returns `true` if the alarm is raised now, `false` if it is cleared now, `None` if nothing changes. `hold`
     /// is the time that the level must be bad.
     pub(super) fn step(&mut self, level: Level, hold: Duration, now: Instant) -> Option<bool> {

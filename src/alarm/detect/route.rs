@@ -105,10 +105,15 @@ impl RouteState {
         } else {
             Level::Good
         };
-        let text = format!(
-            "deliveries are dead after their last attempt failed; the store has {} dead deliveries",
-            observation.dead.max(1)
-        );
+        let text = match observation.dead {
+            // it was replayed or deleted, or the store has not counted it yet
+            0 => "a delivery was dead after its last attempt failed".to_owned(),
+            1 => "a delivery is dead after its last attempt failed; the store has 1 dead delivery"
+                .to_owned(),
+            dead => format!(
+                "deliveries are dead after their last attempt failed; the store has {dead} dead deliveries"
+            ),
+        };
         Finding(level, Duration::ZERO, text)
     }
 

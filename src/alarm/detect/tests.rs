@@ -105,6 +105,10 @@ fn dead_letters_alarm_until_none_is_left() {
     );
     bench.route().dead = 0;
     assert_eq!(bench.after(SECOND), NONE);
+    assert_eq!(
+        bench.text(),
+        "over, and cleared within 5 minutes; it was: deliveries are dead after their last attempt failed; the store has 2 dead deliveries"
+    );
     assert_eq!(bench.after(CLEAR_AFTER), ["-dead_letters a"]);
     bench.route().dead = 7;
     assert_eq!(bench.after(10 * MINUTE), NONE, "cancelled ones are no news");
