@@ -53,7 +53,8 @@ fn pass(
     facts: &mut Facts,
 ) -> Result<Reply, Refusal> {
     facts.of_route(&route.pass.name, None);
-    admit::admit_pass(route, &head, &gate.limits)?;
+    admit::admit_pass(route, &head, &gate.limits)
+        .inspect_err(|refusal| facts.of_refused_path(*refusal))?;
     Ok(Reply::Pass(Arc::clone(route), Box::new(head)))
 }
 

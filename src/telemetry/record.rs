@@ -214,6 +214,12 @@ impl Facts {
         self.why = (refusal == Refusal::Malformed).then_some(why);
     }
 
+    /// Records the reason for which a pass route refused the head.
+    pub fn of_refused_path(&mut self, refusal: Refusal) {
+        self.why =
+            (refusal == Refusal::Malformed).then_some("the path can be read in several ways");
+    }
+
     /// Records that the route observes and lets the request through although it is not authentic.
     pub fn would_refuse(&mut self, refused: &Refused) {
         let headers = (!self.hides_agent).then_some(&refused.received.head.headers);

@@ -956,3 +956,23 @@ fn request_ids_and_method_overrides_are_kept_where_nothing_needs_them() {
         }
     }
 }
+
+#[test]
+fn refused_path_is_explained_in_the_log() {
+    let app = App::start();
+    let gate = Gate::in_process(&config::pass(&app.url(), "", ""));
+    for (count, path) in [(1, "//webhooks/./github"), (2, "/webhooks/github%00")] {
+        let mut stream = open(&gate);
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: gate.test\r\n\r\n").unwrap();
+        let record = record(&gate, count);
+        assert_eq!(
+            (&record["code"], &record["why"]),
+            (
+                &"malformed".into(),
+                &"the path can be read in several ways".into()
+            ),
+            "{path}"
+        );
+    }
+    assert_eq!(app.count(), 0);
+}
