@@ -1,5 +1,5 @@
 //! A client of the admin listener: one request, one response.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::api::actions::Reloaded;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::cli::policy::quoted;
 use crate::cli::words::of_the_command_line;
 use crate::delivery::AnswerBody;
 use crate::upstream::fetch::{FetchError, Url, fetch, open};
@@ -24,12 +26,31 @@ const POST_TIMEOUT: Duration = Duration::from_secs(50);
 pub(super) struct AdminClient {
     address: String,
     token: Option<Zeroizing<Vec<u8>>>,
+    /// The config by which the listener was found.
+    config: Option<PathBuf>,
+    /// The options of the call, for a command to run next: ` --config FILE`.
+    options: String,
 }
 
 impl AdminClient {
-    /// Returns a client of the listener at `address`.
-    pub(super) fn new(address: String, token: Option<Zeroizing<Vec<u8>>>) -> Self {
-        Self { address, token }
+    /// Returns a client of the listener at `address`, which `config` or `options` of the command line named.
+    pub(super) fn new(
+        address: String,
+        token: Option<Zeroizing<Vec<u8>>>,
+        config: Option<PathBuf>,
+        options: String,
+    ) -> Self {
+        Self {
+            address,
+            token,
+            config,
+            options,
+        }
+    }
+
+    /// Returns the options by which a command to run next finds the same gateway: empty, or with a space in front.
+    pub(super) fn options(&self) -> &str {
+        &self.options
     }
 
     /// Gets `target` and parses its JSON.
@@ -73,6 +94,21 @@ impl AdminClient {
         self.parse(&self.successful(status, body)?)
     }
 
+    /// Reloads the config. Returns the new generation, or the mistakes for which the gateway refused it, as `check` prints them.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) async fn reload(&self) -> Result<Result<u64, String>, Error> {
+        let (status, body) = self
+            .send(Method::POST, "/-/reload", Bytes::from_static(b"{}"))
+            .await?;
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            return Ok(Err(self.parse::<Refused>(&body)?.error));
+        }
+        let reloaded: Reloaded = self.parse(&self.successful(status, body)?)?;
+        Ok(Ok(reloaded.generation))
+    }
+
     /// Opens `target` as a stream that lasts at most `timeout`.
     ///
     /// # Errors
@@ -90,7 +126,7 @@ impl AdminClient {
             timeout,
         )
         .await;
-        let mut answer = answer.map_err(|error| unreached(&self.address, &error))?;
+        let mut answer = answer.map_err(|error| self.unreached(&error))?;
         if answer.status.is_success() {
             return Ok(answer.body);
         }
@@ -114,8 +150,12 @@ impl AdminClient {
             ANSWER_TIMEOUT
         };
         let answer = fetch(&url(&self.address, target)?, method, headers, body, timeout).await;
-        let (status, _, body) = answer.map_err(|error| unreached(&self.address, &error))?;
+        let (status, _, body) = answer.map_err(|error| self.unreached(&error))?;
         Ok((status, body))
+    }
+
+    fn unreached(&self, error: &FetchError) -> Error {
+        unreached(&self.address, error, self.config.as_deref())
     }
 
     fn headers(&self, posts: bool) -> Result<HeaderMap, Error> {
@@ -136,12 +176,6 @@ impl AdminClient {
 
     /// Returns the error for a refused request, with the message of the gateway.
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
-        #[derive(Deserialize)]
-        struct Refused {
-            error: String,
-            #[serde(default)]
-            help: String,
-        }
         let Ok(refused) = serde_json::from_slice::<Refused>(body) else {
             return Error::no(format!(
                 "the gateway answers with status {}",
@@ -151,9 +185,12 @@ impl AdminClient {
         };
         let error = Error::no(of_the_command_line(&refused.error)).at(self.address.clone());
         match status {
-            StatusCode::UNAUTHORIZED => {
-                error.hint("--token-file FILE, or --config FILE with the config of the gateway")
-            }
+            StatusCode::UNAUTHORIZED if self.config.is_some() => error.hint(
+                "--token-file FILE; without it, the token is that of the config, or `admin-token` in its store",
+            ),
+            StatusCode::UNAUTHORIZED => error.hint(
+                "`export HOOKGATE_CONFIG=FILE` or --config FILE, with the config of the gateway; or --token-file FILE",
+            ),
             _ if refused.help.is_empty() => error,
             _ => error.why(of_the_command_line(&refused.help)),
         }
@@ -168,6 +205,14 @@ impl AdminClient {
                 .cause(error)
         })
     }
+}
+
+/// The body of a refused request.
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+    #[serde(default)]
+    help: String,
 }
 
 fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
@@ -210,36 +255,46 @@ pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
     Url::parse(&format!("http://{host}:{port}{target}")).map_err(|_| wrong())
 }
 
-/// Gets `target` from a listener.
+/// Gets `target` from a listener that `config` may have named.
 ///
 /// # Errors
 /// Exit 69 if nothing answers.
 pub(super) fn get(
     address: &str,
     target: &str,
-    token: Option<&[u8]>,
+    config: Option<&Path>,
 ) -> Result<(StatusCode, Bytes), Error> {
-    context::block_on(get_async(address, target, token))?
+    context::block_on(get_async(address, target, config))?
 }
 
 /// Gets `target` as [`get`] does, within a runtime.
 pub(super) async fn get_async(
     address: &str,
     target: &str,
-    token: Option<&[u8]>,
+    config: Option<&Path>,
 ) -> Result<(StatusCode, Bytes), Error> {
     let url = url(address, target)?;
-    let headers = bearer(token)?;
+    let headers = HeaderMap::new();
     let answer = fetch(&url, Method::GET, headers, Bytes::new(), ANSWER_TIMEOUT).await;
-    let (status, _, body) = answer.map_err(|error| unreached(address, &error))?;
+    let (status, _, body) = answer.map_err(|error| unreached(address, &error, config))?;
     Ok((status, body))
 }
 
-fn unreached(address: &str, error: &FetchError) -> Error {
-    Error::new(Exit::UNREACHED, "the gateway does not answer")
+/// Returns the error for a listener that does not answer, with the command that starts the gateway if its config is known.
+fn unreached(address: &str, error: &FetchError, config: Option<&Path>) -> Error {
+    let unreached = Error::new(Exit::UNREACHED, "the gateway does not answer")
         .at(address)
-        .why(error.to_string())
-        .hint("--config FILE, with the config of the gateway")
+        .why(format!("{error}; is the gateway running?"));
+    unreached.hint(match config {
+        Some(config) => format!(
+            "hookgate run --config {}",
+            quoted(&config.display().to_string())
+        ),
+        None => {
+            "--config FILE with the config of the gateway, or start it: hookgate run --config FILE"
+                .to_owned()
+        }
+    })
 }
 
 /// Escapes a segment of a path for a target.
@@ -286,6 +341,16 @@ mod tests {
         assert_eq!(
             (error.exit, error.location),
             (Exit::UNREACHED, Some(free.to_string().into()))
+        );
+        assert_eq!(
+            error.why.as_deref(),
+            Some("cannot connect: the connection was refused; is the gateway running?")
+        );
+        let config = Path::new("my config.yaml");
+        let error = get(&free.to_string(), "/readyz", Some(config)).unwrap_err();
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("hookgate run --config 'my config.yaml'")
         );
     }
 }

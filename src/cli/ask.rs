@@ -8,7 +8,9 @@ use crate::admin::TOKEN_FILE;
 use crate::cli::admin_client::AdminClient;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::cli::policy::quoted;
 use crate::cli::running::Running;
+use crate::cli::term;
 use crate::config::file;
 
 /// The address of the admin listener where neither a config nor a running gateway is known.
@@ -24,7 +26,8 @@ pub(super) struct GateArgs {
     /// The config of the gateway, which names its admin listener and its token.
     #[arg(long, global = true, env = "HOOKGATE_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// The file with the admin token, for a listener that is not on loopback.
+    /// The file with the admin token (default: the token of the config, else `admin-token` in its store). Changes and bodies need the token
+    /// everywhere, other reads only on an address that is not loopback.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -78,7 +81,28 @@ impl GateArgs {
             None => self.token_of(&admin),
         };
         let token = token.or_else(|| token_at(running?.token_file?));
-        Ok(AdminClient::new(address, token))
+        Ok(AdminClient::new(
+            address,
+            token,
+            self.config.clone(),
+            self.repeated(),
+        ))
+    }
+
+    /// Returns the options that found the gateway, for a command to run next: ` --config FILE`. The environment keeps a config that it names.
+    fn repeated(&self) -> String {
+        let is_kept = std::env::var_os("HOOKGATE_CONFIG").map(PathBuf::from) == self.config;
+        let config = self.config.as_ref().filter(|_| !is_kept);
+        let shown = |path: &PathBuf| path.display().to_string();
+        let options = [
+            ("--config", config.map(shown)),
+            ("--admin", self.admin.clone()),
+            ("--token-file", self.token_file.as_ref().map(shown)),
+        ];
+        options
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!(" {name} {}", term::clean(&quoted(&value?)))))
+            .collect()
     }
 
     /// Returns the addresses that the running gateway left, if it has no admin listener.
@@ -149,4 +173,26 @@ pub(super) fn no_listener() -> Error {
     Error::new(Exit::UNREACHED, "the gateway has no admin listener")
         .why("Commands ask the gateway through it. To reload only the config, send SIGHUP to the gateway: `kill -HUP PID`.")
         .hint("add `admin: { address: 127.0.0.1:9090 }` to its config, and restart it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_to_run_next_repeats_the_options() {
+        let mut gate = GateArgs {
+            admin: None,
+            config: None,
+            token_file: None,
+        };
+        assert_eq!(gate.repeated(), "");
+        gate.config = Some("my config.yaml".into());
+        gate.admin = Some("127.0.0.1:9090".to_owned());
+        gate.token_file = Some("token".into());
+        assert_eq!(
+            gate.repeated(),
+            " --config 'my config.yaml' --admin 127.0.0.1:9090 --token-file token"
+        );
+    }
 }

@@ -80,11 +80,14 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
             written.unwrap_or_default()
         ))?;
         if !is_done {
-            term::say("next: hookgate deliveries list --state pending,retrying,parked");
+            let options = client.options();
+            term::say(&format!(
+                "next: hookgate deliveries list --state pending,retrying,parked{options}"
+            ));
             if left.waiting > 0 && !args.now {
-                term::say(
-                    "  or: hookgate drain --now, which also attempts deliveries that are due later",
-                );
+                term::say(&format!(
+                    "  or: hookgate drain --now{options}, which also attempts deliveries that are due later"
+                ));
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn health(args: &HealthArgs) -> Result<Exit, Error> {
     let look = Look::of_stdout();
     let mut unanswered = None;
     for address in addresses(args) {
-        match admin_client::get(&address, "/readyz", None) {
+        match admin_client::get(&address, "/readyz", args.config.as_deref()) {
             Ok((StatusCode::OK, _)) => {
                 term::print_line(&format!("{} ready", look.sign(Sign::Good)))?;
                 return Ok(Exit::DONE);

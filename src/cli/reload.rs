@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::api::actions::Reloaded;
 use crate::cli::ask::{self, GateArgs};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
@@ -26,13 +25,15 @@ pub(super) struct ReloadArgs {
 
 /// Runs `reload`. A config with mistakes changes nothing: they are printed, and the exit code is 1.
 pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Error> {
-    let generation = match args.gate.without_listener() {
+    let reloaded = match args.gate.without_listener() {
         Some(running) => by_signal(&args.gate, &running)?,
-        None => {
-            let client = args.gate.client()?;
-            let reloaded: Reloaded =
-                context::block_on(client.post("/-/reload", &serde_json::json!({})))??;
-            reloaded.generation
+        None => context::block_on(args.gate.client()?.reload())??,
+    };
+    let generation = match reloaded {
+        Ok(generation) => generation,
+        Err(report) => {
+            term::say(&refusal(&report));
+            return Ok(Exit::NO);
         }
     };
     term::print_line(&format!(
@@ -42,9 +43,22 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Exit, Error> {
     Ok(Exit::DONE)
 }
 
+/// Renders the reason for which the gateway refused the config, line by line as `check` prints it.
+fn refusal(report: &str) -> String {
+    let lines = term::clean_body(report.trim_end().as_bytes());
+    let begin = if lines.starts_with("error: ") || lines.starts_with("warning: ") {
+        ""
+    } else {
+        "error: "
+    };
+    format!(
+        "{begin}{lines}\nThe gateway did not reload the config; the last good one stays in use."
+    )
+}
+
 /// Sends SIGHUP to a gateway without an admin listener, and waits for the outcome in the file of the running gateway. Only systemd is trusted to know the
 /// process: an ID in a file may be that of another process by now.
-fn by_signal(gate: &GateArgs, before: &Running) -> Result<u64, Error> {
+fn by_signal(gate: &GateArgs, before: &Running) -> Result<Result<u64, String>, Error> {
     let main = std::env::var(MAIN_PID)
         .ok()
         .and_then(|text| text.parse().ok())
@@ -60,7 +74,7 @@ fn by_signal(gate: &GateArgs, before: &Running) -> Result<u64, Error> {
                 signals,
                 reloaded: Some(outcome),
                 ..
-            }) if signals != before.signals => return outcome.map_err(Error::no),
+            }) if signals != before.signals => return Ok(outcome),
             _ => std::thread::sleep(POLL_INTERVAL),
         }
     }
@@ -69,4 +83,31 @@ fn by_signal(gate: &GateArgs, before: &Running) -> Result<u64, Error> {
         "the gateway did not report whether it accepted the config",
     )
     .hint("read its log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::deliveries::tests::fake_gateway::Fake;
+
+    #[test]
+    fn mistakes_keep_their_lines_and_words() {
+        let report = "error: this duration has no unit\n --> config.yaml:18:23\n  |\n18 | window: 24 \u{1b}[2J\n\n1 error.\n";
+        assert_eq!(
+            refusal(report),
+            "error: this duration has no unit\n --> config.yaml:18:23\n  |\n18 | window: 24 \\x1b[2J\n\n1 error.\nThe gateway did not reload the config; the last good one stays in use."
+        );
+        assert!(refusal("the config could not be read").starts_with("error: the config could"));
+    }
+
+    #[test]
+    fn refused_config_is_exit_1() {
+        let gate = Fake::start(|_, _| (422, json!({ "error": "error: wrong", "help": "" })));
+        assert_eq!(gate.run(&["reload"]), Exit::NO);
+        assert_eq!(gate.asked(), [("POST /-/reload".to_owned(), json!({}))]);
+        let gate = Fake::start(|_, _| (200, json!({ "generation": 2 })));
+        assert_eq!(gate.run(&["reload"]), Exit::DONE);
+    }
 }

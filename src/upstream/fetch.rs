@@ -52,6 +52,9 @@ pub enum FetchError {
     /// No connection was made.
     #[error("cannot connect: {}", words(*.0))]
     Unreached(Fault),
+    /// An address without TLS refused the connection.
+    #[error("cannot connect: the connection was refused")]
+    ConnectionRefused,
     /// The request was sent.
     #[error("no response: {}", words(*.0))]
     Unanswered(Fault),
@@ -170,6 +173,7 @@ pub async fn open(
         }
         Url::Unix { path, target } => (UpstreamAddress::Unix(path.clone()), "localhost", target),
     };
+    let has_tls = matches!(&address, UpstreamAddress::Tcp { tls: Some(_), .. });
     let wire = Wire::new(&address, clock)?;
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         headers.remove(name);
@@ -204,6 +208,7 @@ pub async fn open(
     )
     .await;
     sent.answer.ok_or(match sent.outcome {
+        Outcome::Unreached(Fault::Connect) if !has_tls => FetchError::ConnectionRefused,
         Outcome::Unreached(fault) => FetchError::Unreached(fault),
         Outcome::Ambiguous(fault) => FetchError::Unanswered(fault),
         Outcome::Answered(_) => FetchError::Unanswered(Fault::Malformed),

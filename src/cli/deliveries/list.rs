@@ -1,5 +1,5 @@
 //! `hookgate deliveries list`: one line for each delivery.
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anstyle::Style;
 
@@ -141,7 +141,7 @@ pub(super) fn style(state: DeliveryState) -> Style {
     }
 }
 
-/// Returns the time until the next attempt.
+/// Returns the time until the next attempt: `due` if that has passed.
 pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<String> {
     if target.leased {
         return Some("now".to_owned());
@@ -154,16 +154,27 @@ pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<Stri
         DeliveryState::Pending | DeliveryState::Retrying => Some(match target.next_at.as_deref() {
             Some(at) => term::moment(at).map_or_else(
                 || look.none().to_owned(),
-                |at| term::wait(at.duration_since(now).unwrap_or_default()),
+                |at| match at.duration_since(now) {
+                    Ok(left) if left >= Duration::from_secs(1) => term::wait(left),
+                    // it waits for its turn, or for the upstream
+                    Ok(_) | Err(_) => "due".to_owned(),
+                },
             ),
             None => "in line".to_owned(),
         }),
     }
 }
 
+/// Returns the maximum number of attempts. Past it, the number has attempts that do not count, such as probes, and no maximum is shown.
+pub(super) fn max_attempts(target: &Target) -> Option<u32> {
+    target
+        .max_attempts
+        .filter(|most| target.attempt_count <= *most)
+}
+
 /// Renders the number of attempts: `4/12`.
 pub(super) fn attempts(target: &Target) -> String {
-    match target.max_attempts {
+    match max_attempts(target) {
         Some(most) => format!("{}/{most}", target.attempt_count),
         None => target.attempt_count.to_string(),
     }
@@ -253,6 +264,25 @@ fn foot(shown: u64, all: bool, order: Order, look: &Look, now: SystemTime) -> St
 mod tests {
     use super::*;
     use crate::cli::deliveries::tests::fake_gateway as fake;
+
+    #[test]
+    fn delivery_whose_time_has_come_is_due() {
+        let (mut target, look) = (fake::deliveries().remove(0).targets.remove(0), fake::look());
+        target.next_at = Some("2026-11-24T13:07:02.5Z".to_owned());
+        assert_eq!(next(&target, fake::now(), &look).as_deref(), Some("due"));
+        target.next_at = Some("2026-11-24T13:06:02Z".to_owned());
+        assert_eq!(next(&target, fake::now(), &look).as_deref(), Some("due"));
+        target.leased = true;
+        assert_eq!(next(&target, fake::now(), &look).as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn attempts_past_the_maximum_are_shown_without_it() {
+        let mut target = fake::deliveries().remove(0).targets.remove(0);
+        assert_eq!(attempts(&target), "4/12");
+        target.attempt_count = 13;
+        assert_eq!(attempts(&target), "13");
+    }
 
     #[test]
     fn list_fits_100_columns() {

@@ -68,7 +68,7 @@ pub(super) fn replay(gate: &GateArgs, args: &ReplayArgs) -> Result<Exit, Error> 
     let client = gate.client()?;
     if let Some(id) = &args.stop {
         return context::block_on(stop(&client, id))?
-            .and_then(|stopped| finish(&stopped, args.json))
+            .and_then(|stopped| finish(&stopped, args.json, client.options()))
             .map(|_| Exit::DONE);
     }
     if let Some(id) = &args.resume {
@@ -126,8 +126,9 @@ fn one(client: &AdminClient, id: &str, args: &ReplayArgs) -> Result<Exit, Error>
             term::clean(id)
         ))?;
         term::say(&format!(
-            "next: hookgate deliveries show {}",
-            term::clean(&replayed.id)
+            "next: hookgate deliveries show {}{}",
+            term::clean(&replayed.id),
+            client.options()
         ));
     } else {
         let why = "it is pending already, or it was delivered, or another one with its ID was";
@@ -224,24 +225,25 @@ fn follow(client: &AdminClient, id: &str, as_json: bool) -> Result<Exit, Error> 
         }
     })??;
     match watched {
-        Some(replay) => finish(&replay, as_json),
+        Some(replay) => finish(&replay, as_json, client.options()),
         None => {
             term::say(&format!(
-                "\nthe replay continues in the gateway; to stop it: hookgate deliveries replay --stop {}",
-                term::clean(id)
+                "\nthe replay continues in the gateway; to stop it: hookgate deliveries replay --stop {}{}",
+                term::clean(id),
+                client.options()
             ));
             Ok(Exit::INTERRUPTED)
         }
     }
 }
 
-fn finish(replay: &Replay, as_json: bool) -> Result<Exit, Error> {
+fn finish(replay: &Replay, as_json: bool, options: &str) -> Result<Exit, Error> {
     if as_json {
         term::print_line(&json(replay)?)?;
     } else {
         term::print_line(&watch::end(replay, &Look::of_stdout()))?;
         if let Some(next) = watch::next(replay) {
-            term::say(&next);
+            term::say(&format!("{next}{options}"));
         }
     }
     Ok(watch::exit(replay))

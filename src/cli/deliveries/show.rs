@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime};
 
-use super::list::{json, next, style};
+use super::list::{json, max_attempts, next, style};
 use super::raw;
 use crate::api::deliveries::{DeliveryDetails, DeliveryState, Target};
 use crate::cli::admin_client::{AdminClient, escaped};
@@ -63,7 +63,7 @@ pub(super) fn show(gate: &GateArgs, args: &ShowArgs) -> Result<Exit, Error> {
                 context::now(),
                 &Look::of_stdout_in(args.utc),
             ))?;
-            hint(&shown, &args.id);
+            hint(&shown, &args.id, client.options());
         }
         Ok(Exit::DONE)
     })?
@@ -71,7 +71,10 @@ pub(super) fn show(gate: &GateArgs, args: &ShowArgs) -> Result<Exit, Error> {
 
 /// Gets the delivery with this ID.
 pub(super) async fn find(client: &AdminClient, id: &str) -> Result<DeliveryDetails, Error> {
-    let none = || Error::no(format!("there is no delivery {id}")).hint("hookgate deliveries list");
+    let none = || {
+        Error::no(format!("there is no delivery {id}"))
+            .hint(format!("hookgate deliveries list{}", client.options()))
+    };
     client
         .find(&format!("/-/deliveries/{}", escaped(id)))
         .await?
@@ -90,8 +93,8 @@ fn print_raw(bytes: &[u8]) -> Result<(), Error> {
     Ok(stdout.flush()?)
 }
 
-/// Prints the command to run next.
-fn hint(shown: &DeliveryDetails, asked: &str) {
+/// Prints the command to run next, with the options that found the gateway.
+fn hint(shown: &DeliveryDetails, asked: &str, options: &str) {
     if shown.same_id_count > 0 {
         let older = if shown.same_id_count == 1 {
             "1 older delivery has".to_owned()
@@ -99,7 +102,7 @@ fn hint(shown: &DeliveryDetails, asked: &str) {
             format!("{} older deliveries have", term::count(shown.same_id_count))
         };
         term::say(&format!(
-            "{older} this ID: hookgate deliveries list --id {}",
+            "{older} this ID: hookgate deliveries list --id {}{options}",
             term::clean(&quoted(asked))
         ));
     } else if shown
@@ -109,7 +112,7 @@ fn hint(shown: &DeliveryDetails, asked: &str) {
         .any(|target| matches!(target.state, DeliveryState::Dead | DeliveryState::Cancelled))
     {
         term::say(&format!(
-            "next: hookgate deliveries replay {}",
+            "next: hookgate deliveries replay {}{options}",
             term::clean(&quoted(asked))
         ));
     }
@@ -194,6 +197,7 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
     match next(target, now, look).as_deref() {
         Some("now") => description.push_str(", attempt in progress"),
         Some("in line") => description.push_str(", waiting for earlier deliveries"),
+        Some("due") => description.push_str(", next attempt is due"),
         Some(wait) => description.push_str(&format!(", next attempt in {wait}")),
         None => {}
     }
@@ -208,7 +212,7 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
     if target.state == DeliveryState::Parked {
         description.push_str(", the config no longer has its route");
     }
-    match target.max_attempts {
+    match max_attempts(target) {
         Some(most) if target.attempt_count > 0 => {
             description.push_str(&format!(", {} of {most} attempts", target.attempt_count));
         }
