@@ -21,6 +21,7 @@ use crate::config::snapshot::{Action, UpstreamAddress};
 use crate::upstream::render;
 
 mod child;
+mod log_line;
 mod page;
 
 use page::{Row, Verdict};

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::log_line;
 use crate::cli::admin_client;
 use crate::cli::error::Error;
 use crate::cli::term;
@@ -43,6 +44,7 @@ impl Log {
         let Some(output) = output else { return };
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let line = log_line::render(&line);
                 if self.shown.load(Ordering::Relaxed) {
                     term::say(&line);
                     continue;
