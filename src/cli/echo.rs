@@ -37,7 +37,11 @@ pub struct EchoArgs {
 /// The address is in use.
 pub fn echo(args: &EchoArgs) -> Result<Exit, Error> {
     context::block_on(async {
-        let listener = bind(args.listen).await?;
+        let listener = bind(args.listen).await.map_err(|error| {
+            error.hint(
+                "hookgate echo --listen 127.0.0.1:PORT, with the same port in the upstream's `url`",
+            )
+        })?;
         term::say(&format!(
             "http://{} answers every request with what it received; /requests counts them",
             args.listen
@@ -117,17 +121,14 @@ async fn answer(
             term::clean(id)
         ));
     }
-    let shown = headers.iter().filter(|(name, _)| {
-        name.as_str().starts_with("hookgate-") || name.as_str().starts_with("x-")
-    });
     let mut lines = serde_json::Map::new();
-    for (name, value) in shown {
-        lines.insert(
-            name.to_string(),
-            SecretLocations::default()
-                .show_header(name, value.as_bytes())
-                .into(),
-        );
+    for name in headers.keys() {
+        let values: Vec<String> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| SecretLocations::default().show_header(name, value.as_bytes()))
+            .collect();
+        lines.insert(name.to_string(), values.join(", ").into());
     }
     Json(json!({
         "request": number,
@@ -178,6 +179,8 @@ mod tests {
             (&"PUT".into(), &"/hooks".into(), &2.into())
         );
         assert_eq!(answer["headers"]["hookgate-verified"], "true");
+        assert_eq!(answer["headers"]["host"], address.to_string());
+        assert_eq!(answer["headers"]["content-length"], "2");
         assert_eq!(
             answer["body_sha256"],
             "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"

@@ -13,6 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::load::load;
 use crate::config::snapshot::AdminAddress;
 use crate::gateway::reload::{Reloader, environment};
+use crate::gateway::serve::CannotListen;
 use crate::telemetry::{Telemetry, log};
 
 /// The time that tasks have to end after the gateway has shut down.
@@ -89,16 +90,34 @@ async fn serve(setup: Setup) -> Result<Exit, Error> {
     let app = match App::start(setup, stop.clone()).await {
         Ok(app) => app,
         Err(StartError::Stopped) => return Ok(Exit::DONE),
-        Err(held @ StartError::StoreHeld(_)) => {
-            return Err(Error::new(Exit::STORE_HELD, held.to_string()));
-        }
-        Err(error) => return Err(Error::no(error.to_string())),
+        Err(error) => return Err(not_started(&error)),
     };
     let mut running = addresses(&app, config).leave(store.as_deref());
     let reloader = app.reloader();
     let reloading = reload_on(&mut hangups, &reloader, &stop, running.as_mut());
     tokio::join!(app.run(), reloading);
     Ok(Exit::DONE)
+}
+
+/// Returns the error for a gateway that did not start, with the remedy if another process has an address.
+fn not_started(error: &StartError) -> Error {
+    let cause = match error {
+        StartError::StoreHeld(_) => return Error::new(Exit::STORE_HELD, error.to_string()),
+        StartError::Listen(CannotListen { cause, .. }) | StartError::System { cause, .. } => {
+            Some(cause)
+        }
+        StartError::Stopped
+        | StartError::Store { .. }
+        | StartError::Open(_)
+        | StartError::Gate(_) => None,
+    };
+    let is_taken = cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::AddrInUse);
+    let failed = Error::no(error.to_string());
+    if is_taken {
+        failed.hint("end the process that listens there, or write another address in the config")
+    } else {
+        failed
+    }
 }
 
 /// Returns what commands need to find this gateway.
@@ -150,5 +169,23 @@ async fn reload_on(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_in_use_gets_a_remedy() {
+        let error = |kind: std::io::ErrorKind| {
+            not_started(&StartError::System {
+                action: "listen on 127.0.0.1:9090 for admin".to_owned(),
+                cause: kind.into(),
+            })
+        };
+        let taken = error(std::io::ErrorKind::AddrInUse);
+        assert!(taken.hint.unwrap().starts_with("end the process"));
+        assert_eq!(error(std::io::ErrorKind::PermissionDenied).hint, None);
     }
 }
