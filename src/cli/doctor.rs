@@ -6,7 +6,8 @@ mod finding;
 mod gate;
 mod mounts;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -107,7 +108,9 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> 
     let mut facts = Vec::new();
     let mut certificates = Vec::new();
     let mut findings = Vec::new();
-    for path in &loaded.origins.files {
+    // routes may share a file
+    let secrets: BTreeSet<&PathBuf> = loaded.origins.files.iter().collect();
+    for path in &secrets {
         if let Ok(metadata) = std::fs::metadata(path) {
             facts.push(files::Fact::new(path, files::Kind::Secret, &metadata));
         }
@@ -117,7 +120,7 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> 
         .snapshot
         .files
         .iter()
-        .filter(|path| !loaded.origins.files.contains(path) && path.as_path() != config)
+        .filter(|path| !secrets.contains(path) && path.as_path() != config)
     {
         let Ok(bytes) = read_regular(path, MAX_PEM) else {
             continue;

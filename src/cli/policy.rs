@@ -213,10 +213,6 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     }
     if text.pop_if(|last| *last == b'\n').is_some() {
         text.pop_if(|last| *last == b'\r');
-        term::say(&format!(
-            "ignored the trailing newline in {}",
-            term::clean(&location)
-        ));
     }
     if text.is_empty() {
         return Err(Error::usage("the secret file is empty")

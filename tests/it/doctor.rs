@@ -91,6 +91,13 @@ fn bypass_of_the_gate_is_found() {
     find(&findings(&path, &[]), "bypass", "on another machine");
 }
 
+/// A route with the same secret file as the first one.
+const OTHER_ROUTE: &str = "  - name: gitlab
+    path: /webhooks/gitlab
+    verify: { provider: gitlab, secrets: [{ file: secret }] }
+    forward: { upstream: app }
+";
+
 #[test]
 fn files_are_judged_by_who_may_read_them() {
     let app = App::start();
@@ -101,7 +108,7 @@ fn files_are_judged_by_who_may_read_them() {
     let inline = "insecure_inline: \"a secret of more than sixteen bytes\", allow_whitespace: true";
     std::fs::write(
         &path,
-        config::forward(&app.url(), "").replace(inline, "file: secret"),
+        config::forward(&app.url(), OTHER_ROUTE).replace(inline, "file: secret"),
     )
     .unwrap();
     let mode =
@@ -111,6 +118,8 @@ fn files_are_judged_by_who_may_read_them() {
     let found = find(&all, "files", "secret is readable by all (0644)");
     let command = found["help"].as_str().unwrap();
     assert_eq!(command, format!("chmod 600 {}", secret.display()));
+    let count = all.iter().filter(|one| one["help"] == command).count();
+    assert_eq!(count, 1, "a file of two routes is one finding");
     assert!(
         std::process::Command::new("sh")
             .args(["-c", command])
