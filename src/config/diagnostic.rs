@@ -182,15 +182,21 @@ impl Diagnostics {
 
     /// Returns whether the value at `place`, or one around it, was reported and left out.
     pub fn is_spoiled(&self, place: &Place) -> bool {
-        let Some(spoiled) = self.spoiled.get(&place.file) else {
-            return false;
-        };
-        (0..=place.path.len()).any(|depth| {
-            place
-                .path
-                .get(..depth)
-                .is_some_and(|around| spoiled.contains(around))
-        })
+        self.spoiled
+            .get(&place.file)
+            .is_some_and(|spoiled| is_within(&place.path, spoiled))
+    }
+
+    /// Returns whether a value at this path of any file, or one around it, was reported and left out.
+    pub fn is_spoiled_in_any_file(&self, path: &[Step]) -> bool {
+        self.spoiled
+            .values()
+            .any(|spoiled| is_within(path, spoiled))
+    }
+
+    /// Returns whether the value at `place` has an error, so that what it would mean is unknown.
+    pub fn is_faulty(&self, place: &Place) -> bool {
+        self.is_spoiled(place) || self.has_error_at(place)
     }
 
     /// Adds a diagnostic, unless the place was reported already or the list is full.
@@ -245,6 +251,14 @@ impl Diagnostics {
             .iter()
             .any(|diagnostic| diagnostic.level == Level::Error)
     }
+}
+
+/// Returns whether a value at `path`, or one around it, is among these.
+fn is_within(path: &[Step], values: &HashSet<Vec<Step>>) -> bool {
+    (0..=path.len()).any(|depth| {
+        path.get(..depth)
+            .is_some_and(|around| values.contains(around))
+    })
 }
 
 /// Returns a name from outside as it may be shown: without control characters, and shortened.

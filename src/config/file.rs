@@ -26,6 +26,7 @@ mod handshake;
 mod listen;
 mod provider;
 mod queue;
+pub mod short_forms;
 mod union;
 mod verify;
 

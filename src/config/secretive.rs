@@ -51,7 +51,7 @@ pub(super) fn may_hide_a_secret(text: &str, lines: &[&str], line: usize) -> bool
 }
 
 /// Returns whether a scalar may be a secret that was written into the config, on purpose or by accident.
-fn may_be_secret(path: &[Step], text: &str) -> bool {
+pub(super) fn may_be_secret(path: &[Step], text: &str) -> bool {
     if looks_random(text)
         || text
             .split_once("://")

@@ -18,7 +18,9 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
         token,
         tokens,
     } = admin;
-    let has_token = token.is_some() || !tokens.is_empty();
+    let is_left_out = |key| cx.problems.is_spoiled(&place.key(key));
+    let has_token =
+        token.is_some() || !tokens.is_empty() || is_left_out("token") || is_left_out("tokens");
     let token =
         token.and_then(|secret| one(&secret, "token", "the admin token", &place.key("token"), cx));
     let tokens = named(tokens, token.as_ref(), &place.key("tokens"), cx);

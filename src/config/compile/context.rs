@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::diagnostic::{Diagnostics, Place};
+use crate::config::diagnostic::{Diagnostics, Place, Step};
 use crate::config::presets::Catalogue;
 use crate::config::secret::Loader;
 use crate::config::snapshot::{Allow, CertificateUse, TrustedProxies, Upstream};
@@ -68,7 +68,7 @@ impl Context<'_> {
             Err(_) if is_count(text) => self.problems.error(
                 place,
                 "this duration has no unit",
-                format!("write `{text}s`"),
+                format!("write a unit: `{text}s`, `{text}m` or `{text}h`"),
             ),
             Err(why) => self
                 .problems
@@ -112,8 +112,8 @@ impl Context<'_> {
                 );
             }
             Err(_) if is_count(text) && text != "0" => {
-                self.problems
-                    .error(place, "this rate has no unit", format!("write `{text}/s`"));
+                let help = format!("write a unit: `{text}/s`, `{text}/m` or `{text}/h`");
+                self.problems.error(place, "this rate has no unit", help);
             }
             Err(why) => self
                 .problems
@@ -187,6 +187,10 @@ impl Context<'_> {
                     "write `subject:NAME`".to_owned(),
                 ),
                 Some(_) if !self.asks_for_certificates => {
+                    // the `tls` of a listener with an error may ask for one
+                    if self.problems.is_faulty(&Place::root(0).key("listen")) {
+                        continue;
+                    }
                     let help = "add `client_ca: FILE` to the `tls` of a listener".to_owned();
                     self.problems
                         .error(&place, "no listener asks clients for a certificate", help);
@@ -218,6 +222,16 @@ impl Context<'_> {
             );
         }
         found
+    }
+
+    /// Returns whether a part of the config that was left out may contain the value at `path`, so that its absence is no error.
+    pub(super) fn may_be_left_out(&self, path: &[&str]) -> bool {
+        let path: Vec<Step> = path
+            .iter()
+            .map(|key| Step::Key((*key).to_owned()))
+            .collect();
+        self.problems.is_spoiled_in_any_file(&path)
+            || self.problems.is_faulty(&Place::root(0).key("include"))
     }
 
     /// Reports that `what` at `place` needs a store, if there is none.

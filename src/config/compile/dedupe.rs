@@ -117,15 +117,18 @@ fn without_window(given: Given<'_>, place: &Place, cx: &mut Context<'_>) {
     }
 }
 
-/// Reports secrets that may belong to two senders instead of a rotation. `verify` is the place of the `verify` block.
+/// Reports secrets that may belong to two senders instead of a rotation. `place` is that of the route.
 pub(super) fn note_senders(
     secrets: &[file::Secret],
     dedupe: Option<Dedupe>,
     route: &str,
-    verify: &Place,
+    place: &Place,
     cx: &mut Context<'_>,
 ) {
-    let place = verify.key("secrets");
+    if cx.problems.is_faulty(&place.key("dedupe")) {
+        return;
+    }
+    let place = place.key("verify").key("secrets");
     if dedupe.is_some_and(|dedupe| dedupe.per_secret) {
         for (index, _) in secrets
             .iter()

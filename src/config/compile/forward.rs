@@ -143,6 +143,9 @@ pub(super) fn upstream_of(
         return None;
     };
     let Some(upstream) = upstreams.get(name.as_str()) else {
+        if cx.may_be_left_out(&["upstreams", &name]) {
+            return None;
+        }
         let help = instead_of(&name, upstreams.keys().map(|name| &**name))
             .unwrap_or_else(|| "add it under `upstreams`".to_owned());
         cx.problems.error(

@@ -27,6 +27,7 @@ pub(super) fn listeners(
             "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned(),
         );
     }
+    let are_proxies_known = !cx.problems.is_faulty(&root.key("trusted_proxies"));
     let mut listeners = Vec::with_capacity(listen.len());
     for (index, listen) in listen.into_iter().enumerate() {
         let place = place.index(index);
@@ -36,7 +37,7 @@ pub(super) fn listeners(
             tls,
         } = listen;
         let proxy_protocol = proxy_protocol.unwrap_or(false);
-        if proxy_protocol && proxies.is_empty() {
+        if proxy_protocol && proxies.is_empty() && are_proxies_known {
             let help =
                 "add `trusted_proxies: [CIDR]` with the load balancers that may connect here"
                     .to_owned();
@@ -58,6 +59,7 @@ pub(super) fn listeners(
         if let ListenAddress::Unix(_) = &address
             && proxy_protocol
             && !proxies.unix
+            && are_proxies_known
         {
             let help = "add `unix` to `trusted_proxies`".to_owned();
             cx.problems.error(

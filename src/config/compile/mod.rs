@@ -85,7 +85,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
     let log = limits::log(log, &root.key("log"), cx);
     let upstreams = upstreams_apart(written.upstreams, &own, cx);
-    let has_proxies = !trusted_proxies.is_empty();
+    let has_proxies =
+        !trusted_proxies.is_empty() || cx.problems.is_faulty(&root.key("trusted_proxies"));
     let (routes, router) = routes::routes(written.routes, &upstreams, has_proxies, cx);
     let webhooks: Vec<Arc<WebhookRoute>> =
         routes.iter().filter_map(Route::webhook).cloned().collect();

@@ -60,7 +60,8 @@ pub(super) fn observe_until(
         return None;
     };
     if observes != Some(true) {
-        if mode.is_none() || observes == Some(false) {
+        let is_left_out = cx.problems.is_spoiled(&place.key("mode"));
+        if mode.is_none() && !is_left_out || observes == Some(false) {
             cx.problems.error_at_key(
                 &at,
                 "`until` has no effect without `mode: observe`",

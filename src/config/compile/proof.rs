@@ -34,6 +34,8 @@ pub(super) struct Given<'a> {
     pub(super) params: Vec<&'a str>,
     pub(super) host: Option<&'a str>,
     pub(super) public_url: Option<String>,
+    /// Whether there is a `public_url`, or one with an error.
+    pub(super) may_have_public_url: bool,
 }
 
 /// The facts about a provider, parsed. Presets are checked when they are loaded; invalid facts are absent here.
@@ -124,7 +126,7 @@ pub(super) fn proof(
         );
     }
     let uses_url = shape.uses_url();
-    if uses_url && given.public_url.is_none() && given.host.is_none() {
+    if uses_url && !given.may_have_public_url && given.host.is_none() {
         let help = "add `public_url` to the route: the URL that the sender was given".to_owned();
         cx.problems.warning(
             place,

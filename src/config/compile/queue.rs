@@ -74,7 +74,10 @@ pub(super) fn compile(
     };
     let keeps = compiled
         .as_ref()
-        .is_none_or(|compiled| compiled.action.keeps());
+        .is_none_or(|compiled| compiled.action.keeps())
+        || ["on_failure", "record"]
+            .iter()
+            .any(|key| cx.problems.is_faulty(&place.key("forward").key(key)));
     let keep = keep.map_or(Keep::DEFAULT, |keep| {
         keeping(keep, keeps, &place.key("keep"), cx)
     });

@@ -75,7 +75,7 @@ pub(super) fn webhook(
     let given = queue::Given {
         forward,
         success_status: senders.facts.success_status,
-        has_dedupe: senders.dedupe.is_some(),
+        has_dedupe: senders.dedupe.is_some() || cx.problems.is_spoiled(&place.key("dedupe")),
         keep,
         rate_limits,
     };
@@ -176,11 +176,14 @@ fn senders(keys: WebhookKeys, common: &Common, place: &Place, cx: &mut Context<'
     } = keys;
     let name = common.name.as_str();
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
+    let may_have_public_url =
+        public_url.is_some() || cx.problems.is_faulty(&place.key("public_url"));
     let given = proof::Given {
         route: name,
         params: router::parameters(&common.path),
         host: common.host.as_deref(),
         public_url,
+        may_have_public_url,
     };
     let verifies = !matches!(verify, Some(VerifyOrNone::None));
     let secrets = listed(verify.as_ref());
@@ -250,7 +253,7 @@ fn deduped(
         has_id,
     };
     let dedupe = written.map(|written| dedupe::dedupe(written, given, &place.key("dedupe"), cx));
-    dedupe::note_senders(secrets, dedupe, name, &place.key("verify"), cx);
+    dedupe::note_senders(secrets, dedupe, name, place, cx);
     let tolerance = proven
         .and_then(|proven| proven.verifier.as_ref())
         .and_then(Verifier::tolerance);
