@@ -203,7 +203,7 @@ pub struct Route {
     pub previously: Vec<String>,
     /// The host of the requests: exact, or `*.example.com` (default: any host).
     pub host: Option<String>,
-    /// The path, with parameters `/{name}` and `/{*rest}` at the end.
+    /// The path, with parameters `/{name}` and `/{*rest}` at the end. Any other `*` is an error.
     ///
     /// A parameter is one raw segment. A segment that decodes to contain `/`, `\` or NUL, or that is `.` or `..`, does not match.
     ///

@@ -1,4 +1,5 @@
 //! Finds the route of a request: by its host, then by its path. Pure.
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::request::Params;
@@ -14,10 +15,17 @@ pub enum Conflict {
     },
     /// The path does not follow the grammar.
     #[error("{0}")]
-    Path(&'static str),
+    Path(Cow<'static, str>),
     /// The host does not follow the grammar.
     #[error("write a host name, such as `hooks.example.com` or `*.example.com`, without port")]
     Host,
+}
+
+impl Conflict {
+    /// Returns the conflict of a path that does not follow the grammar.
+    fn path(help: &'static str) -> Self {
+        Self::Path(Cow::Borrowed(help))
+    }
 }
 
 /// The routes of one snapshot by host and path.
@@ -178,7 +186,7 @@ impl Paths {
                     by: by.map(|known| known.route),
                 });
             }
-            Err(_) => return Err(Conflict::Path(PARAMETERS)),
+            Err(_) => return Err(Conflict::path(PARAMETERS)),
         }
         // matchit's catch-all matches at least one character, ours also none
         if let Some((stem, rest)) = path.split_once("{*") {
@@ -240,17 +248,20 @@ fn shape(path: &str) -> String {
 
 fn check_path(path: &str) -> Result<(), Conflict> {
     if !path.starts_with('/') {
-        return Err(Conflict::Path("begin the path with `/`"));
+        return Err(Conflict::path("begin the path with `/`"));
     }
     if path.contains(['?', '#', '\\']) || path.contains("//") {
-        return Err(Conflict::Path(
+        return Err(Conflict::path(
             "write the path alone: no query, no `#`, no `\\`, no empty segment",
         ));
     }
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Conflict::Path(
+        return Err(Conflict::path(
             "write the path as it is sent: ASCII without blanks, other bytes percent-encoded",
         ));
+    }
+    if path.replace("{*", "{").contains('*') {
+        return Err(Conflict::Path(instead_of_star(path).into()));
     }
     let names = parameters(path);
     let known = |name: &&str| {
@@ -268,15 +279,27 @@ fn check_path(path: &str) -> Result<(), Conflict> {
             || (segment.starts_with('{') && segment.find('}') == Some(segment.len() - 1))
     });
     if !braces || !distinct || !whole || !names.iter().all(known) {
-        return Err(Conflict::Path(PARAMETERS));
+        return Err(Conflict::path(PARAMETERS));
     }
     let mut segments = path.split('/').filter(|segment| !segment.contains('{'));
     if !segments.all(|segment| segment.is_empty() || is_plain_segment(segment)) {
-        return Err(Conflict::Path(
+        return Err(Conflict::path(
             "write the path without `.` and `..` segments and encoded slashes",
         ));
     }
     Ok(())
+}
+
+/// Returns the text to write instead of a path with a `*` that belongs to no parameter.
+fn instead_of_star(path: &str) -> String {
+    let stem = path.trim_end_matches('*');
+    let write = match stem.strip_suffix('/') {
+        Some(stem) if !stem.contains('*') => format!("write `{stem}/{{*rest}}`"),
+        Some(_) | None => {
+            "write `/{name}` for one segment, `/{*rest}` at the end for all that follow".to_owned()
+        }
+    };
+    format!("{write}; a path cannot contain a literal `*`")
 }
 
 const PARAMETERS: &str =

@@ -148,7 +148,7 @@ fn route_to(
         Err(Conflict::Path(help)) => cx.problems.error(
             &place.key("path"),
             "this is not a valid route path",
-            help.to_owned(),
+            help.into_owned(),
         ),
         Err(conflict @ Conflict::Host) => cx.problems.error(
             &place.key("host"),

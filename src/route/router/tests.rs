@@ -188,6 +188,27 @@ proptest! {
 }
 
 #[test]
+fn star_outside_a_parameter_is_an_error() {
+    let single = "write `/{name}` for one segment, `/{*rest}` at the end for all that follow";
+    for (path, help) in [
+        ("/*", "write `/{*rest}`"),
+        ("/**", "write `/{*rest}`"),
+        ("/webhooks/*", "write `/webhooks/{*rest}`"),
+        ("/t/{account}/*", "write `/t/{account}/{*rest}`"),
+        ("/a/*/b", single),
+        ("/*/*", single),
+        ("/a*", single),
+    ] {
+        let expected = format!("{help}; a path cannot contain a literal `*`");
+        assert_eq!(
+            Router::default().insert(None, path, 0),
+            Err(Conflict::Path(expected.into())),
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn a_parameter_is_a_whole_segment() {
     for path in [
         "/t/{a}:/x",
