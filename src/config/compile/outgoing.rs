@@ -73,6 +73,7 @@ pub(super) fn outgoing(
         &place.key("answer"),
         cx,
     );
+    let max_attempts = retry.as_ref().and_then(|retry| retry.max_attempts);
     let schedule = retry::schedule(retry.unwrap_or_default(), &place.key("retry"), cx);
     let concurrency = concurrency.unwrap_or(delivery.concurrency);
     if !(1..=MAX_CONCURRENCY).contains(&concurrency) {
@@ -100,8 +101,12 @@ pub(super) fn outgoing(
         resign,
         sign,
     };
+    let forward = forward(target, delivery.action, given, upstreams, place, cx);
+    if let (Some(max_attempts), Some(forward)) = (max_attempts, &forward) {
+        retry::note_few_attempts(max_attempts, &forward.upstream, &place.key("retry"), cx);
+    }
     Outgoing {
-        forward: forward(target, delivery.action, given, upstreams, place, cx),
+        forward,
         answer,
         deliver,
     }

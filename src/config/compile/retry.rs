@@ -4,8 +4,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config::compile::context::Context;
-use crate::config::diagnostic::Place;
+use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
+use crate::config::snapshot::Upstream;
 use crate::retry::{Backoff, InvalidSchedule, Schedule};
 
 /// The default of `initial`.
@@ -87,6 +88,27 @@ pub(super) fn schedule(
             report(why, !schedule.is_empty(), place, cx);
             None
         }
+    }
+}
+
+/// Warns if an upstream that is down can use up all attempts before its breaker opens. A single attempt is meant to be the only one.
+pub(super) fn note_few_attempts(
+    max_attempts: u32,
+    upstream: &Upstream,
+    place: &Place,
+    cx: &mut Context<'_>,
+) {
+    let failures = upstream.breaker.failures;
+    if max_attempts > 1 && max_attempts <= failures && !cx.problems.is_faulty(place) {
+        let message = format!(
+            "an upstream that is down can use up all {max_attempts} attempts of a delivery: its circuit breaker opens after {failures} failures"
+        );
+        let help = format!(
+            "leave it out, or write more than {failures} (`breaker.failures` of the upstream {})",
+            shown(&upstream.name)
+        );
+        cx.problems
+            .warning(&place.key("max_attempts"), message, help);
     }
 }
 

@@ -104,6 +104,8 @@ pub struct Retry {
     /// The largest upper bound (default 1h).
     pub max: Option<String>,
     /// The number of attempts, the first one included (default: as many as fit into `max_age`).
+    ///
+    /// Write more than `breaker.failures` of the upstream: an upstream that is down uses up attempts until its circuit breaker opens.
     pub max_attempts: Option<u32>,
     /// The age at which a delivery is no longer attempted (default 3d; with a longer `schedule`, twice its sum).
     pub max_age: Option<String>,
