@@ -51,9 +51,7 @@ fn refusal(report: &str) -> String {
     } else {
         "error: "
     };
-    format!(
-        "{begin}{lines}\nThe gateway did not reload the config; the last good one stays in use."
-    )
+    format!("{begin}{lines}\nThe config was not reloaded.")
 }
 
 /// Sends SIGHUP to a gateway without an admin listener, and waits for the outcome in the file of the running gateway. Only systemd is trusted to know the
@@ -97,7 +95,7 @@ mod tests {
         let report = "error: this duration has no unit\n --> config.yaml:18:23\n  |\n18 | window: 24 \u{1b}[2J\n\n1 error.\n";
         assert_eq!(
             refusal(report),
-            "error: this duration has no unit\n --> config.yaml:18:23\n  |\n18 | window: 24 \\x1b[2J\n\n1 error.\nThe gateway did not reload the config; the last good one stays in use."
+            "error: this duration has no unit\n --> config.yaml:18:23\n  |\n18 | window: 24 \\x1b[2J\n\n1 error.\nThe config was not reloaded."
         );
         assert!(refusal("the config could not be read").starts_with("error: the config could"));
     }

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::cli::term::{self, DIM, GREEN, RED, YELLOW};
 
-/// The fields that have a place of their own, or that say nothing to a person.
+/// The fields that are shown apart, or mean nothing to a person.
 const LEFT_OUT: [&str; 5] = ["ts", "level", "msg", "module", "error"];
 
 /// Renders a line: its time, level, message and fields, and below them the lines of its error as `check` prints them. A line that is not JSON stays as
