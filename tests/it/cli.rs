@@ -311,7 +311,7 @@ fn check_says_all_at_once_and_where() {
     for part in [
         "did you mean `app`?",
         "did you mean `dedupe`?",
-        "write `5s`",
+        "write a unit: `5s`, `5m` or `5h`",
         "config.yaml:6:",
         "3 errors",
     ] {

@@ -150,9 +150,7 @@ fn another_schema_is_refused_with_its_version() {
     let error = Database::open(&directory, [1; 16]).unwrap_err();
     assert!(matches!(error, OpenError::OtherSchema { found: 9, .. }));
     assert!(
-        error
-            .to_string()
-            .contains("schema version 9, this hookgate knows 1"),
+        error.to_string().contains("(schema 9, this one knows 1)"),
         "{error}"
     );
 }

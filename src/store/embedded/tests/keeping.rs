@@ -628,11 +628,6 @@ async fn damaged_store_of_an_older_version_is_not_set_aside() {
 async fn freed_space_is_returned_to_the_disk() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let file = directory.path().join("hookgate.db");
-    // as an older version made it
-    let old = rusqlite::Connection::open(&file).unwrap();
-    old.execute_batch("pragma auto_vacuum = none; create table x (a); drop table x")
-        .unwrap();
-    drop(old);
     let store = open(directory.path(), &clock);
     for _ in 0..600 {
         let one = Accept {
