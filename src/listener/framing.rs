@@ -5,16 +5,19 @@
 //! over every byte, and cuts at the first violation. A head that is cut is completed, so that the request filter answers and records it like
 //! any other; a body that is cut ends in an error.
 //!
-//! Each byte of a head is looked at once. The data of a body is skipped by count.
+//! Each byte of a head is looked at once. While the scanner judges a head, it also notes where its parts are ([`HeadSpans`]): the gateway's
+//! own server reads a head by these spans alone, so what was judged is what is used. The data of a body is skipped by count.
 mod chunks;
 mod classes;
 mod head;
 mod known;
+mod spans;
 mod violation;
 
 use chunks::{Chunks, skip};
 pub(crate) use classes::is_target;
 use head::Head;
+pub use spans::{HeadSpans, Span};
 pub use violation::Violation;
 
 /// The place where the bytes are cut.
@@ -73,40 +76,93 @@ impl Scanner {
     pub fn scan(&mut self, chunk: &[u8]) -> Result<(), Cut> {
         let mut rest = chunk;
         while !rest.is_empty() {
-            let scanned = match &mut self.state {
-                State::Between => {
-                    self.messages += 1;
-                    self.state = State::Head(Head::new(self.max_head));
-                    continue;
-                }
-                State::Head(head) => head.scan(rest),
-                State::Sized(left) => Ok(skip(left, rest.len())),
-                State::Chunks(chunks) => chunks.scan(rest),
-            };
-            let ended = scanned.map_err(|bad| {
-                let ending = if let State::Head(head) = &self.state {
-                    head.ending()
-                } else {
-                    b""
-                };
-                Cut {
-                    valid: (chunk.len() - rest.len()).saturating_add(bad.at),
-                    ending,
-                    why: bad.why,
-                }
+            let before = chunk.len() - rest.len();
+            let step = self.advance(rest, &mut |_| {}).map_err(|cut| Cut {
+                valid: before.saturating_add(cut.valid),
+                ..cut
             })?;
-            let Some(used) = ended else { return Ok(()) };
-            rest = rest.get(used..).unwrap_or_default();
-            self.state = match &self.state {
-                State::Head(head) if head.is_chunked() => State::Chunks(Chunks::new()),
-                State::Head(head) if head.length() > 0 => State::Sized(head.length()),
-                State::Between | State::Head(_) | State::Sized(_) | State::Chunks(_) => {
-                    State::Between
-                }
-            };
+            rest = rest.get(step.used..).unwrap_or_default();
         }
         Ok(())
     }
+
+    /// Scans the next bytes up to the end of a head or a body, or to their own end. `data` gets the data of a chunked body.
+    ///
+    /// # Errors
+    /// The first violation. [`Self::spans_so_far`] then tells what was noted of its head.
+    pub fn advance(&mut self, bytes: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<Step, Cut> {
+        if matches!(self.state, State::Between) && !bytes.is_empty() {
+            self.messages += 1;
+            self.state = State::Head(Head::new(self.max_head));
+        }
+        let scanned = match &mut self.state {
+            State::Between => Ok(None),
+            State::Head(head) => head.scan(bytes),
+            State::Sized(left) => Ok(skip(left, bytes.len())),
+            State::Chunks(chunks) => chunks.scan(bytes, data),
+        };
+        let ended = scanned.map_err(|bad| Cut {
+            valid: bad.at,
+            ending: match &self.state {
+                State::Head(head) => head.ending(),
+                State::Between | State::Sized(_) | State::Chunks(_) => b"",
+            },
+            why: bad.why,
+        })?;
+        let Some(used) = ended else {
+            return Ok(Step {
+                used: bytes.len(),
+                head: None,
+            });
+        };
+        let (next, head) = match std::mem::replace(&mut self.state, State::Between) {
+            State::Head(head) if head.is_chunked() => {
+                (State::Chunks(Chunks::new()), Some(head.into_spans()))
+            }
+            State::Head(head) if head.length() > 0 => {
+                (State::Sized(head.length()), Some(head.into_spans()))
+            }
+            State::Head(head) => (State::Between, Some(head.into_spans())),
+            State::Between | State::Sized(_) | State::Chunks(_) => (State::Between, None),
+        };
+        self.state = next;
+        Ok(Step { used, head })
+    }
+
+    /// Returns the parts of an unfinished head that were noted so far.
+    pub(crate) fn spans_so_far(&self) -> Option<&HeadSpans> {
+        match &self.state {
+            State::Head(head) => Some(head.spans()),
+            State::Between | State::Sized(_) | State::Chunks(_) => None,
+        }
+    }
+
+    /// Notes that bytes of a body of declared size were read, at most as many as it still has.
+    pub(crate) fn skip_body(&mut self, bytes: usize) {
+        if let State::Sized(left) = &mut self.state {
+            *left = left.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+            if *left == 0 {
+                self.state = State::Between;
+            }
+        }
+    }
+
+    /// Returns the number of bytes that the body being scanned still has, if it has a declared size.
+    pub(crate) fn sized_left(&self) -> Option<u64> {
+        match self.state {
+            State::Sized(left) => Some(left),
+            State::Between | State::Head(_) | State::Chunks(_) => None,
+        }
+    }
+}
+
+/// The progress of one call of [`Scanner::advance`].
+#[derive(Debug)]
+pub struct Step {
+    /// The number of bytes that were scanned.
+    pub used: usize,
+    /// The parts of the head that ended with them.
+    pub head: Option<HeadSpans>,
 }
 
 #[cfg(test)]

@@ -49,18 +49,21 @@ impl Chunks {
         }
     }
 
-    /// Scans the next bytes.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
+    /// Scans the next bytes, and gives the data among them to `data`.
+    pub(crate) fn scan(&mut self, bytes: &[u8], data: &mut dyn FnMut(&[u8])) -> Scanned {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
             let before = bytes.len() - rest.len();
             match self.at {
                 At::Data => {
                     let Some(used) = skip(&mut self.left, rest.len()) else {
+                        data(rest);
                         return Ok(None);
                     };
+                    let (piece, after) = rest.split_at_checked(used).unwrap_or((rest, b""));
+                    data(piece);
                     self.at = At::DataEnd;
-                    rest = rest.get(used..).unwrap_or_default();
+                    rest = after;
                 }
                 At::Trailer => return in_trailer(self.trailer.scan(rest), before),
                 At::Size(_)

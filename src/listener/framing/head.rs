@@ -1,6 +1,7 @@
 //! Scans request line and header lines byte by byte, and the lines of a trailer.
 use super::classes::{PATH, QUERY, TOKEN, VALUE, is_in, run};
 use super::known::{Known, Name, Word};
+use super::spans::{HeadSpans, Span};
 use super::violation::{Bad, Scanned, Violation};
 
 /// The most bytes of a method: the longest registered one has 17.
@@ -65,6 +66,11 @@ pub(crate) struct Head {
     has_length: bool,
     is_chunked: bool,
     length: u64,
+    /// The number of bytes scanned.
+    scanned: usize,
+    /// The line being scanned.
+    line: (Span, Span),
+    spans: HeadSpans,
 }
 
 impl Head {
@@ -83,6 +89,9 @@ impl Head {
             has_length: false,
             is_chunked: false,
             length: 0,
+            scanned: 0,
+            line: <(Span, Span)>::default(),
+            spans: HeadSpans::default(),
         }
     }
 
@@ -106,19 +115,53 @@ impl Head {
         self.length
     }
 
+    /// Returns the parts that were noted so far.
+    pub(crate) fn spans(&self) -> &HeadSpans {
+        &self.spans
+    }
+
+    /// Returns the parts of the head.
+    pub(crate) fn into_spans(self) -> HeadSpans {
+        self.spans
+    }
+
+    /// Notes where a part begins or ends: the byte at `place` moves the scan on to `next`.
+    fn note(&mut self, next: At, place: usize) {
+        match (self.at, next) {
+            (At::Method(0), At::Method(1)) => self.spans.method.start = place,
+            (At::Method(_), At::TargetStart) => self.spans.method.end = place,
+            (At::TargetStart, At::Path) => self.spans.target.start = place,
+            (At::Path | At::Query, At::Version(0)) => self.spans.target.end = place,
+            (At::Version(MINOR), _) => self.spans.is_1_0 = self.is_1_0,
+            (At::LineStart, At::Name) => self.line.0.start = place,
+            (At::Name, At::Value | At::Length(..) | At::Word(..)) => {
+                self.line.0.end = place;
+                self.line.1.start = place + 1;
+            }
+            (At::Value | At::Length(..) | At::Word(..), At::LineFeed) if !self.is_trailer => {
+                self.line.1.end = place;
+                self.spans.lines.push(self.line);
+            }
+            _ => {}
+        }
+    }
+
     /// Scans the next bytes.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
         let (chunk, beyond) = bytes.split_at_checked(self.room).unwrap_or((bytes, b""));
         let mut rest = chunk;
         while let Some((byte, after)) = self.skip_run(rest).split_first() {
             let used = chunk.len() - after.len();
-            self.at = self.step(*byte).map_err(|why| Bad { at: used - 1, why })?;
+            let next = self.step(*byte).map_err(|why| Bad { at: used - 1, why })?;
+            self.note(next, self.scanned + used - 1);
+            self.at = next;
             rest = after;
             if self.at == At::End {
                 return Ok(Some(used));
             }
         }
         self.room -= chunk.len();
+        self.scanned += chunk.len();
         let in_target = matches!(self.at, At::TargetStart | At::Path | At::Query);
         let why = if in_target {
             Violation::TargetTooLong

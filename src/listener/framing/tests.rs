@@ -412,6 +412,57 @@ fn message_before_a_violation_is_complete() {
     );
 }
 
+/// Returns the first head and its parts, if the scanner lets it through in chunks of these sizes.
+fn first_head<'b>(bytes: &'b [u8], sizes: &[usize]) -> Option<(&'b [u8], HeadSpans)> {
+    let mut scanner = Scanner::new(ROOM);
+    let mut scanned = 0;
+    for size in sizes.iter().copied().chain(std::iter::repeat(usize::MAX)) {
+        let rest = bytes.get(scanned..).filter(|rest| !rest.is_empty())?;
+        let (piece, _) = rest.split_at(size.min(rest.len()));
+        let step = scanner.advance(piece, &mut |_| {}).ok()?;
+        scanned += step.used;
+        if let Some(spans) = step.head {
+            return Some((&bytes[..scanned], spans));
+        }
+    }
+    None
+}
+
+/// The parts of a head: method, target, whether it is HTTP/1.0, and the lines.
+type Parts = (String, String, bool, Vec<(String, Vec<u8>)>);
+
+fn by_spans(head: &[u8], spans: &HeadSpans) -> Parts {
+    let text = |span: Span| String::from_utf8(span.of(head).to_vec()).unwrap();
+    let lines = spans.lines.iter().map(|(name, value)| {
+        let value = HeadSpans::value(*value, head).of(head);
+        (text(*name), value.to_vec())
+    });
+    (
+        text(spans.method),
+        text(spans.target),
+        spans.is_1_0,
+        lines.collect(),
+    )
+}
+
+fn by_httparse(head: &[u8]) -> Parts {
+    let mut lines = [httparse::EMPTY_HEADER; 300];
+    let mut request = httparse::Request::new(&mut lines);
+    assert_eq!(
+        request.parse(head),
+        Ok(httparse::Status::Complete(head.len()))
+    );
+    let lines = request.headers.iter();
+    (
+        request.method.unwrap().to_owned(),
+        request.path.unwrap().to_owned(),
+        request.version == Some(0),
+        lines
+            .map(|line| (line.name.to_owned(), line.value.to_vec()))
+            .collect(),
+    )
+}
+
 /// A message in strict normal form.
 fn honest() -> impl Strategy<Value = Vec<u8>> {
     let name =
@@ -485,6 +536,24 @@ proptest! {
     fn message_in_normal_form_passes(messages in prop::collection::vec(honest(), 1..4)) {
         let bytes = messages.concat();
         prop_assert_eq!(whole(&bytes), (messages.len() as u64, true, None));
+    }
+
+    #[test]
+    fn spans_are_what_another_parser_reads(
+        message in honest(),
+        noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        at in prop::collection::vec(1..60_usize, 0..20),
+    ) {
+        let mut bytes = message;
+        for (place, byte) in noise {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let found = first_head(&bytes, &[]);
+        prop_assert_eq!(&found, &first_head(&bytes, &at));
+        if let Some((head, spans)) = found {
+            prop_assert_eq!(by_spans(head, &spans), by_httparse(head));
+        }
     }
 
     #[test]
