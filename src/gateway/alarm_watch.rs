@@ -32,6 +32,7 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     let (mut waiting, mut refused) = (VecDeque::new(), false);
     let mut drift = Drift::new(gate.clock.now());
     while !*leaving.borrow_and_update() {
+        gate.budget.spare().tick();
         gate.follow_wall_clock(&mut drift, gate.clock.now());
         let snapshot = gate.snapshot();
         let observation = observe(&gate, &snapshot, set_aside.clone()).await;

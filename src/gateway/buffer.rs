@@ -1,9 +1,14 @@
 //! A buffer for the bytes of a body as they arrive.
 //!
-//! A large body has a mapping of its own: a page costs memory only once it is written to, and all of it is freed the moment the body ends. The
-//! allocator would hold it for a second, and a flood of large bodies could fill that second.
-use bytes::Bytes;
+//! A large body has a mapping of its own: a page costs memory only once it is written to. When a whole body is not needed any more, its mapping
+//! is spare for the next one for a moment (see [`Budget::put_spare`]); that of any other is freed at once. The allocator would hold it for a second, and a flood of large bodies
+//! could fill that second.
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
 use memmap2::MmapMut;
+
+use crate::gateway::budget::Budget;
 
 /// The largest buffer on the heap; a larger one is mapped.
 const MAX_ON_HEAP: usize = 128 * 1024;
@@ -14,16 +19,31 @@ pub(super) struct NoRoom;
 
 /// A growing buffer of bytes.
 #[derive(Debug)]
-pub(super) enum Buffer {
-    Heap(Vec<u8>),
+pub(super) struct Buffer {
+    memory: Memory,
+    budget: Arc<Budget>,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Heap(BytesMut),
     Mapped(Mapped),
 }
 
 /// The first `filled` bytes of a mapping.
 #[derive(Debug)]
-pub(super) struct Mapped {
+struct Mapped {
     map: MmapMut,
     filled: usize,
+}
+
+/// The mapping of a whole body, which is spare once it is dropped. That of a body that broke off is freed: most of its pages may never have
+/// been written to.
+#[derive(Debug)]
+struct Whole {
+    /// There until it is dropped.
+    mapped: Option<Mapped>,
+    budget: Arc<Budget>,
 }
 
 impl AsRef<[u8]> for Mapped {
@@ -32,10 +52,36 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        self.mapped.as_ref().map_or(&[], Mapped::as_ref)
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if let Some(Mapped { map, .. }) = self.mapped.take() {
+            self.budget.put_spare(map);
+        }
+    }
+}
+
+/// The room behind the bytes of a buffer.
+#[derive(Debug)]
+pub(super) enum Room<'a> {
+    /// Behind the bytes of this buffer, up to its capacity.
+    Heap(&'a mut BytesMut),
+    /// These bytes.
+    Mapped(&'a mut [u8]),
+}
+
 impl Buffer {
-    /// Returns an empty buffer without capacity.
-    pub(super) const fn new() -> Self {
-        Self::Heap(Vec::new())
+    /// Returns an empty buffer without capacity, whose mapping goes back to `budget`.
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            memory: Memory::Heap(BytesMut::new()),
+            budget,
+        }
     }
 
     /// Returns the number of bytes in the buffer.
@@ -45,10 +91,21 @@ impl Buffer {
 
     /// Returns the number of bytes that fit into the buffer in all.
     pub(super) fn capacity(&self) -> usize {
-        match self {
-            Self::Heap(bytes) => bytes.capacity(),
-            Self::Mapped(mapped) => mapped.map.len(),
+        match &self.memory {
+            Memory::Heap(bytes) => bytes.capacity(),
+            Memory::Mapped(mapped) => mapped.map.len(),
         }
+    }
+
+    /// Takes a spare mapping of at least `capacity` bytes for an empty buffer. Returns its size.
+    pub(super) fn take_spare(&mut self, capacity: usize) -> Option<usize> {
+        if capacity <= MAX_ON_HEAP || self.len() > 0 {
+            return None;
+        }
+        let map = self.budget.spare().take(capacity)?;
+        let size = map.len();
+        self.memory = Memory::Mapped(Mapped { map, filled: 0 });
+        Some(size)
     }
 
     /// Grows the buffer to `capacity` bytes in all.
@@ -59,19 +116,17 @@ impl Buffer {
         if capacity <= self.capacity() {
             return Ok(());
         }
-        match self {
-            Self::Heap(bytes) if capacity <= MAX_ON_HEAP => {
-                bytes
-                    .try_reserve_exact(capacity.saturating_sub(bytes.len()))
-                    .map_err(|_| NoRoom)?;
+        match &mut self.memory {
+            Memory::Heap(bytes) if capacity <= MAX_ON_HEAP => {
+                bytes.reserve(capacity.saturating_sub(bytes.len()));
             }
-            Self::Heap(_) | Self::Mapped(_) => {
+            Memory::Heap(_) | Memory::Mapped(_) => {
                 let mut mapped = Mapped {
                     map: MmapMut::map_anon(capacity).map_err(|_| NoRoom)?,
                     filled: 0,
                 };
                 mapped.push(self.as_slice())?;
-                *self = Self::Mapped(mapped);
+                self.memory = Memory::Mapped(mapped);
             }
         }
         Ok(())
@@ -82,25 +137,50 @@ impl Buffer {
     /// # Errors
     /// There is no room.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), NoRoom> {
-        match self {
-            Self::Heap(bytes) => bytes.extend_from_slice(chunk),
-            Self::Mapped(mapped) => mapped.push(chunk)?,
+        match &mut self.memory {
+            Memory::Heap(bytes) => bytes.put_slice(chunk),
+            Memory::Mapped(mapped) => mapped.push(chunk)?,
         }
         Ok(())
     }
 
+    /// Returns the room behind the bytes.
+    pub(super) fn room(&mut self) -> Room<'_> {
+        match &mut self.memory {
+            Memory::Heap(bytes) => Room::Heap(bytes),
+            Memory::Mapped(Mapped { map, filled }) => {
+                Room::Mapped(map.get_mut(*filled..).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Notes that `bytes` were written to [`Room::Mapped`]. Those of [`Room::Heap`] are in the buffer already.
+    pub(super) fn advance_mapped(&mut self, bytes: usize) {
+        if let Memory::Mapped(mapped) = &mut self.memory {
+            mapped.filled = mapped.filled.saturating_add(bytes).min(mapped.map.len());
+        }
+    }
+
+    /// Returns the bytes from a position on.
+    pub(super) fn since(&self, position: usize) -> &[u8] {
+        self.as_slice().get(position..).unwrap_or_default()
+    }
+
     /// Returns the bytes, without a copy.
     pub(super) fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Heap(bytes) => bytes.into(),
-            Self::Mapped(mapped) => Bytes::from_owner(mapped),
+        match self.memory {
+            Memory::Heap(bytes) => bytes.freeze(),
+            Memory::Mapped(mapped) => Bytes::from_owner(Whole {
+                mapped: Some(mapped),
+                budget: self.budget,
+            }),
         }
     }
 
     fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Heap(bytes) => bytes,
-            Self::Mapped(mapped) => mapped.as_ref(),
+        match &self.memory {
+            Memory::Heap(bytes) => bytes,
+            Memory::Mapped(mapped) => mapped.as_ref(),
         }
     }
 }
@@ -132,7 +212,7 @@ mod tests {
             (70_000, 4_000_000),
             (3_000_000, 3_000_000),
         ] {
-            let mut buffer = Buffer::new();
+            let mut buffer = Buffer::new(Budget::new(usize::MAX / 2));
             let some = &whole[..whole.len().min(piece * 500)];
             for piece in some.chunks(piece) {
                 if buffer.len() + piece.len() > buffer.capacity() {
@@ -147,7 +227,7 @@ mod tests {
 
     #[test]
     fn lack_of_memory_is_an_error() {
-        let mut buffer = Buffer::new();
+        let mut buffer = Buffer::new(Budget::new(usize::MAX / 2));
         buffer.push(b"x").unwrap();
         assert_eq!(buffer.reserve(usize::MAX / 2), Err(NoRoom));
         assert_eq!(&buffer.into_bytes()[..], b"x");

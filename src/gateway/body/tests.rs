@@ -2,9 +2,11 @@ use std::collections::VecDeque;
 
 use http::{HeaderMap, Method};
 
+use super::reading::{GRACE, capacity};
 use super::*;
-use crate::clock::{Now, SystemClock};
+use crate::clock::{Clock, Now, SystemClock};
 use crate::request::{Client, RequestId};
+use std::time::Duration;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
