@@ -1,7 +1,8 @@
 //! The scan of an HTTP/1 connection in front of the parser.
 //!
-//! The same bytes get through however they are split; another parser accepts a head that gets through; and every line of it ends in CR LF.
-use hookgate::listener::framing::Scanner;
+//! The same bytes get through however they are split; another parser accepts a head that gets through, and reads the same parts of it; and every
+//! line of it ends in CR LF.
+use hookgate::listener::framing::{HeadSpans, Scanner};
 
 const MAX_HEAD: usize = 1024;
 
@@ -32,6 +33,7 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(scan([before, after], MAX_HEAD), whole);
     assert_eq!(scan(bytes.chunks(1), MAX_HEAD), whole);
     assert_eq!(scan(bytes.chunks(7), MAX_HEAD), whole);
+    spans(bytes);
     let (seen, was_cut, messages) = whole;
     assert!(was_cut || seen == bytes);
     assert_ne!(messages > 0, bytes.is_empty());
@@ -81,5 +83,31 @@ fn head(head: &[u8]) {
         if header.name.eq_ignore_ascii_case("content-length") {
             assert!(header.value.iter().all(u8::is_ascii_digit) && !header.value.is_empty());
         }
+    }
+}
+
+/// Checks that the parts of the first head are those that another parser reads.
+fn spans(bytes: &[u8]) {
+    let Ok(step) = Scanner::new(MAX_HEAD).advance(bytes, &mut |_| {}) else {
+        return;
+    };
+    let Some(spans) = step.head else {
+        return;
+    };
+    let head = &bytes[..step.used];
+    let mut lines = vec![httparse::EMPTY_HEADER; 512];
+    let mut request = httparse::Request::new(&mut lines);
+    assert_eq!(
+        request.parse(head),
+        Ok(httparse::Status::Complete(head.len()))
+    );
+    let text = |span: hookgate::listener::framing::Span| String::from_utf8_lossy(span.of(head));
+    assert_eq!(request.method, Some(&*text(spans.method)));
+    assert_eq!(request.path, Some(&*text(spans.target)));
+    assert_eq!(request.version == Some(0), spans.is_1_0);
+    assert_eq!(request.headers.len(), spans.lines.len());
+    for (line, (name, value)) in request.headers.iter().zip(&spans.lines) {
+        assert_eq!(line.name, text(*name));
+        assert_eq!(line.value, HeadSpans::value(*value, head).of(head));
     }
 }

@@ -15,20 +15,21 @@ use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::activity::InFlight;
 use crate::clock::within;
-use crate::gateway::answer::{write_decided, write_refusal};
 use crate::gateway::pass::Passing;
 use crate::gateway::reply::{self, RefusalResponse, Reply};
+use crate::gateway::response::Response;
 use crate::gateway::session::{Downstream, prepare_stream, receive};
-use crate::gateway::{Gate, body, pipeline};
+use crate::gateway::{Gate, answer, body, head, pipeline};
 use crate::listener::connection_state::ConnectionState;
 use crate::listener::framing::Violation;
-use crate::listener::peer::ConnectionInfo;
+use crate::listener::peer::{ConnectionInfo, JudgedRequest};
 use crate::refusal::Refusal;
+use crate::request::RequestHead;
 
 /// The time that a sender has to read a response.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time that a sender has to read a refusal, which has some hundred bytes. An HTTP/2 stream without memory has none.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The gateway as pingora's HTTP proxy.
 #[derive(Debug)]
@@ -72,7 +73,12 @@ impl ProxyHttp for Edge {
         let gate = &self.0;
         let _in_flight = InFlight::begin(&*gate.lifecycle.activity);
         let active = gate.active.load();
-        let (facts, head) = receive(gate, &active, session);
+        let (mut facts, head) = receive(gate, &active, session);
+        let head = agreed(session, head);
+        if head.as_ref().is_err_and(|why| *why == Refusal::Internal) {
+            session.set_keepalive(None);
+            facts.why = Some("two readings of the head differ");
+        }
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
         // the memory of a connection is bounded, that of its HTTP/2 streams is not
@@ -100,14 +106,17 @@ impl ProxyHttp for Edge {
             },
             decided => decided,
         };
-        record.facts_mut().why = explanation(session, &decided).or(record.facts().why);
+        let violation = ConnectionInfo::state_of(session.digest())
+            .and_then(ConnectionState::violation)
+            .map(Violation::words);
+        record.facts_mut().why = head::violated_part(&decided, violation).or(record.facts().why);
         let ended = reply::ended(&decided);
         let timeout = match decided {
             Ok(_) => ANSWER_TIMEOUT,
             Err(_) if has_memory => REFUSAL_TIMEOUT,
             Err(_) => Duration::ZERO,
         };
-        let answer = write_decided(session, decided, request_id);
+        let answer = answer::write(session, Response::of(decided, request_id));
         // the request is settled: a sender that has left, or does not read, changes nothing any more
         let answered = within(gate.clock.mono() + timeout, answer).await;
         record.close(ended);
@@ -228,7 +237,7 @@ impl ProxyHttp for Edge {
             };
         };
         session.set_keepalive(None);
-        let answer = write_refusal(session, refusal.into(), request_id);
+        let answer = answer::write(session, Response::refusal(refusal.into(), request_id));
         let answered = within(self.0.clock.mono() + ANSWER_TIMEOUT, answer).await;
         // Keep-alive is off, so the connection is not used again. It is closed in good order, since the sender may still be sending.
         let can_reuse_downstream = matches!(answered, Ok(Ok(())));
@@ -273,6 +282,17 @@ fn passing(ctx: &mut Option<Box<Passing>>) -> PingoraResult<&mut Passing> {
         .ok_or_else(|| Error::explain(ErrorType::InternalError, "the request is not streamed"))
 }
 
+/// Checks that pingora read the same request from the bytes of a head as the gateway did before it.
+fn agreed(session: &Session, head: Result<RequestHead, Refusal>) -> Result<RequestHead, Refusal> {
+    let head = head?;
+    let judged = ConnectionInfo::of(session.digest()).and_then(|info| info.judged.as_deref());
+    if session.is_http2() || judged == Some(&JudgedRequest::of(&head)) {
+        Ok(head)
+    } else {
+        Err(Refusal::Internal)
+    }
+}
+
 /// Ends the connection after this response if bytes came together with the request and behind it. They are never read as a request; in
 /// front of an upgrade their meaning depends on the upstream, so the request is refused.
 fn end_overrun(
@@ -291,21 +311,4 @@ fn end_overrun(
         }
         decided => decided,
     }
-}
-
-/// Returns the part of the request that was refused for its framing.
-fn explanation(
-    session: &Session,
-    decided: &Result<Reply, RefusalResponse>,
-) -> Option<&'static str> {
-    let is_of_framing = decided.as_ref().is_err_and(|response| {
-        matches!(
-            response.refusal,
-            Refusal::Malformed | Refusal::HeadTooLarge | Refusal::TargetTooLong
-        )
-    });
-    ConnectionInfo::state_of(session.digest())
-        .filter(|_| is_of_framing)?
-        .violation()
-        .map(Violation::words)
 }

@@ -1,6 +1,6 @@
-//! Reads target, authority and framing from pingora's request header, and refuses what two parsers could read in different ways.
+//! Receives the head of a request from its server, and refuses what two parsers could read in different ways.
 //!
-//! On HTTP/1 [`framing`] has checked most of it before pingora read the head. The checks here are of single headers, and apply to HTTP/2 too.
+//! On HTTP/1 [`framing`] has checked most of it already. The checks here are of single headers, and apply to HTTP/2 too.
 //!
 //! [`framing`]: crate::listener::framing
 use std::net::Ipv6Addr;
@@ -8,11 +8,16 @@ use std::net::Ipv6Addr;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use pingora::http::RequestHeader;
 
-use crate::listener::framing::is_target;
+use crate::gateway::Gate;
+use crate::gateway::active_config::ActiveConfig;
+use crate::gateway::reply::{RefusalResponse, Reply};
+use crate::listener::client_address::{self, Peer};
+use crate::listener::framing::{Violation, is_target};
+use crate::listener::peer::ConnectionInfo;
 use crate::refusal::Refusal;
-use crate::request::only_value;
+use crate::request::{RequestHead, RequestId, only_value};
+use crate::telemetry::Facts;
 
 /// The most characters of a host name, as in DNS.
 const MAX_HOST: usize = 255;
@@ -21,37 +26,117 @@ const MAX_PORT: usize = 5;
 /// The overhead of a field in the size of an HTTP/2 head, besides its name and its value.
 const FIELD_OVERHEAD: usize = 32;
 
-/// The target, the authority and the size of the body, checked.
+/// The authority and the size of the body, checked.
 #[derive(Debug)]
-pub(super) struct Framing {
-    /// The target, byte for byte.
-    pub(super) target: Bytes,
+struct Framing {
     /// `Host` or `:authority`.
-    pub(super) authority: String,
+    authority: String,
     /// The declared size of the body.
-    pub(super) declared_size: Option<u64>,
+    declared_size: Option<u64>,
 }
 
-/// Reads target, authority and framing.
+/// The head of a request, as its server read it.
+#[derive(Debug)]
+pub(super) struct HeadParts {
+    /// The method.
+    pub(super) method: Method,
+    /// The version.
+    pub(super) version: Version,
+    /// The target, byte for byte.
+    pub(super) target: Bytes,
+    /// `:authority`, over HTTP/2.
+    pub(super) authority: Option<String>,
+    /// The header lines.
+    pub(super) headers: HeaderMap,
+}
+
+/// The origin of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    /// The facts about its connection.
+    pub(super) connection: Option<&'a ConnectionInfo>,
+    /// Whether its connection is TLS.
+    pub(super) tls: bool,
+    /// The violation for which its head was cut.
+    pub(super) violation: Option<Violation>,
+}
+
+/// Receives the head of a request: returns the facts for its record, and the head or its refusal.
+pub(super) fn receive(
+    gate: &Gate,
+    active: &ActiveConfig,
+    parts: HeadParts,
+    origin: Origin<'_>,
+) -> (Facts, Result<RequestHead, Refusal>) {
+    let now = gate.clock.now();
+    let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
+    let peer = origin
+        .connection
+        .map_or(Peer::UNKNOWN, |connection| connection.peer);
+    let certificate = origin
+        .connection
+        .and_then(|connection| connection.certificate.clone());
+    let client = client_address::client(peer, &parts.headers, &active.snapshot.trusted_proxies);
+    let mut facts = Facts::new(
+        request_id,
+        &parts.method,
+        &parts.target,
+        &parts.headers,
+        client,
+        now,
+    );
+    facts.certificate.clone_from(&certificate);
+    let framing = match origin.violation {
+        Some(violation) => Err(violation.refusal()),
+        None => framing(&parts, active.snapshot.limits.header_bytes),
+    };
+    let head = framing.map(|framing| RequestHead {
+        request_id,
+        method: parts.method,
+        target: parts.target,
+        authority: framing.authority,
+        tls: origin.tls,
+        headers: parts.headers,
+        declared_size: framing.declared_size,
+        client,
+        certificate,
+        received: now,
+    });
+    (facts, head)
+}
+
+/// Returns the part of a request that was refused for its framing.
+pub(super) fn violated_part(
+    decided: &Result<Reply, RefusalResponse>,
+    violated: Option<&'static str>,
+) -> Option<&'static str> {
+    let is_of_framing = decided.as_ref().is_err_and(|response| {
+        matches!(
+            response.refusal,
+            Refusal::Malformed | Refusal::HeadTooLarge | Refusal::TargetTooLong
+        )
+    });
+    violated.filter(|_| is_of_framing)
+}
+
+/// Reads authority and framing, and checks the target.
 ///
 /// # Errors
 /// `Malformed`: a target that is not in origin form, no host, several or a malformed one, an ambiguous length or coding, or an expectation other
 /// than `100-continue`. `TargetTooLong`, `HeadTooLarge`: more than `max_head` bytes over HTTP/2. `MethodNotAllowed`: `TRACE`, which shows the
 /// headers of a request to anybody who can make a browser send it.
-pub(super) fn framing(header: &RequestHeader, max_head: usize) -> Result<Framing, Refusal> {
-    let target = header.raw_path();
-    if header.version == Version::HTTP_2 {
-        check_size(target, &header.headers, max_head)?;
+fn framing(head: &HeadParts, max_head: usize) -> Result<Framing, Refusal> {
+    if head.version == Version::HTTP_2 {
+        check_size(&head.target, &head.headers, max_head)?;
     }
-    if !is_target(target) || !is_expectation_known(&header.headers)? {
+    if !is_target(&head.target) || !is_expectation_known(&head.headers)? {
         return Err(Refusal::Malformed);
     }
     let framing = Framing {
-        target: Bytes::copy_from_slice(target),
-        authority: authority(header)?,
-        declared_size: declared_size(header)?,
+        authority: authority(head)?,
+        declared_size: declared_size(head)?,
     };
-    if header.method == Method::TRACE {
+    if head.method == Method::TRACE {
         Err(Refusal::MethodNotAllowed)
     } else {
         Ok(framing)
@@ -78,13 +163,9 @@ fn is_expectation_known(headers: &HeaderMap) -> Result<bool, Refusal> {
         .is_none_or(|expected| expected.eq_ignore_ascii_case(b"100-continue")))
 }
 
-fn authority(header: &RequestHeader) -> Result<String, Refusal> {
-    let host = at_most_one(&header.headers, &HOST)?;
-    let authority = header
-        .uri
-        .authority()
-        .filter(|_| header.version == Version::HTTP_2)
-        .map(|authority| authority.as_str().as_bytes());
+fn authority(head: &HeadParts) -> Result<String, Refusal> {
+    let host = at_most_one(&head.headers, &HOST)?;
+    let authority = head.authority.as_deref().map(str::as_bytes);
     let both = match (authority, host) {
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => None,
         (authority, host) => authority.or(host),
@@ -118,7 +199,7 @@ fn is_port(digits: &str) -> bool {
         && digits.parse::<u16>().is_ok()
 }
 
-fn declared_size(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
+fn declared_size(header: &HeadParts) -> Result<Option<u64>, Refusal> {
     let length = at_most_one(&header.headers, &CONTENT_LENGTH)?;
     let coding = at_most_one(&header.headers, &TRANSFER_ENCODING)?;
     match (length, coding) {

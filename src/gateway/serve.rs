@@ -6,11 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::apps::{HttpServerApp, HttpServerOptions};
-use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::protocols::l4::listener::Listener as L4Listener;
-use pingora::proxy::HttpProxy;
-use pingora::server::configuration::ServerConf;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,29 +14,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::snapshot::{self, ListenAddress, Listener, Snapshot};
 use crate::gateway::Gate;
-use crate::gateway::edge::Edge;
+use crate::gateway::http_server::HttpServer;
 use crate::listener::accept::{Bounds, Listening, accept_loop};
 use crate::listener::connection_limits::ConnectionCaps;
 use crate::listener::connection_state::HeadTimeouts;
 use crate::listener::unix::{self, SocketFile};
 
-/// The number of requests that are served on one connection before it is closed.
-const REQUESTS_PER_CONNECTION: u32 = 10_000;
-/// The most concurrent streams of one HTTP/2 connection.
-const H2_STREAMS: u32 = 32;
-/// The bytes that a sender may have in flight on one HTTP/2 stream. With 64 KiB, the default, a body of 25 MiB would take 20 s at a round trip
-/// of 50 ms.
-const H2_STREAM_WINDOW: u32 = 256 * 1024;
-/// The bytes that a sender may have in flight on one HTTP/2 connection.
-const H2_CONNECTION_WINDOW: u32 = 512 * 1024;
-/// The factor by which an HTTP/2 head may be too large and still reach the gateway, which tells a long target from a large head.
-const H2_HEAD_FACTOR: usize = 2;
-/// The most streams that an HTTP/2 sender may reset before they are accepted. With one more, its connection is closed.
-const H2_PENDING_RESETS: usize = 20;
-/// The most streams of one HTTP/2 connection that may violate the protocol. With one more, it is closed.
-const H2_ERRORS: usize = 256;
-/// The bytes of a response that are held for one HTTP/2 stream whose sender does not read.
-const H2_SEND_BUFFER: usize = 128 * 1024;
 /// The most connections that wait to be accepted. The system's own bound (`somaxconn`) is lower.
 const BACKLOG: u32 = 65_535;
 /// The pause between two checks whether all requests have ended, during the shutdown.
@@ -61,7 +40,7 @@ pub struct CannotListen {
 /// A gate that serves its listeners.
 pub struct Server {
     gate: Arc<Gate>,
-    proxy: Arc<HttpProxy<Edge>>,
+    http: Arc<HttpServer>,
     shared: Shared,
     loops: JoinSet<()>,
     stop: watch::Sender<bool>,
@@ -211,7 +190,7 @@ impl Server {
                 shared.tls.get(&key).cloned(),
             ));
         }
-        let proxy = Arc::new(proxy(Arc::clone(&gate)));
+        let http = Arc::new(HttpServer::new(Arc::clone(&gate)));
         let (stop, stopped) = watch::channel(false);
         let (close, closing) = watch::channel(false);
         let mut loops = JoinSet::new();
@@ -220,7 +199,7 @@ impl Server {
             let unix = matches!(address, ListenAddress::Unix(_));
             addresses.push(address);
             let listening = Listening {
-                app: Arc::clone(&proxy),
+                app: Arc::clone(&http),
                 clock: Arc::clone(&gate.clock),
                 connections: Arc::clone(&gate.lifecycle.connections),
                 bounds: Arc::clone(&shared.bounds),
@@ -234,7 +213,7 @@ impl Server {
         }
         Ok(Self {
             gate,
-            proxy,
+            http,
             shared,
             loops,
             stop,
@@ -269,15 +248,14 @@ impl Server {
         self.gate.lifecycle.activity.leave();
         sleep(LAST_HEADS).await;
         self.close.send_replace(true);
-        // closes connections that wait for their next request
-        self.proxy.http_cleanup().await;
+        self.http.close_idle().await;
         let gate = Arc::clone(&self.gate);
         let served = async {
             // HTTP/2 streams run in tasks of their own, so requests are counted as well as connections
             while gate.lifecycle.activity.in_flight() > 0 || gate.lifecycle.connections.open() > 0 {
                 sleep(SHUTDOWN_POLL).await;
                 if gate.lifecycle.activity.in_flight() == 0 {
-                    self.proxy.http_cleanup().await;
+                    self.http.close_idle().await;
                 }
             }
             while self.loops.join_next().await.is_some() {}
@@ -328,26 +306,4 @@ impl std::fmt::Debug for Server {
             .field("addresses", &self.addresses)
             .finish_non_exhaustive()
     }
-}
-
-fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
-    let limits = gate.snapshot().limits.clone();
-    let mut proxy = HttpProxy::new(Edge(gate), Arc::new(ServerConf::default()));
-    let mut options = HttpServerOptions::default();
-    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-    options.h2_idle_timeout = Some(limits.idle_timeout);
-    proxy.server_options = Some(options);
-    let mut h2 = default_h2_options();
-    h2.max_concurrent_streams(H2_STREAMS);
-    h2.max_header_list_size(
-        u32::try_from(limits.header_bytes.saturating_mul(H2_HEAD_FACTOR)).unwrap_or(u32::MAX),
-    );
-    h2.max_pending_accept_reset_streams(H2_PENDING_RESETS);
-    h2.max_local_error_reset_streams(Some(H2_ERRORS));
-    h2.max_send_buffer_size(H2_SEND_BUFFER);
-    h2.initial_window_size(H2_STREAM_WINDOW);
-    h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
-    proxy.h2_options = Some(h2);
-    proxy.handle_init_modules();
-    proxy
 }

@@ -4,66 +4,47 @@ use http::{HeaderMap, HeaderValue, Version, request};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use crate::clock::Now;
+use crate::gateway::Gate;
 use crate::gateway::active_config::{ActiveConfig, ActivePass};
 use crate::gateway::body::{BodyFault, BodySource};
-use crate::gateway::{Gate, head};
+use crate::gateway::head::{self, HeadParts, Origin};
 use crate::headers;
-use crate::listener::client_address::{self, Peer};
 use crate::listener::peer::ConnectionInfo;
 use crate::refusal::Refusal;
-use crate::request::{RequestHead, RequestId};
+use crate::request::RequestHead;
 use crate::telemetry::Facts;
 use crate::upstream::render;
 
-/// Reads the head of a request: the facts for its record, and the head or its refusal. It takes the header lines out of the session.
+/// Receives the head of a request: returns the facts for its record, and the head or its refusal. It takes the header lines out of the
+/// session.
 pub(super) fn receive(
     gate: &Gate,
     active: &ActiveConfig,
     session: &mut Session,
 ) -> (Facts, Result<RequestHead, Refusal>) {
-    let now = gate.clock.now();
-    let request_id = RequestId::from_u128(uuid::Uuid::now_v7().as_u128());
-    let header = session.req_header();
-    let connection = ConnectionInfo::of(session.digest());
-    let peer = connection.map_or(Peer::UNKNOWN, |connection| connection.peer);
-    let certificate = connection.and_then(|connection| connection.certificate.clone());
-    let violation = connection.and_then(|connection| connection.state.as_ref()?.violation());
-    let client = client_address::client(peer, &header.headers, &active.snapshot.trusted_proxies);
-    let mut facts = Facts::new(
-        request_id,
-        &header.method,
-        header.raw_path(),
-        &header.headers,
-        client,
-        now,
-    );
-    facts.certificate.clone_from(&certificate);
-    let framing = violation.map_or_else(
-        || head::framing(header, active.snapshot.limits.header_bytes),
-        |violation| Err(violation.refusal()),
-    );
-    let method = header.method.clone();
-    let tls = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
     let headers = take_headers(session);
-    let head = framing.map(|framing| RequestHead {
-        request_id,
-        method,
-        target: framing.target,
-        authority: framing.authority,
-        tls,
+    let header = session.req_header();
+    let is_h2 = header.version == Version::HTTP_2;
+    let parts = HeadParts {
+        method: header.method.clone(),
+        version: header.version,
+        target: Bytes::copy_from_slice(header.raw_path()),
+        authority: header
+            .uri
+            .authority()
+            .filter(|_| is_h2)
+            .map(|authority| authority.as_str().to_owned()),
         headers,
-        declared_size: framing.declared_size,
-        client,
-        certificate,
-        received: Now {
-            wall: now.wall,
-            mono: now.mono,
-        },
-    });
-    (facts, head)
+    };
+    let connection = ConnectionInfo::of(session.digest());
+    let origin = Origin {
+        connection,
+        tls: session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some()),
+        violation: connection.and_then(|connection| connection.state.as_ref()?.violation()),
+    };
+    head::receive(gate, active, parts, origin)
 }
 
 /// Moves the header lines out of a session, since a copy would cost two references a line.

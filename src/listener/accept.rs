@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::listener::Listener as L4Listener;
 use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest, Ssl as _, Stream};
+use pingora::protocols::{ALPN, GetSocketDigest, Stream};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,6 +20,7 @@ use crate::listener::connection_limits::{
     AcceptFault, ConnectionCaps, ConnectionPermit, Connections, RefusalReason,
 };
 use crate::listener::connection_state::{ConnectionState, HeadTimeouts};
+use crate::listener::h1_connection::H1Connection;
 use crate::listener::peer::{self, ConnectionInfo};
 use crate::listener::proxy_protocol::{self, Progress};
 use crate::listener::scanned_stream::ScannedStream;
@@ -45,9 +45,26 @@ pub(crate) struct Bounds {
     pub(crate) trusted: Arc<TrustedProxies>,
 }
 
+/// A server of connections.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// Serves an HTTP/1 connection to its end. It waits for no further head once `close` is true.
+    fn serve_h1(
+        &self,
+        connection: H1Connection,
+        close: &watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Serves an HTTP/2 connection to its end.
+    fn serve_h2(
+        &self,
+        stream: ScannedStream,
+        close: &watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
 /// The surroundings of a listener, besides its socket.
 pub(crate) struct Listening<A> {
-    /// pingora's HTTP proxy.
+    /// The server of its connections.
     pub(crate) app: Arc<A>,
     /// The monotonic clock.
     pub(crate) clock: Arc<dyn Clock>,
@@ -84,10 +101,7 @@ impl<A> Clone for Listening<A> {
 }
 
 /// Accepts connections until it is told to stop, then waits until those that it accepted have ended.
-pub(crate) async fn accept_loop<A: ServerApp + Send + Sync + 'static>(
-    socket: L4Listener,
-    listening: Listening<A>,
-) {
+pub(crate) async fn accept_loop<A: Serve>(socket: L4Listener, listening: Listening<A>) {
     let mut stop = listening.stop.clone();
     let mut served = JoinSet::new();
     let mut last_connections = MAX_LAST_CONNECTIONS;
@@ -195,7 +209,7 @@ fn refuse<A>(reason: RefusalReason, peer: Peer, listening: &Listening<A>) {
 }
 
 /// Serves one connection, and counts it if it is refused before its first request.
-async fn begin<A: ServerApp + Send + Sync + 'static>(
+async fn begin<A: Serve>(
     mut io: L4Stream,
     accepted: Instant,
     peer: Peer,
@@ -210,7 +224,7 @@ async fn begin<A: ServerApp + Send + Sync + 'static>(
 }
 
 /// Serves one connection until it closes, or waits too long for a head.
-async fn serve<A: ServerApp + Send + Sync + 'static>(
+async fn serve<A: Serve>(
     mut io: L4Stream,
     accepted: Instant,
     mut peer: Peer,
@@ -225,39 +239,47 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
         }
         count_client(&mut permit, peer, &bounds)?;
     }
-    let mut info = ConnectionInfo {
-        peer,
-        certificate: None,
-        state: None,
-    };
     let io: Stream = match &listening.tls {
         None => Box::new(io),
         Some(tls) => {
             let acceptor = Acceptor::from_server_config(tls.load_full());
-            let Ok(Ok(io)) = within(deadline, acceptor.tls_handshake(io)).await else {
+            // boxed, since it is large and soon over
+            let handshake = Box::pin(acceptor.tls_handshake(io));
+            let Ok(Ok(io)) = within(deadline, handshake).await else {
                 return Err(RefusalReason::Tls);
             };
-            info.certificate = io
-                .get_ssl()
-                .and_then(|tls| tls.peer_certificate_der().map(peer::certificate));
             Box::new(io)
         }
     };
     let state = Arc::new(ConnectionState::new(accepted));
-    let io = Box::new(ScannedStream::new(
-        io,
-        info,
-        Arc::clone(&state),
-        bounds.header_bytes,
-        Arc::clone(&listening.clock),
-    ));
+    let is_h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
+    let info = ConnectionInfo {
+        peer,
+        certificate: io
+            .get_ssl()
+            .and_then(|tls| tls.peer_certificate_der().map(peer::certificate)),
+        state: (!is_h2).then(|| Arc::clone(&state)),
+        judged: None,
+    };
+    let clock = Arc::clone(&listening.clock);
     let overdue = async {
         while let Some(pause) = state.next_check(bounds.timeouts, listening.clock.mono()) {
             sleep(pause).await;
         }
     };
+    let served = async {
+        let (state, app) = (Arc::clone(&state), &listening.app);
+        if is_h2 {
+            let stream = ScannedStream::new(io, info, state, bounds.header_bytes, clock);
+            // boxed, since most connections are not HTTP/2
+            Box::pin(app.serve_h2(stream, &listening.close)).await;
+        } else {
+            let connection = H1Connection::new(io, info, state, bounds.header_bytes, clock);
+            app.serve_h1(connection, &listening.close).await;
+        }
+    };
     tokio::select! {
-        _ = listening.app.process_new(io, &listening.close) => {}
+        () = served => {}
         () = overdue => {}
     }
     Ok(())

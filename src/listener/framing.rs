@@ -89,7 +89,7 @@ impl Scanner {
     /// Scans the next bytes up to the end of a head or a body, or to their own end. `data` gets the data of a chunked body.
     ///
     /// # Errors
-    /// The first violation. [`Self::spans_so_far`] then tells what was noted of its head.
+    /// The first violation. The scanner must not be used after it.
     pub fn advance(&mut self, bytes: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<Step, Cut> {
         if matches!(self.state, State::Between) && !bytes.is_empty() {
             self.messages += 1;

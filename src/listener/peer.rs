@@ -4,6 +4,8 @@
 //! digest that is free to use is the one about proxies on the way; the facts travel there.
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Method;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -11,7 +13,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::listener::client_address::Peer;
 use crate::listener::connection_state::ConnectionState;
-use crate::request::ClientCertificate;
+use crate::request::{ClientCertificate, RequestHead};
 
 /// The facts about a connection that each of its requests needs.
 #[derive(Clone, Debug)]
@@ -22,6 +24,29 @@ pub(crate) struct ConnectionInfo {
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// The state of the connection over HTTP/1; none over HTTP/2, where several requests are served at once.
     pub(crate) state: Option<Arc<ConnectionState>>,
+    /// The request that the gateway handed over to pingora on it.
+    pub(crate) judged: Option<Arc<JudgedRequest>>,
+}
+
+/// The parts of a request by which it was judged before pingora read its bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct JudgedRequest {
+    method: Method,
+    target: Bytes,
+    authority: String,
+    declared_size: Option<u64>,
+}
+
+impl JudgedRequest {
+    /// Takes the parts from the head as the gateway read it.
+    pub(crate) fn of(head: &RequestHead) -> Self {
+        Self {
+            method: head.method.clone(),
+            target: head.target.clone(),
+            authority: head.authority.clone(),
+            declared_size: head.declared_size,
+        }
+    }
 }
 
 impl ConnectionInfo {
@@ -87,9 +112,43 @@ fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
+    use crate::request::{Client, RequestId};
+
+    #[test]
+    fn another_reading_of_a_head_is_noticed() {
+        let head = RequestHead {
+            request_id: RequestId::from_u128(1),
+            method: Method::POST,
+            target: Bytes::from_static(b"/a"),
+            authority: "a.example".to_owned(),
+            tls: false,
+            headers: HeaderMap::new(),
+            declared_size: Some(2),
+            client: Client {
+                ip: [192, 0, 2, 1].into(),
+                own: true,
+                behind_trusted_proxy: false,
+            },
+            certificate: None,
+            received: SystemClock.now(),
+        };
+        let judged = JudgedRequest::of(&head);
+        let differs = |change: fn(&mut RequestHead)| {
+            let mut other = head.clone();
+            change(&mut other);
+            JudgedRequest::of(&other) != judged
+        };
+        assert!(!differs(|other| other.request_id = RequestId::from_u128(2)));
+        assert!(differs(|other| other.method = Method::PUT));
+        assert!(differs(|other| other.target = Bytes::from_static(b"/A")));
+        assert!(differs(|other| other.authority.push('.')));
+        assert!(differs(|other| other.declared_size = None));
+    }
 
     #[test]
     fn names_of_a_certificate_count_and_addresses_do_not() {

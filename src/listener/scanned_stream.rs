@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -25,6 +26,7 @@ use tokio::time::{Sleep, sleep};
 use crate::clock::Clock;
 use crate::listener::connection_state::{BUSY, ConnectionState};
 use crate::listener::framing::{Cut, Scanner};
+use crate::listener::h1_parts::H1Parts;
 use crate::listener::h2_frame_limit::{ControlFrameLimit, TooManyFrames};
 use crate::listener::peer::ConnectionInfo;
 
@@ -34,9 +36,9 @@ const H2_TURN_BYTES: usize = 64 * 1024;
 const WRITE_BUFFER: usize = 2048;
 /// The most bytes that are read and discarded of a message that was not read to its end. Closing the connection at once would reset it,
 /// and the reset could arrive before the response.
-const MAX_DRAINED: usize = 4 * 1024 * 1024;
+pub(super) const MAX_DRAINED: usize = 4 * 1024 * 1024;
 /// The longest time for which they are read.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The size of each such read.
 const DRAIN_BUFFER: usize = 16 * 1024;
 
@@ -49,8 +51,14 @@ pub(crate) struct ScannedStream {
     /// The scan of what arrives.
     scan: Scan,
     clock: Arc<dyn Clock>,
-    /// The facts about the connection, for its requests.
-    info: Option<Arc<ProxyDigest>>,
+    /// The bytes of a head that was judged already.
+    judged: Bytes,
+    /// The bytes behind it, which have arrived and were not judged yet.
+    ahead: Bytes,
+    /// The facts about the connection.
+    info: ConnectionInfo,
+    /// The same as its requests get them from pingora.
+    digest: Option<Arc<ProxyDigest>>,
     /// The rest of the sender's bytes, once our side has ended.
     drain: Option<Drain>,
 }
@@ -85,7 +93,7 @@ impl ScannedStream {
     /// Wraps a connection whose heads may have `max_head` bytes.
     pub(crate) fn new(
         io: Stream,
-        mut info: ConnectionInfo,
+        info: ConnectionInfo,
         state: Arc<ConnectionState>,
         max_head: usize,
         clock: Arc<dyn Clock>,
@@ -93,7 +101,6 @@ impl ScannedStream {
         let h2 = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         // h2 has a write buffer of its own
         let io = BufWriter::with_capacity(if h2 { 0 } else { WRITE_BUFFER }, io);
-        info.state = (!h2).then(|| Arc::clone(&state));
         Self {
             io,
             state,
@@ -102,10 +109,55 @@ impl ScannedStream {
             } else {
                 Scan::H1(Scanner::new(max_head))
             },
+            judged: Bytes::new(),
+            ahead: Bytes::new(),
             clock,
-            info: info.pack(),
+            digest: info.clone().pack(),
+            info,
             drain: None,
         }
+    }
+
+    /// Wraps an HTTP/1 connection of which the head `judged` was read already, and `ahead` has arrived behind it.
+    pub(crate) fn resume(parts: H1Parts, judged: Bytes, ahead: Bytes) -> Self {
+        let stream = Self::new(parts.io, parts.info, parts.state, 0, parts.clock);
+        Self {
+            scan: Scan::H1(parts.scanner),
+            judged,
+            ahead,
+            ..stream
+        }
+    }
+
+    /// Returns the parts of an HTTP/1 connection after a request was served to its end; nothing if it cannot serve another one.
+    pub(crate) fn into_parts(self) -> Option<H1Parts> {
+        let Scan::H1(scanner) = self.scan else {
+            return None;
+        };
+        let is_reusable = scanner.is_between()
+            && self.judged.is_empty()
+            && self.ahead.is_empty()
+            && self.io.buffer().is_empty()
+            && !self.state.is_overrun();
+        is_reusable.then(|| H1Parts {
+            io: self.io.into_inner(),
+            info: self.info,
+            state: self.state,
+            scanner,
+            clock: self.clock,
+        })
+    }
+
+    /// Gives out what was read already. Returns the position from which the bytes in `buf` were not judged.
+    fn give_out(&mut self, buf: &mut ReadBuf<'_>) -> usize {
+        let mut take = |from: &mut Bytes| {
+            let taken = from.split_to(from.len().min(buf.remaining()));
+            buf.put_slice(&taken);
+            buf.filled().len()
+        };
+        let from = take(&mut self.judged);
+        take(&mut self.ahead);
+        from
     }
 
     /// Scans the bytes that arrived after `before`, and cuts off those that pingora must not read.
@@ -215,6 +267,18 @@ impl AsyncRead for ScannedStream {
             return Poll::Pending;
         }
         let before = buf.filled().len();
+        if !self.judged.is_empty() || !self.ahead.is_empty() {
+            let from = self.give_out(buf);
+            if buf.filled().len() > from {
+                self.scan_arrived(buf, from)?;
+            }
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if let Scan::Cut(_) = self.scan {
+                return self.read_after_cut(buf);
+            }
+        }
         let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) else {
             if let Scan::H2(_, turn) = &mut self.scan {
                 *turn = 0;
@@ -315,7 +379,7 @@ impl GetTimingDigest for ScannedStream {
 
 impl GetProxyDigest for ScannedStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.info.clone()
+        self.digest.clone()
     }
 }
 

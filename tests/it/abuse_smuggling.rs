@@ -287,8 +287,6 @@ fn runs(tricks: Vec<Trick>) -> Vec<Run> {
         if !matches!(trick.expect, Expect::OneThenClosed | Expect::Status(401))
             && !trick.text.contains("Upgrade:")
             && trick.group != "pipelining"
-            // refused by its head alone if its body comes later, which is as good
-            && trick.name != "a broken chunk"
             && trick.text.len() < 2_000
         {
             ways.push(Packets::Bytes);
@@ -403,9 +401,7 @@ fn no_trick_reaches_the_app_of_a_pass_route() {
     let pass = "  - name: rest\n    path: /{*rest}\n    pass: { upstream: app }\n";
     let gate = Gate::start(&(config::forward(&format!("http://{address}"), "") + pass));
     let mut tricks = abuse_corpus::all();
-    tricks.retain(|trick| {
-        !matches!(trick.expect, Expect::Status(_)) && trick.name != "a broken chunk"
-    });
+    tricks.retain(|trick| !matches!(trick.expect, Expect::Status(_)));
     // where an app could switch, what comes with the wish to is refused
     for trick in tricks.iter_mut().filter(|trick| trick.group == "upgrade") {
         trick.expect = Expect::Refused;

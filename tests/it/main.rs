@@ -45,6 +45,7 @@ mod doctor;
 mod forward;
 mod fuzz_seeds;
 mod grammar;
+mod h1;
 mod h2;
 mod handshakes;
 mod hostile;

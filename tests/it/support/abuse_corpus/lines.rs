@@ -289,14 +289,8 @@ fn methods() -> Vec<Trick> {
         "POST,",
         long.as_str(),
     ];
-    // pingora's own word for it
-    let connect = [
-        (
-            "CONNECT to an authority",
-            good.replacen("POST $P", "CONNECT gate.test:80", 1),
-        ),
-        ("CONNECT to a path", good.replacen("POST", "CONNECT", 1)),
-    ];
+    let authority = good.replacen("POST $P", "CONNECT gate.test:80", 1);
+    let path = good.replacen("POST", "CONNECT", 1);
     [
         group("methods", Refused, odd.map(method)),
         group(
@@ -304,7 +298,8 @@ fn methods() -> Vec<Trick> {
             Status(405),
             ["TRACE", "GET", "post", "Post", "PATCH", "OPTIONS", "X"].map(method),
         ),
-        group("methods", Status(405), connect),
+        group("methods", Refused, [("CONNECT to an authority", authority)]),
+        group("methods", Status(405), [("CONNECT to a path", path)]),
     ]
     .concat()
 }

@@ -139,7 +139,8 @@ fn early() -> Vec<Trick> {
         ),
         group(
             "early refusals",
-            Refused,
+            // by its head alone, whether the broken body came together with it or not
+            Status(404),
             [(
                 "a broken chunk",
                 format!("{nowhere}\r\n$HTransfer-Encoding: chunked\r\n\r\n10000\r\n$HIDDEN")

@@ -1,0 +1,92 @@
+//! Reads the head of an HTTP/1 request by the spans that the scanner noted. It is not parsed again.
+use http::header::CONNECTION;
+use http::{HeaderMap, Method, Version};
+
+use crate::gateway::Gate;
+use crate::gateway::active_config::ActiveConfig;
+use crate::gateway::head::{self, HeadParts, Origin};
+use crate::listener::h1_connection::{ArrivedHead, H1Connection};
+use crate::refusal::Refusal;
+use crate::request::RequestHead;
+use crate::telemetry::Facts;
+
+/// The facts about a request that its response depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestLine {
+    /// Whether the response has no body, since the method is `HEAD`.
+    pub(super) is_head: bool,
+    /// Whether the version is HTTP/1.0.
+    pub(super) is_1_0: bool,
+    /// Whether the sender wants the connection to be closed.
+    pub(super) closes: bool,
+}
+
+/// Returns the facts for the record of a request, its head or its refusal, and what its response depends on. Returns nothing for bytes that
+/// are no head, which the scanner lets through nowhere.
+pub(super) fn receive(
+    gate: &Gate,
+    active: &ActiveConfig,
+    connection: &H1Connection,
+    arrived: &ArrivedHead,
+) -> Option<(Facts, Result<RequestHead, Refusal>, RequestLine)> {
+    let method = arrived.method()?;
+    let headers = arrived.headers()?;
+    let is_1_0 = arrived.spans.is_1_0;
+    let line = RequestLine {
+        is_head: method == Method::HEAD,
+        is_1_0,
+        closes: closes(&headers, is_1_0),
+    };
+    let parts = HeadParts {
+        method,
+        version: if is_1_0 {
+            Version::HTTP_10
+        } else {
+            Version::HTTP_11
+        },
+        target: arrived.target(),
+        authority: None,
+        headers,
+    };
+    let origin = Origin {
+        connection: Some(connection.info()),
+        tls: connection.is_tls(),
+        violation: arrived.violation,
+    };
+    let (facts, head) = head::receive(gate, active, parts, origin);
+    Some((facts, head, line))
+}
+
+/// Returns whether the sender wants the connection to be closed: HTTP/1.0 does, unless it says otherwise.
+fn closes(headers: &HeaderMap, is_1_0: bool) -> bool {
+    let lists = |option: &str| {
+        headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+    };
+    lists("close") || is_1_0 && !lists("keep-alive")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn connection_is_closed_where_the_sender_says_so() {
+        let wants_close = |values: &[&'static str], is_1_0| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONNECTION, HeaderValue::from_static(value));
+            }
+            closes(&headers, is_1_0)
+        };
+        assert!(!wants_close(&[], false) && wants_close(&[], true));
+        assert!(wants_close(&["close"], false) && wants_close(&["x, Close"], false));
+        assert!(wants_close(&["keep-alive", "close"], true));
+        assert!(!wants_close(&["Keep-Alive"], true) && !wants_close(&["closed"], false));
+    }
+}

@@ -1,0 +1,199 @@
+//! Writes responses over HTTP/1: the head and a short body in one piece.
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use bytes::{BufMut as _, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::{HeaderMap, StatusCode};
+
+use crate::delivery::AnswerBody;
+use crate::gateway::h1_head::RequestLine;
+use crate::gateway::response::{Response, ResponseBody};
+use crate::listener::h1_connection::H1Connection;
+
+/// The bytes that are gathered before they are sent, as long as more are there.
+const GATHERED: usize = 16 * 1024;
+/// The room for the head of a response, besides its body.
+const HEAD_ROOM: usize = 512;
+
+/// The facts that decide the form of a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The request.
+    pub(super) line: RequestLine,
+    /// Whether the connection is closed after the response.
+    pub(super) closes: bool,
+}
+
+/// The form in which the end of a body is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// There is no body, whatever the head says.
+    None,
+    /// The head says its length.
+    Sized,
+    /// The body is sent in chunks, so that its end differs from a break.
+    Chunked,
+    /// The end of the connection is the end of the body: HTTP/1.0 has no chunks.
+    UntilClose,
+}
+
+/// Writes a response. Returns whether the connection may serve another request.
+///
+/// # Errors
+/// The sender has left, or the body of the upstream's response broke off. The connection must be dropped then.
+pub(super) async fn write(
+    connection: &mut H1Connection,
+    response: Response,
+    asked: Asked,
+    now: SystemTime,
+) -> io::Result<bool> {
+    let Response {
+        status,
+        headers,
+        body,
+        ..
+    } = response;
+    let framing = framing(status, &headers, asked.line);
+    let closes = asked.closes || framing == Framing::UntilClose;
+    let mut out = BytesMut::with_capacity(HEAD_ROOM + body.known_len());
+    put_head(&mut out, status, &headers, framing, closes, now);
+    match body {
+        ResponseBody::Whole(bytes) if framing == Framing::None || bytes.is_empty() => {
+            connection.write(&out).await?;
+        }
+        ResponseBody::Whole(bytes) if bytes.len() <= GATHERED => {
+            out.put_slice(&bytes);
+            connection.write(&out).await?;
+        }
+        ResponseBody::Whole(bytes) => {
+            connection.write(&out).await?;
+            connection.write(&bytes).await?;
+        }
+        ResponseBody::Stream(body) => stream(connection, out, body, framing).await?,
+    }
+    Ok(!closes)
+}
+
+fn framing(status: StatusCode, headers: &HeaderMap, line: RequestLine) -> Framing {
+    let has_no_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if line.is_head || has_no_body {
+        Framing::None
+    } else if headers.contains_key(CONTENT_LENGTH) {
+        Framing::Sized
+    } else if line.is_1_0 {
+        Framing::UntilClose
+    } else {
+        Framing::Chunked
+    }
+}
+
+/// Appends the head of a response. Its date and what it says of the connection are the gateway's own.
+fn put_head(
+    out: &mut BytesMut,
+    status: StatusCode,
+    headers: &HeaderMap,
+    framing: Framing,
+    closes: bool,
+    now: SystemTime,
+) {
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+    for (name, value) in headers {
+        if *name != DATE && *name != CONNECTION {
+            out.put_slice(name.as_str().as_bytes());
+            out.put_slice(b": ");
+            out.put_slice(value.as_bytes());
+            out.put_slice(b"\r\n");
+        }
+    }
+    if framing == Framing::Chunked {
+        out.put_slice(b"transfer-encoding: chunked\r\n");
+    }
+    out.put_slice(b"date: ");
+    put_date(out, now);
+    out.put_slice(if closes {
+        b"\r\nconnection: close\r\n\r\n"
+    } else {
+        b"\r\nconnection: keep-alive\r\n\r\n"
+    });
+}
+
+/// Appends the date, which is rendered once a second.
+fn put_date(out: &mut BytesMut, now: SystemTime) {
+    thread_local! {
+        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let second = crate::clock::unix_ms(now) / 1000;
+    DATE.with_borrow_mut(|(of, text)| {
+        if *of != second || text.is_empty() {
+            (*of, *text) = (second, httpdate::fmt_http_date(now));
+        }
+        out.put_slice(text.as_bytes());
+    });
+}
+
+/// Writes a body as it arrives. What is there at once is gathered behind the head in `out`.
+async fn stream(
+    connection: &mut H1Connection,
+    mut out: BytesMut,
+    mut body: Box<dyn AnswerBody>,
+    framing: Framing,
+) -> io::Result<()> {
+    if framing == Framing::None {
+        return connection.write(&out).await;
+    }
+    loop {
+        let piece = if body.is_over() {
+            Ok(None)
+        } else {
+            let mut next = body.next();
+            let at_once = poll_fn(|context| {
+                Poll::Ready(match next.as_mut().poll(context) {
+                    Poll::Ready(piece) => Some(piece),
+                    Poll::Pending => None,
+                })
+            });
+            match at_once.await {
+                Some(piece) => piece,
+                None if out.is_empty() => next.await,
+                None => {
+                    connection.write(&out).await?;
+                    out.clear();
+                    next.await
+                }
+            }
+        };
+        // the head is sent already: closing the connection tells the sender that the rest is missing
+        let piece = piece.map_err(|_| io::Error::other("the upstream's response broke off"))?;
+        let Some(piece) = piece else {
+            if framing == Framing::Chunked {
+                out.put_slice(b"0\r\n\r\n");
+            }
+            return if out.is_empty() {
+                Ok(())
+            } else {
+                connection.write(&out).await
+            };
+        };
+        if framing == Framing::Chunked {
+            out.put_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        }
+        if out.len() + piece.len() <= GATHERED {
+            out.put_slice(&piece);
+        } else {
+            connection.write(&out).await?;
+            out.clear();
+            connection.write(&piece).await?;
+        }
+        if framing == Framing::Chunked {
+            out.put_slice(b"\r\n");
+        }
+    }
+}
