@@ -3,8 +3,10 @@ import hashlib
 import json
 import os
 import random
+import re
 import resource
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -30,6 +32,7 @@ class Load:
     connections: int
     rate: int = 0
     workers: int = 1
+    h2: bool = False  # HTTP/2 over TLS, two streams a connection
 
 
 def cpus_for(workers):
@@ -71,15 +74,34 @@ class Quiet:
 
 def generate(target, port, load, seconds, cpus):
     """Runs the load generator. Returns what it printed and the CPU seconds that it used."""
+    if load.h2:
+        return generate_h2(target, port, load, seconds, cpus)
     command = [str(SCRATCH / "bin" / "load"), "-p", str(port), "-b", str(body_of(load.size)), "-c", str(load.connections),
                "-d", str(seconds), "-i", str(random.getrandbits(60))]
     command += ["-r", str(load.rate)] if load.rate else []
     command += ["-w"] if target.by_standard else []
+    printed, cpu = run_on(cpus, command)
+    return json.loads(printed), cpu
+
+
+def generate_h2(target, port, load, seconds, cpus):
+    """Runs h2load, which sends the same delivery again and again, and returns the same as `generate`, without latencies."""
+    body = body_of(load.size)
+    headers = Sender(target, port, None).headers(body.read_bytes())
+    command = ["h2load", "-c", str(load.connections // 2), "-m", "2", "-D", f"{seconds * 1000:.0f}ms", "-d", str(body)]
+    command += [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    printed, cpu = run_on(cpus, [*command, f"https://127.0.0.1:{port}{PATH}"])
+    succeeded, failed, errored, timeouts = map(int, re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", printed).groups())
+    return {"requests": succeeded, "rps": succeeded / seconds, "not_2xx": failed, "errors": errored, "timeouts": timeouts, "p50_us": 0, "p99_us": 0}, cpu
+
+
+def run_on(cpus, command):
+    """Runs a command to its end. Returns what it printed and the CPU seconds that it used."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "SECRET": SECRET},
                           preexec_fn=lambda: os.sched_setaffinity(0, cpus))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return json.loads(done.stdout), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def requests_of(upstream):
@@ -93,7 +115,7 @@ def under_load(target, load, seconds):
     """Measures one target under one load, with processes of its own."""
     own, others = cpus_for(load.workers)
     upstream = start_upstream(others)
-    process = target.start(upstream.port, load.workers, cpus=own)
+    process = target.start(upstream.port, load.workers, cpus=own, tls=load.h2)
     try:
         generate(target, process.port, load, WARM_UP, others)
         requests_of(upstream)
@@ -103,8 +125,9 @@ def under_load(target, load, seconds):
         cpu = process.cpu_seconds() - cpu_before
         known = cpu + upstream.cpu_seconds() - upstream_before + generator_cpu
         foreign = (busy_seconds() - all_before - known) / (time.monotonic() - began)
-        done = result["requests"]
-        wrong = result["not_2xx"] + result["errors"] + result["timeouts"] + abs(done - requests_of(upstream))
+        forwarded = requests_of(upstream)
+        done = forwarded if load.h2 else result["requests"]  # h2load does not wait for the last answers
+        wrong = result["not_2xx"] + result["errors"] + result["timeouts"] + abs(done - forwarded)
         return {"cpu_us": cpu / max(done, 1) * 1e6, "rps": result["rps"], "p50_ms": result["p50_us"] / 1e3, "p99_ms": result["p99_us"] / 1e3,
                 "wrong": wrong, "foreign": foreign}
     finally:
@@ -135,20 +158,24 @@ def median(results, key):
     return value, bool(calm) and not any(result["wrong"] for result in results)
 
 
-def when_idle(target, seconds):
+def when_idle(target, seconds, tls=False):
     """Measures the memory of an idle keep-alive connection in KiB, and how often a second the idle process wakes up."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     own, others = cpus_for(1)
     upstream = start_upstream(others)
-    process = target.start(upstream.port, cpus=own)
+    process = target.start(upstream.port, cpus=own, tls=tls)
     connections = []
     try:
-        generate(target, process.port, Load(1024, 32), WARM_UP, others)
+        # few connections, since what many leave behind would serve the idle ones
+        generate(target, process.port, Load(1024, 2, h2=tls), WARM_UP, others)
         time.sleep(3)  # an allocator may give memory back a moment later
         before = process.memory_kib()
         sender = Sender(target, process.port, None)
         for _ in range(IDLE_CONNECTIONS):
             lines = "".join(f"{name}: {value}\r\n" for name, value in sender.headers(b"{}").items())
-            connections.append(socket.create_connection(("127.0.0.1", process.port)))
+            connection = socket.create_connection(("127.0.0.1", process.port))
+            connections.append(context.wrap_socket(connection) if tls else connection)
             connections[-1].sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: 2\r\n\r\n{{}}".encode())
             if not connections[-1].recv(4096).startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"{target.name} does not answer with 200")

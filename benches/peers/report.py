@@ -39,6 +39,8 @@ def size_name(size):
 
 def load_name(load):
     workers = "" if load.workers == 1 else f", {load.workers} workers"
+    if load.h2:
+        return f"{size_name(load.size)}, HTTP/2 over TLS, {load.connections} streams"
     return f"{size_name(load.size)}, " + (f"{load.rate:,} requests/s" if load.rate else f"{load.connections} connections") + workers
 
 
@@ -56,21 +58,23 @@ def row(name, targets, values, form):
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def table(targets, loads, idle):
+def table(targets, loads, idle, idle_tls):
     """Returns the table: a column for each target, a row for each figure."""
     lines = ["| | " + " | ".join(target.name for target in targets) + " |", "|---|" + "---|" * len(targets)]
     for load in dict.fromkeys(load for _, load in loads):
         figures = [("CPU µs a request", "cpu_us", "{:,.1f}")]
         if load.rate:
             figures += [("p50 ms", "p50_ms", "{:.2f}"), ("p99 ms", "p99_ms", "{:.2f}")]
-        elif load.size == 1024:
+        elif load.size == 1024 and not load.h2:
             figures += [("requests/s", "rps", "{:,.0f}"), ("p99 ms", "p99_ms", "{:.2f}")]
         for name, key, form in figures:
             values = {target.name: median(results, key) for (target, at), results in loads.items() if at == load}
             lines.append(row(f"{load_name(load)}: {name}", targets, values, form))
-    for name, key, form in (("memory of an idle connection, KiB", "connection_kib", "{:.1f}"), ("wake-ups a second when idle", "wakeups", "{:.1f}")):
-        values = {target: (figures[key], True) for target, figures in idle.items()}
-        lines.append(row(name, targets, values, form))
+    for name, key, found in (("memory of an idle connection, KiB", "connection_kib", idle),
+                             ("memory of an idle connection with TLS, KiB", "connection_kib", idle_tls),
+                             ("wake-ups a second when idle", "wakeups", idle)):
+        values = {target: (figures[key], True) for target, figures in found.items()}
+        lines.append(row(name, targets, values, "{:.1f}"))
     return "\n".join(lines)
 
 

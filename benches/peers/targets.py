@@ -1,6 +1,7 @@
 """The targets, and how one is started."""
 import base64
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -33,24 +34,32 @@ class Target:
     verifies: bool = True
     # signed as Standard Webhooks does: the signature covers the delivery ID
     by_standard: bool = False
+    # what makes its listener speak TLS and HTTP/2, for @TLS@ in its config
+    tls: str = ""
     max_workers: int = 64
     # what is measured: "all", or "small" for 1 KiB alone
     loads: str = "all"
 
-    def start(self, upstream_port, workers=1, rate=1000000, cpus=None):
-        """Starts it in a scratch folder of its own. It then listens on `port`."""
+    def start(self, upstream_port, workers=1, rate=1000000, cpus=None, tls=False):
+        """Starts it in a scratch folder of its own. It then listens on `port`.
+
+        With TLS it forwards duplicates, since h2load sends the same delivery again and again.
+        """
         run = SCRATCH / "run" / self.name
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
         port = free_port()
         common = {
             "PORT": port, "UPSTREAM_PORT": upstream_port, "WORKERS": workers, "RATE": rate, "SECRET": SECRET, "KEY_B64": KEY_B64,
-            "MAX_BODY": MAX_BODY, "BUFFER": MAX_BODY + 65536, "HERE": HERE, "RUN": run, "BIN": SCRATCH / "bin",
+            "MAX_BODY": MAX_BODY, "BUFFER": MAX_BODY + 65536, "HERE": HERE, "RUN": run, "BIN": SCRATCH / "bin", "PEM": SCRATCH / "tls.pem",
             "HOOKGATE": os.environ.get("HOOKGATE_BINARY", ""), "USER": "root" if os.getuid() == 0 else os.environ.get("USER", "nobody"),
         }
+        common["TLS"] = self.tls.format(**common) if tls else ""
         values = {**common, **{name: text.format(**common) for name, text in self.variables.items()}}
         if self.config:
             text = (HERE / "conf" / self.config).read_text()
+            if tls:
+                text = re.sub(r".*# dedupe\n", "", text)
             for name, value in values.items():
                 text = text.replace(f"@{name}@", str(value))
             (run / "config").write_text(text)
@@ -87,13 +96,13 @@ NO_CHUNKS = "it accepts no chunked bodies (411)"
 def all_targets():
     """Returns all targets by name, in the order of the table's columns."""
     targets = [
-        Target(BASELINE, HAPROXY, "haproxy-verify.cfg", env=LARGE_BUFFERS),
+        Target(BASELINE, HAPROXY, "haproxy-verify.cfg", env=LARGE_BUFFERS, tls=" ssl crt {PEM} alpn h2,http/1.1"),
         Target("nginx-lua-verify", NGINX, "nginx-lua.conf", {"MODULES": nginx_modules()}, {"SECRET": "{SECRET}", "RATE": "{RATE}"},
                gaps={"two signatures": "nginx 1.22 gives Lua the first of two headers"}),
         Target("c-verify", ["{BIN}/floor", "{PORT}", "{UPSTREAM_PORT}"], env={"SECRET": "{SECRET}", "RATE": "{RATE}"}, max_workers=1,
                gaps={"chunked": NO_CHUNKS, "100 chunks": NO_CHUNKS, "2 MiB": "it closes while the body arrives, so the 413 is lost"}),
         Target("haproxy-plain", HAPROXY, "haproxy-plain.cfg", verifies=False),
-        Target("hookgate", HOOKGATE, "hookgate.yaml", BY_GITHUB),
+        Target("hookgate", HOOKGATE, "hookgate.yaml", BY_GITHUB, tls=", tls: {{ certificate: {PEM}, key: {PEM} }}"),
         Target("hookgate-covered-id", HOOKGATE, "hookgate.yaml",
                {**BY_GITHUB, "PROVIDER": "standard-webhooks", "KEY": "whsec_{KEY_B64}"}, by_standard=True,
                gaps={"upper case": "base64 has no other case"}),
