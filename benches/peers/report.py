@@ -30,7 +30,7 @@ def heading(rounds, seconds, built_here):
     return (f"Measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d} on {model}, {os.cpu_count()} CPUs, Linux {os.uname().release}.\n"
             f"{first_line(os.environ['HOOKGATE_BINARY'], '--version')} ({'commit ' + commit if built_here else 'a given binary, in a checkout at ' + commit}),\n"
             f"HAProxy {number(first_line('haproxy', '-v'))}, nginx {number(first_line('nginx', '-v'))} with lua module {number(lua)}, "
-            f"{' '.join(first_line('openssl', 'version').split()[:2])}. {rounds} rounds of {seconds:g} s.\n")
+            f"{' '.join(first_line('openssl', 'version').split()[:2])}. {rounds} round{'s' * (rounds > 1)} of {seconds:g} s.\n")
 
 
 def size_name(size):
@@ -59,7 +59,7 @@ def row(name, targets, values, form):
 
 
 def table(targets, loads, idle, idle_tls):
-    """Returns the table: a column for each target, a row for each figure."""
+    """Returns the table, with a column for each target and a row for each figure, and the known gaps below it."""
     lines = ["| | " + " | ".join(target.name for target in targets) + " |", "|---|" + "---|" * len(targets)]
     for load in dict.fromkeys(load for _, load in loads):
         figures = [("CPU µs a request", "cpu_us", "{:,.1f}")]
@@ -75,7 +75,8 @@ def table(targets, loads, idle, idle_tls):
                              ("wake-ups a second when idle", "wakeups", idle)):
         values = {target: (figures[key], True) for target, figures in found.items()}
         lines.append(row(name, targets, values, "{:.1f}"))
-    return "\n".join(lines)
+    gaps = [f"`{target.name}`: {gap}." for target in targets for gap in dict.fromkeys(target.gaps.values())]
+    return "\n".join(lines) + "\n\nKnown gaps: " + " ".join(gaps)
 
 
 def write(text):
