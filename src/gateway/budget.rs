@@ -76,6 +76,7 @@ impl Budget {
     /// Changes the limit. Bytes that are held stay held.
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
+        self.spare.clear();
     }
 
     /// Returns the bytes that are held now.

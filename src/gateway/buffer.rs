@@ -5,7 +5,7 @@
 //! could fill that second.
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use memmap2::MmapMut;
 
 use crate::gateway::budget::Budget;
@@ -26,7 +26,7 @@ pub(super) struct Buffer {
 
 #[derive(Debug)]
 enum Memory {
-    Heap(BytesMut),
+    Heap(Vec<u8>),
     Mapped(Mapped),
 }
 
@@ -70,7 +70,7 @@ impl Drop for Whole {
 #[derive(Debug)]
 pub(super) enum Room<'a> {
     /// Behind the bytes of this buffer, up to its capacity.
-    Heap(&'a mut BytesMut),
+    Heap(&'a mut Vec<u8>),
     /// These bytes.
     Mapped(&'a mut [u8]),
 }
@@ -79,7 +79,7 @@ impl Buffer {
     /// Returns an empty buffer without capacity, whose mapping goes back to `budget`.
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self {
-            memory: Memory::Heap(BytesMut::new()),
+            memory: Memory::Heap(Vec::new()),
             budget,
         }
     }
@@ -118,7 +118,8 @@ impl Buffer {
         }
         match &mut self.memory {
             Memory::Heap(bytes) if capacity <= MAX_ON_HEAP => {
-                bytes.reserve(capacity.saturating_sub(bytes.len()));
+                let more = capacity.saturating_sub(bytes.len());
+                bytes.try_reserve_exact(more).map_err(|_| NoRoom)?;
             }
             Memory::Heap(_) | Memory::Mapped(_) => {
                 let mut mapped = Mapped {
@@ -138,7 +139,7 @@ impl Buffer {
     /// There is no room.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), NoRoom> {
         match &mut self.memory {
-            Memory::Heap(bytes) => bytes.put_slice(chunk),
+            Memory::Heap(bytes) => bytes.extend_from_slice(chunk),
             Memory::Mapped(mapped) => mapped.push(chunk)?,
         }
         Ok(())
@@ -169,7 +170,7 @@ impl Buffer {
     /// Returns the bytes, without a copy.
     pub(super) fn into_bytes(self) -> Bytes {
         match self.memory {
-            Memory::Heap(bytes) => bytes.freeze(),
+            Memory::Heap(bytes) => bytes.into(),
             Memory::Mapped(mapped) => Bytes::from_owner(Whole {
                 mapped: Some(mapped),
                 budget: self.budget,

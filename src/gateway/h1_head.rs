@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, Version};
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveConfig;
 use crate::gateway::head::{self, HeadParts, Origin};
+use crate::listener::framing::Violation;
 use crate::listener::h1_connection::{ArrivedHead, H1Connection};
 use crate::refusal::Refusal;
 use crate::request::RequestHead;
@@ -30,7 +31,11 @@ pub(super) fn receive(
     arrived: &ArrivedHead,
 ) -> Option<(Facts, Result<RequestHead, Refusal>, RequestLine)> {
     let method = arrived.method()?;
-    let headers = arrived.headers()?;
+    // a name longer than any parser's limit
+    let (headers, violation) = match arrived.headers() {
+        Some(headers) => (headers, arrived.violation),
+        None => (HeaderMap::new(), Some(Violation::TooLarge)),
+    };
     let is_1_0 = arrived.spans.is_1_0;
     let line = RequestLine {
         is_head: method == Method::HEAD,
@@ -51,7 +56,7 @@ pub(super) fn receive(
     let origin = Origin {
         connection: Some(connection.info()),
         tls: connection.is_tls(),
-        violation: arrived.violation,
+        violation,
     };
     let (facts, head) = head::receive(gate, active, parts, origin);
     Some((facts, head, line))

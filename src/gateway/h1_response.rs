@@ -73,7 +73,10 @@ pub(super) async fn write(
             connection.write(&out).await?;
             connection.write(&bytes).await?;
         }
-        ResponseBody::Stream(body) => stream(connection, out, body, framing).await?,
+        ResponseBody::Stream(body) => {
+            let size = declared(&headers).filter(|_| framing == Framing::Sized);
+            stream(connection, out, body, (framing, size)).await?;
+        }
     }
     Ok(!closes)
 }
@@ -139,16 +142,37 @@ fn put_date(out: &mut BytesMut, now: SystemTime) {
     });
 }
 
+/// Returns the length that a response announces.
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Sends what is there of a response whose rest is missing, or is not of the announced length. The caller drops the connection, which tells the
+/// sender so.
+async fn broken_off(connection: &mut H1Connection, out: &[u8]) -> io::Result<()> {
+    if !out.is_empty() {
+        connection.write(out).await?;
+    }
+    Err(io::Error::other("the upstream's response broke off"))
+}
+
 /// Writes a body as it arrives. What is there at once is gathered behind the head in `out`.
 async fn stream(
     connection: &mut H1Connection,
     mut out: BytesMut,
     mut body: Box<dyn AnswerBody>,
-    framing: Framing,
+    (framing, size): (Framing, Option<usize>),
 ) -> io::Result<()> {
     if framing == Framing::None {
         return connection.write(&out).await;
     }
+    let mut left = size;
     loop {
         let piece = if body.is_over() {
             Ok(None)
@@ -170,9 +194,15 @@ async fn stream(
                 }
             }
         };
-        // the head is sent already: closing the connection tells the sender that the rest is missing
-        let piece = piece.map_err(|_| io::Error::other("the upstream's response broke off"))?;
+        let piece = match piece {
+            Ok(Some(piece)) if piece.is_empty() => continue,
+            Ok(piece) => piece,
+            Err(_) => return broken_off(connection, &out).await,
+        };
         let Some(piece) = piece else {
+            if left.is_some_and(|left| left > 0) {
+                return broken_off(connection, &out).await;
+            }
             if framing == Framing::Chunked {
                 out.put_slice(b"0\r\n\r\n");
             }
@@ -182,6 +212,12 @@ async fn stream(
                 connection.write(&out).await
             };
         };
+        if let Some(left) = &mut left {
+            match left.checked_sub(piece.len()) {
+                Some(rest) => *left = rest,
+                None => return broken_off(connection, &out).await,
+            }
+        }
         if framing == Framing::Chunked {
             out.put_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         }
@@ -197,3 +233,6 @@ async fn stream(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,8 @@ impl HttpServer {
     ) -> Option<H1Connection> {
         let mut session = ServerSession::new_http1(Box::new(stream));
         // without a time limit: the accept loop watches the connection
-        session.set_keepalive((!is_last).then_some(0));
+        session.set_keepalive(Some(0));
+        session.set_keepalive_reuses_remaining(is_last.then_some(0));
         let reused = self.proxy.process_new_http(session, close).await?;
         let (stream, _) = reused.consume();
         let stream = stream.into_any().downcast::<ScannedStream>().ok()?;

@@ -75,5 +75,8 @@ impl SpareMappings {
         let given_back: Vec<Spare> = maps.extract_if(.., which).collect();
         let bytes: usize = given_back.iter().map(|spare| spare.map.len()).sum();
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // unmapping takes a while: not under the lock
+        drop(maps);
+        drop(given_back);
     }
 }

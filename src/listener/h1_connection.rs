@@ -288,12 +288,12 @@ impl H1Connection {
     /// Closes the connection in good order: ends our side, then discards what the sender still sends of a message that was not read to its
     /// end. Closing at once would reset the connection, and the reset could arrive before the response.
     pub(crate) async fn close(mut self) {
-        // an error means that the other side has left
-        if self.io.shutdown().await.is_err() || self.is_at_boundary() {
-            return;
-        }
         let deadline = self.clock.mono() + DRAIN_TIMEOUT;
-        let drained = async {
+        let closed = async {
+            // an error means that the other side has left. TLS writes here, and waits for a sender that does not read
+            if self.io.shutdown().await.is_err() || self.is_at_boundary() {
+                return;
+            }
             let mut left = MAX_DRAINED;
             while left > 0 {
                 self.arrived.clear();
@@ -304,7 +304,7 @@ impl H1Connection {
             }
         };
         // the connection ends either way
-        within(deadline, drained).await.unwrap_or_default();
+        within(deadline, closed).await.unwrap_or_default();
     }
 
     /// Hands the connection over to pingora, which reads these bytes of a head first. They were judged as `request`.

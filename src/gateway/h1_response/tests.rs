@@ -1,0 +1,112 @@
+//! Checks the form of responses, and what becomes of one whose body is not what its head announces.
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::io::AsyncReadExt as _;
+
+use super::*;
+use crate::clock::{Clock as _, SystemClock};
+use crate::delivery::{Fault, Pending};
+use crate::listener::client_address::Peer;
+use crate::listener::connection_state::ConnectionState;
+use crate::listener::peer::ConnectionInfo;
+
+struct Pieces(VecDeque<Result<&'static str, Fault>>);
+
+impl AnswerBody for Pieces {
+    fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>> {
+        let next = self.0.pop_front().transpose();
+        Box::pin(async move { Ok(next?.map(|piece| Bytes::from_static(piece.as_bytes()))) })
+    }
+}
+
+/// Writes a 200 with a body of these pieces, and a length if one is announced. Returns the body as the sender gets it, and the result.
+async fn written(
+    length: Option<&'static str>,
+    pieces: &[Result<&'static str, Fault>],
+    line: RequestLine,
+) -> (String, Option<bool>) {
+    let (mut sender, io) = tokio::io::duplex(1 << 16);
+    let state = Arc::new(ConnectionState::new(SystemClock.mono()));
+    let info = ConnectionInfo {
+        peer: Peer::Unix,
+        certificate: None,
+        state: Some(Arc::clone(&state)),
+        judged: None,
+    };
+    let mut connection = H1Connection::new(Box::new(io), info, state, 1024, Arc::new(SystemClock));
+    let mut headers = HeaderMap::new();
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static(length));
+    }
+    let response = Response {
+        status: StatusCode::OK,
+        headers,
+        body: ResponseBody::Stream(Box::new(Pieces(pieces.iter().copied().collect()))),
+        closes: false,
+    };
+    let asked = Asked {
+        line,
+        closes: line.closes,
+    };
+    let result = write(&mut connection, response, asked, SystemClock.now().wall).await;
+    drop(connection);
+    let mut text = String::new();
+    sender.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    (body.to_owned(), result.ok())
+}
+
+const POST: RequestLine = RequestLine {
+    is_head: false,
+    is_1_0: false,
+    closes: false,
+};
+
+#[tokio::test]
+async fn body_is_framed_as_its_head_says() {
+    let hello = [Ok("hel"), Ok(""), Ok("lo")];
+    assert_eq!(
+        written(Some("5"), &hello, POST).await,
+        ("hello".to_owned(), Some(true))
+    );
+    assert_eq!(
+        written(None, &hello, POST).await,
+        ("3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n".to_owned(), Some(true))
+    );
+    let old = RequestLine {
+        is_1_0: true,
+        ..POST
+    };
+    assert_eq!(
+        written(None, &hello, old).await,
+        ("hello".to_owned(), Some(false))
+    );
+    let head = RequestLine {
+        is_head: true,
+        ..POST
+    };
+    assert_eq!(
+        written(Some("5"), &hello, head).await,
+        (String::new(), Some(true))
+    );
+}
+
+#[tokio::test]
+async fn body_of_another_length_drops_the_connection() {
+    for (length, pieces, sent) in [
+        (Some("5"), &[Ok("hel")][..], "hel"),
+        (Some("5"), &[Ok("hel"), Err(Fault::Reset)], "hel"),
+        (Some("2"), &[Ok("hel")], ""),
+        (None, &[Ok("hel"), Err(Fault::Malformed)], "3\r\nhel\r\n"),
+    ] {
+        assert_eq!(
+            written(length, pieces, POST).await,
+            (sent.to_owned(), None),
+            "{length:?} {pieces:?}"
+        );
+    }
+}
