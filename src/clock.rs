@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -156,17 +156,22 @@ impl Clock for SystemClock {
     }
 }
 
+/// Polls a future once, and returns its output if it is ready.
+pub async fn at_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 /// Awaits `future` until `deadline`. A future that is ready at once costs no timer and no reading of the clock.
 ///
 /// # Errors
 /// The deadline passed.
 pub async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let at_once = poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    match at_once.await {
+    match at_once(future.as_mut()).await {
         Some(output) => Ok(output),
         None => timeout_at(deadline.into(), future).await,
     }

@@ -193,7 +193,7 @@ def two_signatures(s):
 
 
 CHUNKED = "Transfer-Encoding: chunked\r\n"
-# name, what it is, what is sent, what must come of it: mostly (status, requests that the upstream got)
+# name, description, the requests to send, the required result: mostly (status, requests that the upstream got)
 CASES = [
     ("valid", "a signed delivery is forwarded once", lambda s: s.forwarded(s.post), (200, 1)),
     ("empty", "an empty body arrives", lambda s: intact(s, 0), (200, 1, "intact")),
@@ -233,7 +233,7 @@ CASES = [
 
 
 def check(target):
-    """Runs the cases against a target. Returns what came of each: "ok", the known gap, or the failure."""
+    """Runs the cases against a target. Returns the result of each: "ok", the known gap, or the failure."""
     upstream = Upstream(free_port())
     results = {}
     try:

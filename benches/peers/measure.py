@@ -167,7 +167,7 @@ def when_idle(target, seconds, tls=False):
     process = target.start(upstream.port, cpus=own, tls=tls)
     connections = []
     try:
-        # few connections, since what many leave behind would serve the idle ones
+        # few connections, since the idle ones would reuse memory that many leave behind
         generate(target, process.port, Load(1024, 2, h2=tls), WARM_UP, others)
         time.sleep(3)  # an allocator may give memory back a moment later
         before = process.memory_kib()

@@ -34,10 +34,10 @@ class Target:
     verifies: bool = True
     # signed as Standard Webhooks does: the signature covers the delivery ID
     by_standard: bool = False
-    # what makes its listener speak TLS and HTTP/2, for @TLS@ in its config
+    # the keys for a listener with TLS and HTTP/2, for @TLS@ in its config
     tls: str = ""
     max_workers: int = 64
-    # what is measured: "all", or "small" for 1 KiB alone
+    # the loads to measure: "all", or "small" for 1 KiB alone
     loads: str = "all"
 
     def start(self, upstream_port, workers=1, rate=1000000, cpus=None, tls=False):

@@ -7,11 +7,11 @@ use crate::config::secretive::is_secretive;
 use crate::config::yaml_tree::{Entry, Node, Spanned};
 
 mod advice;
-mod due;
+mod allowed_types;
 mod meaning;
 
 use advice::Misfit;
-use due::{Block, Due};
+use allowed_types::{AllowedTypes, Block};
 pub use meaning::Meaning;
 
 /// Compares a text with the schema.
@@ -41,45 +41,47 @@ impl<'a> Shape<'a> {
         spanned: &Spanned,
         meaning: &Meaning,
     ) -> Option<Value> {
-        let due = Due::of(self.schema, schema);
+        let allowed = AllowedTypes::of(self.schema, schema);
         let misfit = Misfit {
             schema: self.schema,
-            due,
+            allowed,
             place,
             spanned,
             meaning,
         };
         match (&spanned.node, meaning) {
-            _ if due.anything => Some(Value::Object(Map::new())),
+            _ if allowed.anything => Some(Value::Object(Map::new())),
             (Node::Scalar { .. }, Meaning::Null) => {
                 let message = format!("{} has no value", noun(place));
                 self.wrong(place, message, Some(misfit.help_for_nothing()))
             }
             (Node::Map(entries), Meaning::Map(values)) if entries.len() == values.len() => {
-                match due.map.filter(|_| !misfit.lacks_brackets(entries)) {
+                match allowed.map.filter(|_| !misfit.lacks_brackets(entries)) {
                     Some(block) => Some(self.map(block, place, entries, values)),
                     None => self.unfit(&misfit),
                 }
             }
             (Node::List(items), Meaning::List(values)) if items.len() == values.len() => {
-                match due.list {
+                match allowed.list {
                     Some(schema) => Some(self.list(schema, place, items, values)),
                     None => self.unfit(&misfit),
                 }
             }
-            (Node::Scalar { .. }, Meaning::Text(text)) if due.text || due.word == Some(text) => {
+            (Node::Scalar { .. }, Meaning::Text(text))
+                if allowed.text || allowed.word == Some(text) =>
+            {
                 Some(Value::from(text.as_str()))
             }
             // `timeout: 15`: used as text; `compile` reports the missing unit.
-            (Node::Scalar { text, .. }, Meaning::Count(_) | Meaning::Number) if due.text => {
+            (Node::Scalar { text, .. }, Meaning::Count(_) | Meaning::Number) if allowed.text => {
                 Some(Value::from(text.as_str()))
             }
             (Node::Scalar { .. }, Meaning::Count(count))
-                if due.count.is_some_and(|most| *count <= most) =>
+                if allowed.count.is_some_and(|most| *count <= most) =>
             {
                 Some(Value::from(*count))
             }
-            (Node::Scalar { .. }, Meaning::Boolean(value)) if due.boolean => {
+            (Node::Scalar { .. }, Meaning::Boolean(value)) if allowed.boolean => {
                 Some(Value::from(*value))
             }
             (
@@ -168,9 +170,9 @@ impl<'a> Shape<'a> {
         items: &[Spanned],
         values: &[Meaning],
     ) -> Value {
-        let due = Due::of(self.schema, schema);
+        let allowed = AllowedTypes::of(self.schema, schema);
         let empty = || {
-            if due.map.is_some() {
+            if allowed.map.is_some() {
                 Value::Object(Map::new())
             } else {
                 Value::from("")

@@ -3,14 +3,12 @@ mod bounds;
 mod reading;
 mod source;
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
 
-use crate::clock::within;
+use crate::clock::{at_once, within};
 use crate::gateway::budget::{Account, Budget, Owner};
 use crate::refusal::Refusal;
 use crate::request::{Body, RequestHead};
@@ -80,15 +78,6 @@ pub(super) async fn read(
         }
         (Some(first), Some(reading)) => reading.rest(source, first, feed).await,
     }
-}
-
-/// Polls a future once, and returns its output if it is ready.
-async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }
 
 /// Accepts a body that arrived with its head in one chunk, as most do. It is verified at once, so it needs no share.

@@ -1,8 +1,8 @@
 //! A buffer for the bytes of a body as they arrive.
 //!
 //! A large body has a mapping of its own: a page costs memory only once it is written to. When a whole body is not needed any more, its mapping
-//! is spare for the next one for a moment (see [`Budget::put_spare`]); that of any other is freed at once. The allocator would hold it for a second, and a flood of large bodies
-//! could fill that second.
+//! is spare for the next one for a moment (see [`Budget::put_spare`]); every other mapping is freed at once. The allocator would hold it for a
+//! second, and a flood of large bodies could fill that second.
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,11 +37,11 @@ struct Mapped {
     filled: usize,
 }
 
-/// The mapping of a whole body, which is spare once it is dropped. That of a body that broke off is freed: most of its pages may never have
-/// been written to.
+/// The mapping of a whole body, which is spare once it is dropped. The mapping of a body that broke off is freed: most of its
+/// pages may never have been written to.
 #[derive(Debug)]
-struct Whole {
-    /// There until it is dropped.
+struct WholeBody {
+    /// `Some` until it is dropped.
     mapped: Option<Mapped>,
     budget: Arc<Budget>,
 }
@@ -52,13 +52,13 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
-impl AsRef<[u8]> for Whole {
+impl AsRef<[u8]> for WholeBody {
     fn as_ref(&self) -> &[u8] {
         self.mapped.as_ref().map_or(&[], Mapped::as_ref)
     }
 }
 
-impl Drop for Whole {
+impl Drop for WholeBody {
     fn drop(&mut self) {
         if let Some(Mapped { map, .. }) = self.mapped.take() {
             self.budget.put_spare(map);
@@ -155,7 +155,7 @@ impl Buffer {
         }
     }
 
-    /// Notes that `bytes` were written to [`Room::Mapped`]. Those of [`Room::Heap`] are in the buffer already.
+    /// Notes that `bytes` were written to [`Room::Mapped`]. Bytes in [`Room::Heap`] are in the buffer already.
     pub(super) fn advance_mapped(&mut self, bytes: usize) {
         if let Memory::Mapped(mapped) = &mut self.memory {
             mapped.filled = mapped.filled.saturating_add(bytes).min(mapped.map.len());
@@ -171,7 +171,7 @@ impl Buffer {
     pub(super) fn into_bytes(self) -> Bytes {
         match self.memory {
             Memory::Heap(bytes) => bytes.into(),
-            Memory::Mapped(mapped) => Bytes::from_owner(Whole {
+            Memory::Mapped(mapped) => Bytes::from_owner(WholeBody {
                 mapped: Some(mapped),
                 budget: self.budget,
             }),

@@ -77,7 +77,7 @@ impl ProxyHttp for Edge {
         let head = agreed(session, head);
         if head.as_ref().is_err_and(|why| *why == Refusal::Internal) {
             session.set_keepalive(None);
-            facts.why = Some("two readings of the head differ");
+            facts.why = Some("the head was read in two ways");
         }
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
@@ -92,8 +92,9 @@ impl ProxyHttp for Edge {
             (Ok(_), Some(Err(refusal))) => Err((*refusal).into()),
             (Err(refusal), _) => Err(refusal.into()),
             (Ok(head), _) => {
+                let request = (active.find(&head), head);
                 let source = &mut Downstream(session);
-                pipeline::run(gate, &active, head, source, record.facts_mut()).await
+                pipeline::run(gate, &active, request, source, record.facts_mut()).await
             }
         };
         let decided = match end_overrun(session, decided) {

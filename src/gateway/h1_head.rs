@@ -13,31 +13,30 @@ use crate::telemetry::Facts;
 
 /// The facts about a request that its response depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestLine {
+pub(super) struct RequestForm {
     /// Whether the response has no body, since the method is `HEAD`.
     pub(super) is_head: bool,
     /// Whether the version is HTTP/1.0.
     pub(super) is_1_0: bool,
-    /// Whether the sender wants the connection to be closed.
+    /// Whether the connection is closed after the response.
     pub(super) closes: bool,
 }
 
-/// Returns the facts for the record of a request, its head or its refusal, and what its response depends on. Returns nothing for bytes that
-/// are no head, which the scanner lets through nowhere.
+/// Returns the facts for the record of a request, its head or its refusal, and the form that its response must have.
 pub(super) fn receive(
     gate: &Gate,
     active: &ActiveConfig,
     connection: &H1Connection,
     arrived: &ArrivedHead,
-) -> Option<(Facts, Result<RequestHead, Refusal>, RequestLine)> {
-    let method = arrived.method()?;
+) -> (Facts, Result<RequestHead, Refusal>, RequestForm) {
+    let method = arrived.method();
     // a name longer than any parser's limit
     let (headers, violation) = match arrived.headers() {
         Some(headers) => (headers, arrived.violation),
         None => (HeaderMap::new(), Some(Violation::TooLarge)),
     };
     let is_1_0 = arrived.spans.is_1_0;
-    let line = RequestLine {
+    let form = RequestForm {
         is_head: method == Method::HEAD,
         is_1_0,
         closes: closes(&headers, is_1_0),
@@ -59,7 +58,7 @@ pub(super) fn receive(
         violation,
     };
     let (facts, head) = head::receive(gate, active, parts, origin);
-    Some((facts, head, line))
+    (facts, head, form)
 }
 
 /// Returns whether the sender wants the connection to be closed: HTTP/1.0 does, unless it says otherwise.

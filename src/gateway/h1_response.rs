@@ -1,32 +1,22 @@
 //! Writes responses over HTTP/1: the head and a short body in one piece.
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
-use std::task::Poll;
 use std::time::SystemTime;
 
 use bytes::{BufMut as _, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, StatusCode};
 
+use crate::clock::at_once;
 use crate::delivery::AnswerBody;
-use crate::gateway::h1_head::RequestLine;
+use crate::gateway::h1_head::RequestForm;
 use crate::gateway::response::{Response, ResponseBody};
 use crate::listener::h1_connection::H1Connection;
 
 /// The bytes that are gathered before they are sent, as long as more are there.
-const GATHERED: usize = 16 * 1024;
+const MAX_GATHERED: usize = 16 * 1024;
 /// The room for the head of a response, besides its body.
 const HEAD_ROOM: usize = 512;
-
-/// The facts that decide the form of a response.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    /// The request.
-    pub(super) line: RequestLine,
-    /// Whether the connection is closed after the response.
-    pub(super) closes: bool,
-}
 
 /// The form in which the end of a body is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +38,7 @@ enum Framing {
 pub(super) async fn write(
     connection: &mut H1Connection,
     response: Response,
-    asked: Asked,
+    form: RequestForm,
     now: SystemTime,
 ) -> io::Result<bool> {
     let Response {
@@ -57,15 +47,15 @@ pub(super) async fn write(
         body,
         ..
     } = response;
-    let framing = framing(status, &headers, asked.line);
-    let closes = asked.closes || framing == Framing::UntilClose;
+    let framing = framing(status, &headers, form);
+    let closes = form.closes || framing == Framing::UntilClose;
     let mut out = BytesMut::with_capacity(HEAD_ROOM + body.known_len());
     put_head(&mut out, status, &headers, framing, closes, now);
     match body {
         ResponseBody::Whole(bytes) if framing == Framing::None || bytes.is_empty() => {
             connection.write(&out).await?;
         }
-        ResponseBody::Whole(bytes) if bytes.len() <= GATHERED => {
+        ResponseBody::Whole(bytes) if bytes.len() <= MAX_GATHERED => {
             out.put_slice(&bytes);
             connection.write(&out).await?;
         }
@@ -81,20 +71,20 @@ pub(super) async fn write(
     Ok(!closes)
 }
 
-fn framing(status: StatusCode, headers: &HeaderMap, line: RequestLine) -> Framing {
+fn framing(status: StatusCode, headers: &HeaderMap, form: RequestForm) -> Framing {
     let has_no_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if line.is_head || has_no_body {
+    if form.is_head || has_no_body {
         Framing::None
     } else if headers.contains_key(CONTENT_LENGTH) {
         Framing::Sized
-    } else if line.is_1_0 {
+    } else if form.is_1_0 {
         Framing::UntilClose
     } else {
         Framing::Chunked
     }
 }
 
-/// Appends the head of a response. Its date and what it says of the connection are the gateway's own.
+/// Appends the head of a response, with the gateway's own `date` and `connection`.
 fn put_head(
     out: &mut BytesMut,
     status: StatusCode,
@@ -153,8 +143,8 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
         .ok()
 }
 
-/// Sends what is there of a response whose rest is missing, or is not of the announced length. The caller drops the connection, which tells the
-/// sender so.
+/// Sends the gathered part of a response whose rest is missing, or is not of the announced length. The caller drops the connection, so the sender
+/// sees that the response is not complete.
 async fn broken_off(connection: &mut H1Connection, out: &[u8]) -> io::Result<()> {
     if !out.is_empty() {
         connection.write(out).await?;
@@ -162,7 +152,7 @@ async fn broken_off(connection: &mut H1Connection, out: &[u8]) -> io::Result<()>
     Err(io::Error::other("the upstream's response broke off"))
 }
 
-/// Writes a body as it arrives. What is there at once is gathered behind the head in `out`.
+/// Writes a body as it arrives. Pieces that are available at once are gathered behind the head in `out`.
 async fn stream(
     connection: &mut H1Connection,
     mut out: BytesMut,
@@ -178,13 +168,7 @@ async fn stream(
             Ok(None)
         } else {
             let mut next = body.next();
-            let at_once = poll_fn(|context| {
-                Poll::Ready(match next.as_mut().poll(context) {
-                    Poll::Ready(piece) => Some(piece),
-                    Poll::Pending => None,
-                })
-            });
-            match at_once.await {
+            match at_once(next.as_mut()).await {
                 Some(piece) => piece,
                 None if out.is_empty() => next.await,
                 None => {
@@ -221,7 +205,7 @@ async fn stream(
         if framing == Framing::Chunked {
             out.put_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         }
-        if out.len() + piece.len() <= GATHERED {
+        if out.len() + piece.len() <= MAX_GATHERED {
             out.put_slice(&piece);
         } else {
             connection.write(&out).await?;

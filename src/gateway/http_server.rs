@@ -1,6 +1,5 @@
 //! The HTTP server of all listeners. Webhooks over HTTP/1 are served here; pingora serves HTTP/2, and streams the requests of pass routes.
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes};
 use pingora::apps::{HttpServerApp as _, HttpServerOptions, ServerApp as _};
@@ -16,8 +15,8 @@ use crate::gateway::active_config::Found;
 use crate::gateway::body::{BodyFault, BodySource, Next};
 use crate::gateway::buffer::{Buffer, Room};
 use crate::gateway::edge::{ANSWER_TIMEOUT, Edge, REFUSAL_TIMEOUT};
-use crate::gateway::h1_head;
-use crate::gateway::h1_response::{self, Asked};
+use crate::gateway::h1_head::{self, RequestForm};
+use crate::gateway::h1_response;
 use crate::gateway::reply;
 use crate::gateway::response::Response;
 use crate::gateway::{Gate, head, pipeline};
@@ -52,7 +51,7 @@ pub(super) struct HttpServer {
 }
 
 /// The next step of a connection after a request.
-enum After {
+enum NextStep {
     /// It waits for the next request.
     Wait,
     /// It is closed in good order.
@@ -72,7 +71,7 @@ impl HttpServer {
         }
     }
 
-    /// Closes the connections that wait for their next request at pingora.
+    /// Closes the connections at pingora that wait for a request.
     pub(super) async fn close_idle(&self) {
         self.proxy.http_cleanup().await;
     }
@@ -100,19 +99,19 @@ impl HttpServer {
         connection: &mut H1Connection,
         arrived: ArrivedHead,
         is_last: bool,
-    ) -> After {
+    ) -> NextStep {
         let gate = &self.gate;
         let active = gate.active.load();
-        let Some(received) = h1_head::receive(gate, &active, connection, &arrived) else {
-            return After::Drop;
+        let (facts, request, form) = h1_head::receive(gate, &active, connection, &arrived);
+        let request = match request {
+            Ok(head) => match active.find(&head) {
+                Some(Found::Pass(_)) => {
+                    return NextStep::HandOver(arrived.bytes, JudgedRequest::of(&head));
+                }
+                found => Ok((found, head)),
+            },
+            Err(refusal) => Err(refusal),
         };
-        let (facts, request, line) = received;
-        if let Ok(request) = &request
-            && matches!(active.find(request), Some(Found::Pass(_)))
-        {
-            let judged = JudgedRequest::of(request);
-            return After::HandOver(arrived.bytes, judged);
-        }
         connection.state().begin_request();
         let _in_flight = InFlight::begin(&*gate.lifecycle.activity);
         let request_id = facts.request_id;
@@ -121,7 +120,7 @@ impl HttpServer {
             Ok(request) => {
                 let body = &mut H1Body {
                     connection,
-                    is_1_0: line.is_1_0,
+                    is_1_0: form.is_1_0,
                 };
                 pipeline::run(gate, &active, request, body, record.facts_mut()).await
             }
@@ -131,33 +130,30 @@ impl HttpServer {
         record.facts_mut().why =
             head::violated_part(&decided, violation.map(Violation::words)).or(record.facts().why);
         let ended = reply::ended(&decided);
-        let timeout = answer_timeout(decided.is_ok());
+        let timeout = if decided.is_ok() {
+            ANSWER_TIMEOUT
+        } else {
+            REFUSAL_TIMEOUT
+        };
         let response = Response::of(decided, request_id);
-        let closes = is_last
-            || response.closes
-            || line.closes
-            || gate.lifecycle.is_draining()
-            || !connection.is_at_boundary();
-        let asked = Asked { line, closes };
+        let form = RequestForm {
+            closes: is_last
+                || response.closes
+                || form.closes
+                || gate.lifecycle.is_draining()
+                || !connection.is_at_boundary(),
+            ..form
+        };
         let now = gate.clock.now();
-        let answer = h1_response::write(connection, response, asked, now.wall);
+        let answer = h1_response::write(connection, response, form, now.wall);
         // the request is settled: a sender that has left, or does not read, changes nothing any more
         let answered = within(now.mono + timeout, answer).await;
         record.close(ended);
         match answered {
-            Ok(Ok(true)) => After::Wait,
-            Ok(Ok(false)) => After::Close,
-            Ok(Err(_)) | Err(_) => After::Drop,
+            Ok(Ok(true)) => NextStep::Wait,
+            Ok(Ok(false)) => NextStep::Close,
+            Ok(Err(_)) | Err(_) => NextStep::Drop,
         }
-    }
-}
-
-/// Returns the time that a sender has to read a response.
-fn answer_timeout(is_let_through: bool) -> Duration {
-    if is_let_through {
-        ANSWER_TIMEOUT
-    } else {
-        REFUSAL_TIMEOUT
     }
 }
 
@@ -174,10 +170,10 @@ impl Serve for HttpServer {
             // boxed, so that a connection that waits is small
             let request = Box::pin(self.request(&mut connection, head, left == 0));
             match request.await {
-                After::Wait => connection.wait(),
-                After::Close => break,
-                After::Drop => return,
-                After::HandOver(head, judged) => {
+                NextStep::Wait => connection.wait(),
+                NextStep::Close => break,
+                NextStep::Drop => return,
+                NextStep::HandOver(head, judged) => {
                     let stream = connection.into_stream(head, judged);
                     // boxed, so that a connection that waits is small
                     match Box::pin(self.hand_over(stream, left == 0, close)).await {

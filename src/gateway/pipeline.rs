@@ -18,18 +18,18 @@ use crate::request::{Params, Received, RequestHead};
 use crate::telemetry::{Acceptance, Facts};
 use crate::verify::{Check, Cleared, Unverified};
 
-/// Decides about one request, and forwards or stores it.
+/// Decides about one request, of which the route was found, and forwards or stores it.
 ///
 /// # Errors
 /// The refusal, when the request is not let through or the upstream gave no response; with the response that its route has for it.
 pub(super) async fn run(
     gate: &Arc<Gate>,
     active: &ActiveConfig,
-    head: RequestHead,
+    (found, head): (Option<Found<'_>>, RequestHead),
     source: &mut impl BodySource,
     facts: &mut Facts,
 ) -> Result<Reply, RefusalResponse> {
-    match active.find(&head) {
+    match found {
         Some(Found::Webhook(route, params)) => {
             let timeout = active.snapshot.limits.body_timeout;
             webhook(gate, route, (params, head), (source, timeout), facts)

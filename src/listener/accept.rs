@@ -20,7 +20,9 @@ use crate::listener::connection_limits::{
     AcceptFault, ConnectionCaps, ConnectionPermit, Connections, RefusalReason,
 };
 use crate::listener::connection_state::{ConnectionState, HeadTimeouts};
+use crate::listener::framing::Scanner;
 use crate::listener::h1_connection::H1Connection;
+use crate::listener::h1_parts::H1Parts;
 use crate::listener::peer::{self, ConnectionInfo};
 use crate::listener::proxy_protocol::{self, Progress};
 use crate::listener::scanned_stream::ScannedStream;
@@ -274,7 +276,13 @@ async fn serve<A: Serve>(
             // boxed, since most connections are not HTTP/2
             Box::pin(app.serve_h2(stream, &listening.close)).await;
         } else {
-            let connection = H1Connection::new(io, info, state, bounds.header_bytes, clock);
+            let connection = H1Connection::new(H1Parts {
+                io,
+                info,
+                state,
+                scanner: Scanner::new(bounds.header_bytes),
+                clock,
+            });
             app.serve_h1(connection, &listening.close).await;
         }
     };

@@ -6,7 +6,7 @@
 //! any other; a body that is cut ends in an error.
 //!
 //! Each byte of a head is looked at once. While the scanner judges a head, it also notes where its parts are ([`HeadSpans`]): the gateway's
-//! own server reads a head by these spans alone, so what was judged is what is used. The data of a body is skipped by count.
+//! own server reads a head by these spans alone, and so uses exactly what was judged. The data of a body is skipped by count.
 mod chunks;
 mod classes;
 mod head;

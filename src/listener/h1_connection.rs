@@ -1,7 +1,7 @@
 //! An HTTP/1 connection of the gateway's own server: heads, bodies and responses, without pingora.
 //!
-//! The scanner of [`framing`] judges each byte that arrives and notes where the parts of a head are. Nothing else parses a head: what was
-//! judged is what the gateway uses. A request that pingora has to serve is handed over with its connection, and pingora then reads the very
+//! The scanner of [`framing`] judges each byte that arrives and notes where the parts of a head are. Nothing else parses a head: the
+//! gateway uses exactly the bytes that it judged. A request that pingora has to serve is handed over with its connection, and pingora then reads the very
 //! bytes that were judged ([`H1Connection::into_stream`]); after its response the connection comes back.
 //!
 //! A connection that waits for its next request holds no buffer.
@@ -18,12 +18,11 @@ use std::task::{Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use pingora::protocols::Stream;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
-use crate::clock::{Clock, within};
+use crate::clock::within;
 use crate::listener::connection_state::ConnectionState;
-use crate::listener::framing::{Cut, HeadSpans, Scanner, Span, Violation};
+use crate::listener::framing::{Cut, HeadSpans, Span, Violation};
 use crate::listener::h1_parts::H1Parts;
 use crate::listener::peer::{ConnectionInfo, JudgedRequest};
 use crate::listener::scanned_stream::{DRAIN_TIMEOUT, MAX_DRAINED, ScannedStream};
@@ -32,17 +31,13 @@ use crate::listener::scanned_stream::{DRAIN_TIMEOUT, MAX_DRAINED, ScannedStream}
 const READ_BYTES: usize = 16 * 1024;
 
 thread_local! {
-    /// The buffer that bytes arrive in. What is read is copied to a buffer of its size, so that a connection that waits holds none.
+    /// The buffer that bytes arrive in. They are then copied to a buffer of their size, so that a connection that waits holds none.
     static ARRIVING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
 /// An HTTP/1 connection.
 pub(crate) struct H1Connection {
-    io: Stream,
-    info: ConnectionInfo,
-    state: Arc<ConnectionState>,
-    scanner: Scanner,
-    clock: Arc<dyn Clock>,
+    parts: H1Parts,
     /// The bytes that have arrived and were not taken yet.
     arrived: BytesMut,
     /// Whether a message was cut off: nothing is read after it.
@@ -54,7 +49,7 @@ pub(crate) struct H1Connection {
 pub(crate) struct ArrivedHead {
     /// Its bytes.
     pub(crate) bytes: Bytes,
-    /// The parts of it. Those of a head with a violation end where it was cut.
+    /// Its parts. In a head with a violation they end where it was cut.
     pub(crate) spans: HeadSpans,
     /// The violation for which it was cut.
     pub(crate) violation: Option<Violation>,
@@ -62,10 +57,10 @@ pub(crate) struct ArrivedHead {
 
 impl ArrivedHead {
     /// Returns the method; `-` if the head was cut before it.
-    pub(crate) fn method(&self) -> Option<Method> {
+    pub(crate) fn method(&self) -> Method {
         Method::from_bytes(self.spans.method.of(&self.bytes))
             .or_else(|_| Method::from_bytes(b"-"))
-            .ok()
+            .unwrap_or_default()
     }
 
     /// Returns the target, byte for byte; `/` if the head was cut before it.
@@ -98,66 +93,62 @@ pub(crate) struct Broken;
 impl fmt::Debug for H1Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("H1Connection")
-            .field("state", &self.state)
+            .field("state", &self.parts.state)
             .finish_non_exhaustive()
     }
 }
 
 impl H1Connection {
-    /// Takes a connection whose heads may have `max_head` bytes.
-    pub(crate) fn new(
-        io: Stream,
-        info: ConnectionInfo,
-        state: Arc<ConnectionState>,
-        max_head: usize,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self::of(H1Parts {
-            io,
-            info,
-            state,
-            scanner: Scanner::new(max_head),
-            clock,
-        })
-    }
-
-    /// Takes a connection back from pingora; nothing if it cannot serve another request.
-    pub(crate) fn take_back(stream: ScannedStream) -> Option<Self> {
-        stream.into_parts().map(Self::of)
-    }
-
-    fn of(parts: H1Parts) -> Self {
-        let H1Parts {
-            io,
-            info,
-            state,
-            scanner,
-            clock,
-        } = parts;
+    /// Takes a connection that waits for a request.
+    pub(crate) fn new(parts: H1Parts) -> Self {
         Self {
-            io,
-            info,
-            state,
-            scanner,
-            clock,
+            parts,
             arrived: BytesMut::new(),
             is_cut: false,
         }
     }
 
+    /// Takes a connection back from pingora; nothing if it cannot serve another request.
+    pub(crate) fn take_back(stream: ScannedStream) -> Option<Self> {
+        stream.into_parts().map(Self::new)
+    }
+
+    /// Takes one end of a pipe, for tests.
+    #[cfg(test)]
+    pub(crate) fn over(io: tokio::io::DuplexStream) -> Self {
+        use crate::clock::{Clock as _, SystemClock};
+        use crate::listener::client_address::Peer;
+        use crate::listener::framing::Scanner;
+
+        let state = Arc::new(ConnectionState::new(SystemClock.mono()));
+        let info = ConnectionInfo {
+            peer: Peer::Unix,
+            certificate: None,
+            state: Some(Arc::clone(&state)),
+            judged: None,
+        };
+        Self::new(H1Parts {
+            io: Box::new(io),
+            info,
+            state,
+            scanner: Scanner::new(8192),
+            clock: Arc::new(SystemClock),
+        })
+    }
+
     /// Returns the facts about the connection.
     pub(crate) fn info(&self) -> &ConnectionInfo {
-        &self.info
+        &self.parts.info
     }
 
     /// Returns the state of the connection.
     pub(crate) fn state(&self) -> &ConnectionState {
-        &self.state
+        &self.parts.state
     }
 
     /// Returns whether the connection is TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        self.io.get_ssl_digest().is_some()
+        self.parts.io.get_ssl_digest().is_some()
     }
 
     /// Waits for the next head. Returns nothing if the sender has left before its end.
@@ -166,8 +157,8 @@ impl H1Connection {
         loop {
             let bytes = self.arrived.get(scanned..).unwrap_or_default();
             if !bytes.is_empty() {
-                self.state.arrive(|| self.clock.mono());
-                match self.scanner.advance(bytes, &mut |_| {}) {
+                self.parts.state.arrive(|| self.parts.clock.mono());
+                match self.parts.scanner.advance(bytes, &mut |_| {}) {
                     Ok(step) => {
                         scanned += step.used;
                         if let Some(spans) = step.head {
@@ -177,7 +168,11 @@ impl H1Connection {
                     Err(Cut { valid, why, .. }) => {
                         self.cut(why);
                         let end = scanned.saturating_add(valid);
-                        let spans = self.scanner.spans_so_far().map(|spans| ended(spans, end));
+                        let spans = self
+                            .parts
+                            .scanner
+                            .spans_so_far()
+                            .map(|spans| ended(spans, end));
                         return Some(self.take_head(end, spans.unwrap_or_default(), Some(why)));
                     }
                 }
@@ -194,9 +189,10 @@ impl H1Connection {
         spans: HeadSpans,
         violation: Option<Violation>,
     ) -> ArrivedHead {
-        self.state
+        self.parts
+            .state
             .messages
-            .store(self.scanner.messages(), Ordering::Relaxed);
+            .store(self.parts.scanner.messages(), Ordering::Relaxed);
         ArrivedHead {
             bytes: self.arrived.split_to(end).freeze(),
             spans,
@@ -213,16 +209,17 @@ impl H1Connection {
             if self.is_cut {
                 return Err(Broken);
             }
-            if self.scanner.is_between() {
+            if self.parts.scanner.is_between() {
                 return Ok(None);
             }
             if self.arrived.is_empty() && self.read().await.unwrap_or(0) == 0 {
                 self.is_cut = true;
                 return Err(Broken);
             }
-            let is_sized = self.scanner.sized_left().is_some();
+            let is_sized = self.parts.scanner.sized_left().is_some();
             let mut data = BytesMut::new();
             let scanned = self
+                .parts
                 .scanner
                 .advance(&self.arrived, &mut |piece| data.extend_from_slice(piece));
             match scanned {
@@ -240,7 +237,7 @@ impl H1Connection {
 
     /// Returns whether bytes of the body can be read into a buffer: its size is declared, and nothing of it has arrived and was not taken.
     pub(crate) fn can_read_into(&self) -> bool {
-        self.arrived.is_empty() && !self.is_cut && self.scanner.sized_left().is_some()
+        self.arrived.is_empty() && !self.is_cut && self.parts.scanner.sized_left().is_some()
     }
 
     /// Reads bytes of a body of declared size into `room`, which must not be larger than what is left of it. Returns how many.
@@ -252,22 +249,23 @@ impl H1Connection {
         room: &mut (impl BufMut + Send),
     ) -> Result<usize, Broken> {
         let left = self
+            .parts
             .scanner
             .sized_left()
             .and_then(|left| usize::try_from(left).ok());
         let mut room = room.limit(left.unwrap_or(usize::MAX));
-        let read = self.io.read_buf(&mut room).await.unwrap_or(0);
+        let read = self.parts.io.read_buf(&mut room).await.unwrap_or(0);
         if read == 0 {
             self.is_cut = true;
             return Err(Broken);
         }
-        self.scanner.skip_body(read);
+        self.parts.scanner.skip_body(read);
         Ok(read)
     }
 
     /// Returns whether the message was read to its end, and nothing that follows it has arrived together with it.
     pub(crate) fn is_at_boundary(&self) -> bool {
-        self.scanner.is_between() && self.arrived.is_empty() && !self.is_cut
+        self.parts.scanner.is_between() && self.arrived.is_empty() && !self.is_cut
     }
 
     /// Writes bytes, and sends them.
@@ -275,23 +273,23 @@ impl H1Connection {
     /// # Errors
     /// The sender has left.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.io.write_all(bytes).await?;
-        self.io.flush().await
+        self.parts.io.write_all(bytes).await?;
+        self.parts.io.flush().await
     }
 
     /// Lets the connection wait for its next request.
     pub(crate) fn wait(&mut self) {
         self.arrived = BytesMut::new();
-        self.state.end_request(self.clock.mono());
+        self.parts.state.end_request(self.parts.clock.mono());
     }
 
     /// Closes the connection in good order: ends our side, then discards what the sender still sends of a message that was not read to its
     /// end. Closing at once would reset the connection, and the reset could arrive before the response.
     pub(crate) async fn close(mut self) {
-        let deadline = self.clock.mono() + DRAIN_TIMEOUT;
+        let deadline = self.parts.clock.mono() + DRAIN_TIMEOUT;
         let closed = async {
             // an error means that the other side has left. TLS writes here, and waits for a sender that does not read
-            if self.io.shutdown().await.is_err() || self.is_at_boundary() {
+            if self.parts.io.shutdown().await.is_err() || self.is_at_boundary() {
                 return;
             }
             let mut left = MAX_DRAINED;
@@ -309,30 +307,22 @@ impl H1Connection {
 
     /// Hands the connection over to pingora, which reads these bytes of a head first. They were judged as `request`.
     pub(crate) fn into_stream(self, head: Bytes, request: JudgedRequest) -> ScannedStream {
-        let info = ConnectionInfo {
-            judged: Some(Arc::new(request)),
-            ..self.info
-        };
-        let parts = H1Parts {
-            io: self.io,
-            info,
-            state: self.state,
-            scanner: self.scanner,
-            clock: self.clock,
-        };
+        let mut parts = self.parts;
+        parts.info.judged = Some(Arc::new(request));
         ScannedStream::resume(parts, head, self.arrived.freeze())
     }
 
     /// Notes a violation in the message being read.
     fn cut(&mut self, why: Violation) {
         self.is_cut = true;
-        let message = self.scanner.messages();
-        self.state.violation.get_or_init(|| (message, why));
+        let message = self.parts.scanner.messages();
+        self.parts.state.violation.get_or_init(|| (message, why));
     }
 
     /// Reads what has arrived, at least one byte; zero once the sender sends no more.
     async fn read(&mut self) -> io::Result<usize> {
-        let Self { io, arrived, .. } = self;
+        let Self { parts, arrived, .. } = self;
+        let io = &mut parts.io;
         poll_fn(|context| {
             ARRIVING.with_borrow_mut(|buffer| {
                 let mut buf = ReadBuf::new(buffer);

@@ -23,9 +23,9 @@ pub struct ReplayOrder {
     pub order: archive::Order,
     /// The filter that selected them, as it is shown.
     pub filter: Filter,
-    /// Whether delivered ones are sent again.
+    /// Whether deliveries that were delivered are sent again.
     pub delivered: bool,
-    /// Whether those are restarted whose ID another delivery has.
+    /// Whether a delivery is restarted although another delivery has the same ID.
     pub bypass_dedupe: bool,
     /// The number of failures in a row after which it stops; 0 for none.
     pub stop_after: u32,

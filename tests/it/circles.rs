@@ -29,7 +29,7 @@ struct Use {
     is_public: bool,
 }
 
-/// An import of what a file only passes on is an import of the file that defines it. Passing on is no import, and neither is a call of a
+/// An import of a re-exported item is an import of the file that defines it. A re-export alone is no import, and neither is a call of a
 /// method.
 #[test]
 fn files_of_a_room_form_no_circle() {
@@ -228,7 +228,7 @@ fn imports(files: &BTreeMap<Module, File>, module: &Module) -> Imports {
     let used = file
         .uses
         .iter()
-        // what is only passed on is an import of those who import it from here
+        // a re-export is an import of the files that import the item from here
         .filter(|item| !item.is_public || words.contains(item.name.as_str()))
         .map(|item| item.path.clone());
     let mut found = Imports::new();

@@ -3,7 +3,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use super::support::app::App;
+use super::support::app::{App, unused_address};
 use super::support::config;
 use super::support::gate::{Gate, hookgate};
 use super::support::vectors;
@@ -335,18 +335,8 @@ fn check_says_all_at_once_and_where() {
 
 #[test]
 fn the_demo_shows_every_verdict() {
-    let app = App::start();
     let dir = tempfile::tempdir().unwrap();
-    let free = |_| {
-        std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port()
-    };
-    let [gate, health, admin] = [0, 1, 2].map(free);
-    let upstream = app.address.port();
-    drop(app);
+    let [gate, health, admin, upstream] = [(); 4].map(|()| unused_address().port());
     let example = std::fs::read_to_string("config.example.yaml").unwrap();
     let mine = [
         ("8080", gate),
@@ -436,7 +426,7 @@ fn health_and_status_answer_by_exit_code() {
 
 /// Nothing that a gate or a command says holds the secret: not the log, not an error, not the admin API, not a metric.
 #[test]
-fn nobody_sees_a_secret() {
+fn no_command_shows_a_secret() {
     let app = App::start();
     let secret = "S3cretThatNobodyMaySee-0123456789";
     let yaml = config::forward(&app.url(), "").replace(

@@ -86,7 +86,7 @@ fn webhooks_and_streams_take_turns_on_a_connection() {
 
 /// A request that came together with the one before it is never read, whichever of the two is streamed.
 #[test]
-fn what_comes_together_with_a_request_is_never_read() {
+fn pipelined_request_is_never_read() {
     let app = App::start();
     let gate = gate(&app);
     let some = |number: usize, is_webhook: bool, chunk| {

@@ -219,7 +219,7 @@ async fn every_framing_of_an_answer_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_told_apart() {
+async fn kinds_of_missing_answers_are_distinguished() {
     let short = Duration::from_millis(300);
     let send = |text: &str| Act::Send(text.as_bytes().to_vec());
     let table = [
@@ -347,7 +347,7 @@ async fn an_answer_that_breaks_off_is_an_error_of_its_body() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unreached() {
+async fn closed_port_is_unreached() {
     let nowhere = Upstream::nowhere().await;
     assert_eq!(
         client(nowhere).send(&post("{}"), BUDGET).await.outcome,

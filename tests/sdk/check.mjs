@@ -1,4 +1,4 @@
-// What the Node.js SDKs sign the gate lets in; what the gate signs the SDKs accept. One line a case: SDK, direction, case, verdict.
+// The gateway accepts requests that the Node.js SDKs sign, and they accept requests that it signs. One line a case: SDK, direction, case, verdict.
 import { execFileSync } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-"""What the Python SDKs sign the gate lets in; what the gate signs the SDKs accept. One line a case: SDK, direction, case, verdict."""
+"""The gateway accepts requests that the Python SDKs sign, and they accept requests that it signs. One line a case: SDK, direction, case, verdict."""
 import base64
 import datetime
 import hashlib

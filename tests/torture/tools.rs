@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::flood::arena::{Arena, SECRET};
 use crate::support::sign;
 
-/// What one tool says.
+/// The verdict of one tool.
 pub struct Finding {
     tool: &'static str,
     what: String,
@@ -36,7 +36,7 @@ pub fn run_all(arena: &Arena) -> Vec<Finding> {
     findings
 }
 
-/// What a tool wrote; `None` if it is not there.
+/// The output of a tool; `None` if it is not installed.
 fn said(tool: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new("timeout")
         .arg("240")

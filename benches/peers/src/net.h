@@ -1,4 +1,4 @@
-// What the three programs share: sockets on loopback, and header values.
+// Functions that the three programs share: sockets on loopback, and header values.
 #pragma once
 #define _GNU_SOURCE
 #include <arpa/inet.h>

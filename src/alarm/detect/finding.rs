@@ -1,4 +1,4 @@
-//! A finding about an alarm, which a look makes of the observations.
+//! A finding about an alarm, derived from the observations.
 use std::time::Duration;
 
 use crate::alarm::latch::Level;

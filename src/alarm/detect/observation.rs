@@ -1,4 +1,4 @@
-//! The observations that alarms are made of.
+//! The observations that alarms are derived from.
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::cli::verify::covered;
 use crate::cli::{context, term};
 use crate::config::compile::handshake::kind;
-use crate::config::file::OneOrMany;
+use crate::config::file::{Handshake, OneOrMany};
 use crate::config::presets::Preset;
 use crate::units;
 use crate::verify::Covers;
@@ -66,16 +66,15 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Returns the handshakes of the preset.
+    pub(super) fn written_handshakes(&self) -> &[Handshake] {
+        let written = self.preset.provider.handshake.as_ref();
+        written.map(OneOrMany::all).unwrap_or_default()
+    }
+
     /// Returns the kinds of handshakes that the gateway answers.
     pub(super) fn handshakes(&self) -> Vec<&'static str> {
-        let written = self
-            .preset
-            .provider
-            .handshake
-            .as_ref()
-            .map(OneOrMany::all)
-            .unwrap_or_default();
-        written.iter().map(kind).collect()
+        self.written_handshakes().iter().map(kind).collect()
     }
 
     pub(super) fn retries(&self) -> String {

@@ -291,13 +291,6 @@ fn in_a_route(row: &Row<'_>) -> String {
 }
 
 fn second_secret(row: &Row<'_>) -> String {
-    let written = row
-        .preset
-        .provider
-        .handshake
-        .as_ref()
-        .map(OneOrMany::all)
-        .unwrap_or_default();
     let variable = row
         .preset
         .name
@@ -305,7 +298,8 @@ fn second_secret(row: &Row<'_>) -> String {
         .replace(['-', '.'], "_");
     let text =
         format!("{BOLD}handshake: {{ verify_token: {{ env: {variable}_VERIFY_TOKEN }} }}{BOLD:#}");
-    if written.iter().any(|one| one.guard.is_some()) {
+    let mut handshakes = row.written_handshakes().iter();
+    if handshakes.any(|handshake| handshake.guard.is_some()) {
         text
     } else {
         String::new()

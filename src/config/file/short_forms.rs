@@ -2,7 +2,7 @@
 //!
 //! People write a block as a single value where one of its keys is the obvious one: `forward: app`. A block without a row has no such key.
 
-/// A kind of value that is written where a block is due.
+/// A kind of value that is written where a block is expected.
 #[derive(Clone, Copy, Debug)]
 pub enum Given {
     /// `true`.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use crate::config::diagnostic::{Place, Step, looks_random, shown};
 use crate::config::file::short_forms::{Given, SHORT_FORMS};
 use crate::config::secretive::may_be_secret;
-use crate::config::shape::due::{Block, Due};
+use crate::config::shape::allowed_types::{AllowedTypes, Block};
 use crate::config::shape::meaning::Meaning;
 use crate::config::yaml_tree::{Entry, Node, Spanned};
 
@@ -19,8 +19,8 @@ const OMITTED: &str = "…";
 pub(super) struct Misfit<'a> {
     /// The whole schema.
     pub(super) schema: &'a Value,
-    /// The types that are due.
-    pub(super) due: Due<'a>,
+    /// The types that are allowed.
+    pub(super) allowed: AllowedTypes<'a>,
     /// The place of the value.
     pub(super) place: &'a Place,
     /// The value as it is written.
@@ -53,9 +53,9 @@ impl Misfit<'_> {
         if let Some(value) = self.instead() {
             return format!("write `{}`", self.after_key(&value));
         }
-        let keys = self.due.map.and_then(|block| block.keys());
-        match (self.meaning, keys, self.due.list) {
-            (Meaning::Boolean(_), ..) if self.due.text => "put it in quotes".to_owned(),
+        let keys = self.allowed.map.and_then(|block| block.keys());
+        match (self.meaning, keys, self.allowed.list) {
+            (Meaning::Boolean(_), ..) if self.allowed.text => "put it in quotes".to_owned(),
             (Meaning::Boolean(false), Some(_), _) if self.key().is_some() => {
                 format!("leave `{}` out", shown(self.key().unwrap_or_default()))
             }
@@ -76,7 +76,7 @@ impl Misfit<'_> {
     pub(super) fn help_for_nothing(&self) -> String {
         let is_yes = Meaning::Boolean(true);
         let form = self
-            .due
+            .allowed
             .map
             .and_then(|block| short_form(block, &is_yes, ""));
         form.map_or_else(
@@ -88,7 +88,7 @@ impl Misfit<'_> {
     /// Returns whether a map is an item of a list without its brackets, where another kind of map is allowed, too: it has keys of an item,
     /// and none that only the other map has.
     pub(super) fn lacks_brackets(&self, entries: &[Entry]) -> bool {
-        let (Some(map), Some(item)) = (self.due.map, self.item()) else {
+        let (Some(map), Some(item)) = (self.allowed.map, self.item()) else {
             return false;
         };
         map.name != item.name
@@ -100,16 +100,16 @@ impl Misfit<'_> {
 
     /// Returns the first key that the map has and an item of the list has not.
     fn key_of_the_map(&self) -> Option<&str> {
-        let (map, item) = (self.due.map?, self.item()?);
+        let (map, item) = (self.allowed.map?, self.item()?);
         map.keys()?
             .keys()
             .map(String::as_str)
             .find(|key| !item.has(key))
     }
 
-    /// Returns the block that is due for each item of the list.
+    /// Returns the block that is expected for each item of the list.
     fn item(&self) -> Option<Block<'_>> {
-        self.due.of_items(self.schema)?.map
+        self.allowed.of_items(self.schema)?.map
     }
 
     /// Returns the key of the value.
@@ -124,7 +124,7 @@ impl Misfit<'_> {
     fn after_key(&self, value: &str) -> String {
         match self.key() {
             // `upstreams: { url: … }`: the name of the block is missing
-            Some(key) if self.due.map.is_some_and(|block| block.has(key)) => {
+            Some(key) if self.allowed.map.is_some_and(|block| block.has(key)) => {
                 format!("NAME: {value}")
             }
             Some(key) => format!("{}: {value}", scalar(&shown(key), true)),
@@ -132,26 +132,26 @@ impl Misfit<'_> {
         }
     }
 
-    /// Returns the types that are due, in words.
+    /// Returns the types that are allowed, in words.
     fn forms(&self) -> String {
-        let due = self.due;
+        let allowed = self.allowed;
         let mut forms = Vec::new();
-        forms.extend(due.word.map(|word| format!("`{word}`")));
-        forms.extend(due.text.then(|| "text".to_owned()));
-        forms.extend(due.count.map(|most| {
+        forms.extend(allowed.word.map(|word| format!("`{word}`")));
+        forms.extend(allowed.text.then(|| "text".to_owned()));
+        forms.extend(allowed.count.map(|most| {
             if most == u64::MAX {
                 "a whole number".to_owned()
             } else {
                 format!("a whole number up to {most}")
             }
         }));
-        forms.extend(due.boolean.then(|| "`true` or `false`".to_owned()));
-        forms.extend(due.list.map(|_| "a list".to_owned()));
-        forms.extend(due.map.map(|_| "a map".to_owned()));
+        forms.extend(allowed.boolean.then(|| "`true` or `false`".to_owned()));
+        forms.extend(allowed.list.map(|_| "a list".to_owned()));
+        forms.extend(allowed.map.map(|_| "a map".to_owned()));
         forms.join(" or ")
     }
 
-    /// Returns the value in a form that is due, if there is one obvious form.
+    /// Returns the value in a form that is expected, if there is one obvious form.
     fn instead(&self) -> Option<String> {
         match &self.spanned.node {
             Node::Scalar { text, plain } => self.instead_of_scalar(text, *plain),
@@ -166,23 +166,23 @@ impl Misfit<'_> {
     /// Returns the form for a text, a number or a boolean.
     fn instead_of_scalar(&self, text: &str, plain: bool) -> Option<String> {
         let value = repeated(self.place, text, plain);
-        if let Some(word) = self.due.word
+        if let Some(word) = self.allowed.word
             && text.eq_ignore_ascii_case(word)
         {
             return Some(word.to_owned());
         }
         let of_block = |block| short_form(block, self.meaning, &value);
-        if let Some(form) = self.due.map.and_then(of_block) {
+        if let Some(form) = self.allowed.map.and_then(of_block) {
             return Some(form);
         }
-        if let Some(others) = self.due.map.and_then(|block| block.others()) {
-            let inner = match Due::of(self.schema, others).map {
+        if let Some(others) = self.allowed.map.and_then(|block| block.others()) {
+            let inner = match AllowedTypes::of(self.schema, others).map {
                 Some(block) => of_block(block)?,
                 None => value,
             };
             return Some(format!("{{ NAME: {inner} }}"));
         }
-        let items = self.due.of_items(self.schema)?;
+        let items = self.allowed.of_items(self.schema)?;
         match items.map {
             Some(block) => of_block(block).map(|form| format!("[{form}]")),
             None => self.listed(items, text, &value),
@@ -190,7 +190,7 @@ impl Misfit<'_> {
     }
 
     /// Writes a scalar as a list of scalars. `GET, POST` is two of them.
-    fn listed(&self, items: Due<'_>, text: &str, value: &str) -> Option<String> {
+    fn listed(&self, items: AllowedTypes<'_>, text: &str, value: &str) -> Option<String> {
         let parts: Vec<&str> = text.split(',').map(str::trim).collect();
         let is_count = |part: &&str| part.parse::<u64>().is_ok();
         let fits = items.text || items.count.is_some() && parts.iter().all(is_count);
@@ -209,9 +209,9 @@ impl Misfit<'_> {
 
     /// Returns the form for a list.
     fn instead_of_list(&self, items: &[Spanned]) -> Option<String> {
-        let Some(block) = self.due.map else {
+        let Some(block) = self.allowed.map else {
             return match items {
-                [item] if self.due.list.is_none() => self.scalar_of(item, 0),
+                [item] if self.allowed.list.is_none() => self.scalar_of(item, 0),
                 _ => None,
             };
         };
@@ -237,7 +237,7 @@ impl Misfit<'_> {
                 Node::Scalar { text, plain } => Some(repeated(&place.key("name"), text, *plain)),
                 Node::List(_) | Node::Map(_) => None,
             });
-            let inner = Due::of(self.schema, others)
+            let inner = AllowedTypes::of(self.schema, others)
                 .map
                 .and_then(|block| entries_of(block, &place, entries, "name"));
             let more = if items.len() > 1 { ", …" } else { "" };
@@ -260,7 +260,7 @@ impl Misfit<'_> {
         }
     }
 
-    /// Returns whether the value is a map of entries by their names, where a list of entries with names is due.
+    /// Returns whether the value is a map of entries by their names, where a list of entries with names is expected.
     fn has_names_as_keys(&self) -> bool {
         let is_map = |entry: &Entry| matches!(entry.value.node, Node::Map(_));
         self.item().is_some_and(|item| item.has("name"))

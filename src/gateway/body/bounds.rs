@@ -1,4 +1,4 @@
-//! The bounds of a body, and what becomes of it once it has arrived.
+//! The bounds of a body, and the body once it has arrived.
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;

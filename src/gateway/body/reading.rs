@@ -17,7 +17,7 @@ const FIRST_DECLARED: usize = 256 * 1024;
 /// The bytes that are reserved for a body of undeclared size when its first bytes have arrived.
 const FIRST_UNDECLARED: usize = 16 * 1024;
 /// The most bytes of one read of a body of declared size.
-const MOST_READ: usize = 128 * 1024;
+const MAX_READ: usize = 128 * 1024;
 /// The factor by which the reserved bytes grow. Pages that were not written to yet cost address space and no memory, so only the bytes that
 /// arrived are charged, and they bound the address space.
 const GROWTH: usize = 16;
@@ -123,9 +123,7 @@ impl<'a> Reading<'a> {
         let left = self
             .declared
             .and_then(|declared| declared.checked_sub(size));
-        let most = left
-            .filter(|left| *left > 0)
-            .map(|left| left.min(MOST_READ));
+        let most = left.filter(|left| *left > 0).map(|left| left.min(MAX_READ));
         let Some(most) = most else {
             let chunk = self.wait(source.next_chunk()).await?;
             return Ok(chunk.map_or(Next::End, Next::Chunk));

@@ -1,4 +1,4 @@
-//! The source of a body: what a server gives the reader.
+//! The source of a body: the interface between a server and the reader of bodies.
 use bytes::Bytes;
 
 use crate::gateway::buffer::Buffer;

@@ -1,6 +1,5 @@
-//! Checks the form of responses, and what becomes of one whose body is not what its head announces.
+//! Checks the form of responses, and that a body of another length than announced drops the connection.
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -9,9 +8,6 @@ use tokio::io::AsyncReadExt as _;
 use super::*;
 use crate::clock::{Clock as _, SystemClock};
 use crate::delivery::{Fault, Pending};
-use crate::listener::client_address::Peer;
-use crate::listener::connection_state::ConnectionState;
-use crate::listener::peer::ConnectionInfo;
 
 struct Pieces(VecDeque<Result<&'static str, Fault>>);
 
@@ -26,17 +22,10 @@ impl AnswerBody for Pieces {
 async fn written(
     length: Option<&'static str>,
     pieces: &[Result<&'static str, Fault>],
-    line: RequestLine,
+    form: RequestForm,
 ) -> (String, Option<bool>) {
     let (mut sender, io) = tokio::io::duplex(1 << 16);
-    let state = Arc::new(ConnectionState::new(SystemClock.mono()));
-    let info = ConnectionInfo {
-        peer: Peer::Unix,
-        certificate: None,
-        state: Some(Arc::clone(&state)),
-        judged: None,
-    };
-    let mut connection = H1Connection::new(Box::new(io), info, state, 1024, Arc::new(SystemClock));
+    let mut connection = H1Connection::over(io);
     let mut headers = HeaderMap::new();
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static(length));
@@ -47,11 +36,7 @@ async fn written(
         body: ResponseBody::Stream(Box::new(Pieces(pieces.iter().copied().collect()))),
         closes: false,
     };
-    let asked = Asked {
-        line,
-        closes: line.closes,
-    };
-    let result = write(&mut connection, response, asked, SystemClock.now().wall).await;
+    let result = write(&mut connection, response, form, SystemClock.now().wall).await;
     drop(connection);
     let mut text = String::new();
     sender.read_to_string(&mut text).await.unwrap();
@@ -60,7 +45,7 @@ async fn written(
     (body.to_owned(), result.ok())
 }
 
-const POST: RequestLine = RequestLine {
+const POST: RequestForm = RequestForm {
     is_head: false,
     is_1_0: false,
     closes: false,
@@ -77,7 +62,7 @@ async fn body_is_framed_as_its_head_says() {
         written(None, &hello, POST).await,
         ("3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n".to_owned(), Some(true))
     );
-    let old = RequestLine {
+    let old = RequestForm {
         is_1_0: true,
         ..POST
     };
@@ -85,7 +70,7 @@ async fn body_is_framed_as_its_head_says() {
         written(None, &hello, old).await,
         ("hello".to_owned(), Some(false))
     );
-    let head = RequestLine {
+    let head = RequestForm {
         is_head: true,
         ..POST
     };

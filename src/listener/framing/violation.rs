@@ -1,4 +1,4 @@
-//! The violations of the strict form of HTTP/1, and where a scan finds one.
+//! The violations of the strict form of HTTP/1, and their places in a scan.
 use crate::refusal::Refusal;
 
 /// A violation of the strict form of HTTP/1.

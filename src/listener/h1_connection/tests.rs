@@ -4,20 +4,8 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
 
 use super::*;
-use crate::clock::SystemClock;
-use crate::listener::client_address::Peer;
+use crate::clock::{Clock as _, SystemClock};
 use crate::request::{Client, RequestHead, RequestId};
-
-fn connection(io: DuplexStream) -> H1Connection {
-    let state = Arc::new(ConnectionState::new(SystemClock.mono()));
-    let info = ConnectionInfo {
-        peer: Peer::Unix,
-        certificate: None,
-        state: Some(Arc::clone(&state)),
-        judged: None,
-    };
-    H1Connection::new(Box::new(io), info, state, 8192, Arc::new(SystemClock))
-}
 
 /// A request as a server read it.
 #[derive(Debug, PartialEq)]
@@ -48,7 +36,7 @@ async fn send(mut sender: DuplexStream, bytes: Vec<u8>, sizes: Vec<usize>) {
 async fn ours(bytes: &[u8], sizes: &[usize]) -> Option<Reading> {
     let (sender, io) = tokio::io::duplex(1 << 16);
     let sending = tokio::spawn(send(sender, bytes.to_vec(), sizes.to_vec()));
-    let mut connection = connection(io);
+    let mut connection = H1Connection::over(io);
     let head = connection.head().await?;
     assert_eq!(head.violation, None);
     let mut body = Vec::new();
@@ -58,7 +46,7 @@ async fn ours(bytes: &[u8], sizes: &[usize]) -> Option<Reading> {
     }
     sending.abort();
     Some(Reading {
-        method: head.method().unwrap(),
+        method: head.method(),
         target: head.target().to_vec(),
         is_1_0: head.spans.is_1_0,
         headers: head.headers().unwrap(),
@@ -162,7 +150,7 @@ proptest! {
         let received = block_on(async {
             let (sender, io) = tokio::io::duplex(1 << 16);
             tokio::spawn(send(sender, request.clone(), sizes));
-            let mut connection = connection(io);
+            let mut connection = H1Connection::over(io);
             let head = connection.head().await.unwrap();
             let judged = JudgedRequest::of(&anything());
             let mut stream = connection.into_stream(head.bytes, judged);
@@ -202,7 +190,7 @@ fn head_of(bytes: &[u8]) -> (Option<ArrivedHead>, bool) {
     block_on(async {
         let (sender, io) = tokio::io::duplex(1 << 16);
         send(sender, bytes.to_vec(), Vec::new()).await;
-        let mut connection = connection(io);
+        let mut connection = H1Connection::over(io);
         let head = connection.head().await;
         while let Ok(Some(_)) = connection.chunk().await {}
         (head, connection.is_at_boundary())
@@ -236,7 +224,7 @@ fn cut_heads_tell_what_was_read_of_them() {
         let head = head.unwrap();
         assert!(head.violation.is_some() && !is_at_boundary, "{bytes:?}");
         assert_eq!(
-            (head.method().unwrap().as_str(), &head.target()[..]),
+            (head.method().as_str(), &head.target()[..]),
             (method, target.as_bytes()),
             "{}",
             bytes.escape_ascii()

@@ -6,9 +6,12 @@ use crate::store::archive::{Archive as _, TargetCounts};
 use crate::store::contract::{self, HandClock};
 
 mod crash;
+mod disk_trouble;
 mod faults;
-mod keeping;
+mod held_keys;
 mod model;
+mod restart;
+mod retention;
 mod saved;
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -147,7 +150,7 @@ async fn saved_commits_survive_a_crash() {
     let ledger = open(directory.path(), &clock);
     commit(&ledger, 0..300).await;
     until("saved", || ledger.counts().unsaved == 0).await;
-    // What a killed process leaves: the files as they are now.
+    // a killed process leaves the files as they are now
     for file in ["hookgate.db", "hookgate.db-wal"] {
         let (from, to) = (directory.path().join(file), crashed.path().join(file));
         assert_eq!(

@@ -41,7 +41,7 @@ pub(crate) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Copies what the log holds into the database, as far as that is possible without waiting.
+/// Copies the log into the database, as far as that is possible without waiting.
 pub(crate) fn checkpoint(connection: &Connection) -> Result<Checkpointed, StoreError> {
     let read = |row: &Row<'_>| {
         Ok(Checkpointed {

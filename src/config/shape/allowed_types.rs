@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 
 /// The types that the schema allows at one place.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Due<'s> {
+pub(super) struct AllowedTypes<'s> {
     pub(super) map: Option<Block<'s>>,
     /// The schema of the items.
     pub(super) list: Option<&'s Value>,
@@ -42,15 +42,15 @@ impl<'s> Block<'s> {
     }
 }
 
-impl<'s> Due<'s> {
+impl<'s> AllowedTypes<'s> {
     /// Returns the types that a part of the schema `root` allows.
     pub(super) fn of(root: &'s Value, part: &'s Value) -> Self {
-        let mut due = Self::default();
-        due.gather(root, part, None);
-        due
+        let mut allowed = Self::default();
+        allowed.gather(root, part, None);
+        allowed
     }
 
-    /// Returns the types that are due for the items of a list.
+    /// Returns the types that are allowed for the items of a list.
     pub(super) fn of_items(&self, root: &'s Value) -> Option<Self> {
         self.list.map(|items| Self::of(root, items))
     }
