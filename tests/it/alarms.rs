@@ -1,12 +1,11 @@
 //! Alarms: raised, shown, sent through the queue, signed; and where the gate may not send them.
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hookgate::alarm::Code;
 use hookgate::verify::{SecretText, SigningKey};
 
-use super::support::app::{Act, App, Seen};
+use super::support::app::{Act, App, Seen, unused_address};
 use super::support::config::SECRET;
 use super::support::gate::{Gate, wait_at_most, wait_for};
 use super::support::sign;
@@ -154,10 +153,7 @@ fn a_dead_letter_is_shown_and_sent_signed_until_it_is_taken() {
 #[test]
 fn an_alarm_survives_a_gate_that_is_killed() {
     let dead = App::answering(|_, _| Act::status(410));
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = unused_address();
     let yaml = config(&dead.url(), &format!("http://{closed}/"), LOOPBACK);
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let yaml = yaml.replace("STORE", dir.path().join("store").to_str().unwrap());
@@ -178,10 +174,7 @@ fn an_alarm_survives_a_gate_that_is_killed() {
 #[test]
 fn waiting_alarms_without_a_webhook_are_not_parked() {
     let dead = App::answering(|_, _| Act::status(410));
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = unused_address();
     let yaml = config(&dead.url(), &format!("http://{closed}/"), LOOPBACK);
     let gate = start(&yaml);
     send(&gate, "1");

@@ -1,21 +1,13 @@
 //! The circuit breakers of webhooks, against traffic that must not move them.
-use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::support::app::{Act, App};
+use super::support::app::{Act, App, unused_address};
 use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, wait_for};
 use super::support::http::{self, Connection};
 use super::support::sign;
-
-fn closed_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
 
 /// The status of a signed webhook, on a connection of its own.
 fn webhook(gate: &Gate, id: &str) -> u16 {
@@ -39,7 +31,7 @@ fn visit(gate: &Gate, path: &str) -> u16 {
 
 #[test]
 fn pass_traffic_does_not_ask_open_or_close_it() {
-    let address = closed_address();
+    let address = unused_address();
     let gate = Gate::in_process(&config::pass(&format!("http://{address}"), "", ""));
     for _ in 0..10 {
         assert_eq!(visit(&gate, "/"), 502);
@@ -62,7 +54,7 @@ fn pass_traffic_does_not_ask_open_or_close_it() {
 
 #[test]
 fn an_upload_of_a_visitor_is_never_the_probe() {
-    let address = closed_address();
+    let address = unused_address();
     let yaml =
         config::pass(&format!("http://{address}"), "", "").replace("open: 10m", "open: 200ms");
     let gate = Gate::in_process(&yaml);
@@ -161,7 +153,7 @@ upstreams: {{ app: {{ url: '{}', timeout: 200ms, breaker: {{ failures: 3, open: 
 #[test]
 fn a_corrected_address_does_not_inherit_an_open_breaker() {
     let app = App::start();
-    let wrong = config::pass(&format!("http://{}", closed_address()), "", "");
+    let wrong = config::pass(&format!("http://{}", unused_address()), "", "");
     let gate = Gate::in_process(&wrong);
     for id in ["a", "b", "c"] {
         assert_eq!(webhook(&gate, id), 502);

@@ -1,10 +1,10 @@
 //! Apps that break off and senders that play with framing: half an answer never looks complete, and a body is never a request.
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::support::app::App;
+use super::support::app::{App, unused_address};
 use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_for};
 use super::support::http::{self, Connection};
@@ -180,10 +180,7 @@ fn an_old_client_is_not_invited() {
 fn unread_output_blocks_nothing() {
     let app = App::start();
     let dir = tempfile::tempdir().unwrap();
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = unused_address();
     let config_path = dir.path().join("config.yaml");
     let yaml = config::forward(&app.url(), "").replacen("127.0.0.1:0", &free.to_string(), 1);
     std::fs::write(&config_path, yaml).unwrap();

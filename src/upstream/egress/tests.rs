@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
@@ -110,11 +110,7 @@ async fn unknown_own_addresses_refuse_every_call() {
 #[tokio::test]
 async fn odd_spellings_are_judged_by_their_address() {
     let plain = Egress::default();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = 1;
     for host in [
         "localhost",
         "127.0.0.1",

@@ -1,7 +1,7 @@
 //! An app behind the gate that records its requests and answers as a test decides.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -257,10 +257,17 @@ fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// Returns an address that no one listens on.
+/// Returns an address that no one listens on, and that is given to no other test.
+/// The system takes the ports for `:0` from a range above these, so it cannot give this one to the app of another test.
 pub fn unused_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // two runs of the tests at the same time begin at different ports
+        let number = GIVEN.fetch_add(1, Ordering::SeqCst) + (std::process::id() % 12_000) as u16;
+        let address = ([127, 0, 0, 1], PORTS.start + number % PORTS.len() as u16).into();
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
