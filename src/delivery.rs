@@ -177,14 +177,14 @@ impl Shortage {
     }
 }
 
-/// The upstream's answer, with a body that has not been read yet.
+/// The upstream's answer.
 pub struct Answer {
     /// The final status.
     pub status: StatusCode,
     /// End-to-end headers only.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Box<dyn AnswerBody>,
+    pub body: AnswerBody,
 }
 
 impl fmt::Debug for Answer {
@@ -198,13 +198,62 @@ impl fmt::Debug for Answer {
 /// A future that a trait object returns.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The body of an answer, read piece by piece.
-pub trait AnswerBody: Send {
+/// The body of an answer.
+pub enum AnswerBody {
+    /// All of it.
+    Whole(Bytes),
+    /// Its beginning, and the rest as it arrives.
+    Pieces(Bytes, Box<dyn BodyPieces>),
+}
+
+/// The body of an answer that is read piece by piece.
+pub trait BodyPieces: Send {
     /// Returns the next piece; `None` after the last.
     fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>>;
 
     /// Returns whether it is known already that no piece follows.
     fn is_over(&self) -> bool {
         false
+    }
+}
+
+impl AnswerBody {
+    /// Returns the next piece, which is not empty; `None` after the last.
+    ///
+    /// # Errors
+    /// The body broke off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let (Self::Whole(first) | Self::Pieces(first, _)) = self;
+        let first = std::mem::take(first);
+        if !first.is_empty() {
+            return Ok(Some(first));
+        }
+        let Self::Pieces(_, rest) = self else {
+            return Ok(None);
+        };
+        loop {
+            match rest.next().await {
+                Ok(Some(piece)) if piece.is_empty() => {}
+                piece => return piece,
+            }
+        }
+    }
+
+    /// Returns whether it is known already that no piece follows.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Pieces(first, rest) => first.is_empty() && rest.is_over(),
+        }
+    }
+}
+
+impl fmt::Debug for AnswerBody {
+    /// Shows the length alone: a body may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Pieces(first, _) => write!(f, "Pieces({} bytes, …)", first.len()),
+        }
     }
 }

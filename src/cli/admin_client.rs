@@ -113,11 +113,7 @@ impl AdminClient {
     ///
     /// # Errors
     /// As [`Self::bytes`].
-    pub(super) async fn open(
-        &self,
-        target: &str,
-        timeout: Duration,
-    ) -> Result<Box<dyn AnswerBody>, Error> {
+    pub(super) async fn open(&self, target: &str, timeout: Duration) -> Result<AnswerBody, Error> {
         let answer = open(
             &url(&self.address, target)?,
             Method::GET,

@@ -7,7 +7,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result as PingoraResult};
 
 use crate::delivery::AnswerBody;
-use crate::gateway::response::{Response, ResponseBody};
+use crate::gateway::response::Response;
 
 /// Writes a response.
 ///
@@ -20,7 +20,7 @@ pub(super) async fn write(session: &mut Session, response: Response) -> PingoraR
         body,
         closes,
     } = response;
-    let is_whole = matches!(body, ResponseBody::Whole(_));
+    let is_whole = matches!(body, AnswerBody::Whole(_));
     if is_whole {
         // an interim response that was cut short has left this off
         session.set_close_on_response_before_downstream_finish(true);
@@ -41,18 +41,18 @@ pub(super) async fn write(session: &mut Session, response: Response) -> PingoraR
         .write_response_header(Box::new(header))
         .await?;
     match body {
-        ResponseBody::Whole(bytes) => {
+        AnswerBody::Whole(bytes) => {
             session
                 .as_downstream_mut()
                 .write_response_body(bytes, true)
                 .await
         }
-        ResponseBody::Stream(body) => stream(session, body).await,
+        body @ AnswerBody::Pieces(..) => stream(session, body).await,
     }
 }
 
 /// Writes the body of the upstream's response as it arrives.
-async fn stream(session: &mut Session, mut body: Box<dyn AnswerBody>) -> PingoraResult<()> {
+async fn stream(session: &mut Session, mut body: AnswerBody) -> PingoraResult<()> {
     loop {
         match body.next().await {
             Ok(Some(chunk)) => {

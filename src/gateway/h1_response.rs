@@ -1,16 +1,17 @@
 //! Writes responses over HTTP/1: the head and a short body in one piece.
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::time::SystemTime;
 
 use bytes::{BufMut as _, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::clock::at_once;
 use crate::delivery::AnswerBody;
 use crate::gateway::h1_head::RequestForm;
-use crate::gateway::response::{Response, ResponseBody};
+use crate::gateway::response::Response;
 use crate::listener::h1_connection::H1Connection;
 
 /// The bytes that are gathered before they are sent, as long as more are there.
@@ -43,27 +44,31 @@ pub(super) async fn write(
 ) -> io::Result<bool> {
     let Response {
         status,
-        headers,
+        mut headers,
         body,
         ..
     } = response;
-    let framing = framing(status, &headers, form);
+    let length = match &body {
+        AnswerBody::Whole(bytes) => Some(bytes.len()),
+        AnswerBody::Pieces(..) => None,
+    };
+    let framing = framing(status, &mut headers, length, form);
     let closes = form.closes || framing == Framing::UntilClose;
-    let mut out = BytesMut::with_capacity(HEAD_ROOM + body.known_len());
+    let mut out = BytesMut::with_capacity(HEAD_ROOM + length.unwrap_or_default());
     put_head(&mut out, status, &headers, framing, closes, now);
     match body {
-        ResponseBody::Whole(bytes) if framing == Framing::None || bytes.is_empty() => {
+        AnswerBody::Whole(bytes) if framing == Framing::None || bytes.is_empty() => {
             connection.write(&out).await?;
         }
-        ResponseBody::Whole(bytes) if bytes.len() <= MAX_GATHERED => {
+        AnswerBody::Whole(bytes) if bytes.len() <= MAX_GATHERED => {
             out.put_slice(&bytes);
             connection.write(&out).await?;
         }
-        ResponseBody::Whole(bytes) => {
+        AnswerBody::Whole(bytes) => {
             connection.write(&out).await?;
             connection.write(&bytes).await?;
         }
-        ResponseBody::Stream(body) => {
+        body @ AnswerBody::Pieces(..) => {
             let size = declared(&headers).filter(|_| framing == Framing::Sized);
             stream(connection, out, body, (framing, size)).await?;
         }
@@ -71,11 +76,20 @@ pub(super) async fn write(
     Ok(!closes)
 }
 
-fn framing(status: StatusCode, headers: &HeaderMap, form: RequestForm) -> Framing {
+/// Returns how the end of the body is announced. Where all of a body is there, its length is added to the head if the upstream sent none.
+fn framing(
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    length: Option<usize>,
+    form: RequestForm,
+) -> Framing {
     let has_no_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if form.is_head || has_no_body {
         Framing::None
     } else if headers.contains_key(CONTENT_LENGTH) {
+        Framing::Sized
+    } else if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         Framing::Sized
     } else if form.is_1_0 {
         Framing::UntilClose
@@ -156,7 +170,7 @@ async fn broken_off(connection: &mut H1Connection, out: &[u8]) -> io::Result<()>
 async fn stream(
     connection: &mut H1Connection,
     mut out: BytesMut,
-    mut body: Box<dyn AnswerBody>,
+    mut body: AnswerBody,
     (framing, size): (Framing, Option<usize>),
 ) -> io::Result<()> {
     if framing == Framing::None {
@@ -167,7 +181,7 @@ async fn stream(
         let piece = if body.is_over() {
             Ok(None)
         } else {
-            let mut next = body.next();
+            let mut next = pin!(body.next());
             match at_once(next.as_mut()).await {
                 Some(piece) => piece,
                 None if out.is_empty() => next.await,
@@ -178,10 +192,8 @@ async fn stream(
                 }
             }
         };
-        let piece = match piece {
-            Ok(Some(piece)) if piece.is_empty() => continue,
-            Ok(piece) => piece,
-            Err(_) => return broken_off(connection, &out).await,
+        let Ok(piece) = piece else {
+            return broken_off(connection, &out).await;
         };
         let Some(piece) = piece else {
             if left.is_some_and(|left| left > 0) {

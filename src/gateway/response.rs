@@ -1,5 +1,4 @@
 //! The response that the sender of a request gets. Pure: it is written by the server that the request came through.
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,36 +26,9 @@ pub(super) struct Response {
     /// The header lines, without those that are the server's: date, connection, transfer coding.
     pub(super) headers: HeaderMap,
     /// The body.
-    pub(super) body: ResponseBody,
+    pub(super) body: AnswerBody,
     /// Whether the connection is closed after it.
     pub(super) closes: bool,
-}
-
-/// The body of a response.
-pub(super) enum ResponseBody {
-    /// All of it.
-    Whole(Bytes),
-    /// The upstream's, as it arrives.
-    Stream(Box<dyn AnswerBody>),
-}
-
-impl ResponseBody {
-    /// Returns the length as far as it is known, in bytes.
-    pub(super) fn known_len(&self) -> usize {
-        match self {
-            Self::Whole(bytes) => bytes.len(),
-            Self::Stream(_) => 0,
-        }
-    }
-}
-
-impl fmt::Debug for ResponseBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
-            Self::Stream(_) => f.write_str("Stream"),
-        }
-    }
 }
 
 impl Response {
@@ -90,7 +62,7 @@ impl Response {
         Self {
             status,
             headers,
-            body: ResponseBody::Stream(body),
+            body,
             closes: false,
         }
     }
@@ -171,7 +143,7 @@ impl Response {
         Self {
             status,
             headers,
-            body: ResponseBody::Whole(body),
+            body: AnswerBody::Whole(body),
             closes: false,
         }
     }

@@ -1,17 +1,24 @@
 //! Reads the answer of an exchange, and says when its connection may be used again.
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
-use pingora::protocols::http::v1::client::HttpSession;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{ErrorType, RetryType};
+use tokio::io::AsyncReadExt as _;
 
+use super::answer_body::Framing;
+use super::answer_head::{self, Head, Malformed, announces_content, has_no_content};
 use super::pool::Pool;
 use crate::clock::within;
-use crate::delivery::{AnswerBody, Fault, Pending};
+use crate::delivery::{BodyPieces, Fault, Pending};
+
+/// The bytes that are read at once for a head.
+const HEAD_READ: usize = 4 * 1024;
+/// The most bytes that are read at once for a body.
+const BODY_READ: usize = 64 * 1024;
 
 /// The reason for which there is no response head.
 pub(super) enum Early {
@@ -23,140 +30,144 @@ pub(super) enum Early {
 
 /// The head of a final answer.
 pub(super) struct Final {
-    pub(super) status: StatusCode,
+    pub(super) head: Head,
     /// Whether the end of the answer is certain. It is not where a head that has no content announces some: a body may follow, and it
     /// would be read as the next answer.
     pub(super) is_certain: bool,
 }
 
-/// Returns whether answers with this status have no content, whatever they announce.
-pub fn has_no_content(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+impl From<Malformed> for Fault {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
-/// Returns whether a head announces content: a length above 0, or a transfer coding.
-pub fn announces_content(headers: &HeaderMap) -> bool {
-    let is_zero = |length: &HeaderValue| {
-        length
-            .as_bytes()
-            .trim_ascii()
-            .iter()
-            .all(|digit| *digit == b'0')
-    };
-    headers.contains_key(TRANSFER_ENCODING)
-        || headers
-            .get_all(CONTENT_LENGTH)
-            .iter()
-            .any(|length| !is_zero(length))
-}
-
-/// Reads heads up to the first that is not interim.
-pub(super) async fn final_head(session: &mut HttpSession) -> Result<Final, Early> {
+/// Reads heads up to the first that is not interim. The bytes behind it stay in `bytes`.
+pub(super) async fn final_head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Final, Early> {
     let (mut interim, mut is_certain) = (false, true);
     loop {
-        if let Err(error) = session.read_response().await {
-            // pingora tells this from a connection that broke within the head by its words alone.
-            let nothing = error
-                .context
-                .as_ref()
-                .is_some_and(|context| context.as_str().ends_with("bytes already read: 0"));
-            let dead = matches!(error.retry, RetryType::ReusedOnly) && nothing && !interim;
-            return Err(if dead {
-                Early::Dead
-            } else {
-                Early::Fault(fault(&error.etype))
-            });
-        }
-        let announces = session
-            .resp_header()
-            .is_some_and(|head| announces_content(&head.headers));
-        is_certain &= !(announces && session.get_status().is_some_and(has_no_content));
-        match session.get_status() {
-            Some(StatusCode::SWITCHING_PROTOCOLS) | None => {
-                return Err(Early::Fault(Fault::Malformed));
-            }
-            Some(status) if status.is_informational() => interim = true,
-            Some(status) if status.as_u16() > 599 => return Err(Early::Fault(Fault::Malformed)),
-            Some(status) => return Ok(Final { status, is_certain }),
+        let head = match head(stream, bytes).await {
+            Err(Early::Dead) if interim => return Err(Early::Fault(Fault::Reset)),
+            head => head?,
+        };
+        is_certain &= !(has_no_content(head.status) && announces_content(&head.headers));
+        match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => return Err(Early::Fault(Fault::Malformed)),
+            status if status.is_informational() => interim = true,
+            status if status.as_u16() > 599 => return Err(Early::Fault(Fault::Malformed)),
+            _ => return Ok(Final { head, is_certain }),
         }
     }
 }
 
-fn fault(error: &ErrorType) -> Fault {
-    if matches!(
-        error,
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
-    ) {
-        return Fault::Reset;
-    }
-    if matches!(error, ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
-        Fault::Timeout
-    } else {
-        Fault::Malformed
+/// Reads one head.
+async fn head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Head, Early> {
+    let mut search = answer_head::Search::default();
+    loop {
+        if !bytes.is_empty() {
+            let found = search.take(bytes);
+            if let Some(head) = found.map_err(|malformed| Early::Fault(malformed.into()))? {
+                return Ok(head);
+            }
+        }
+        bytes.reserve(HEAD_READ);
+        match stream.read_buf(bytes).await {
+            Ok(1..) => {}
+            // a connection that ended while it was idle; TLS that broke has no number
+            Ok(0) if bytes.is_empty() => return Err(Early::Dead),
+            Err(error) if bytes.is_empty() && error.raw_os_error().is_some() => {
+                return Err(Early::Dead);
+            }
+            Ok(0) | Err(_) => return Err(Early::Fault(Fault::Reset)),
+        }
     }
 }
 
 /// The rest of a response. Its connection returns to the pool after a complete exchange, and is closed otherwise.
 pub(super) struct Rest {
+    /// Nothing once the connection is in the pool or closed.
     pub(super) open: Option<Open>,
     pub(super) deadline: Instant,
 }
 
+/// A connection on which the rest of a response arrives.
 pub(super) struct Open {
-    pub(super) session: HttpSession,
+    pub(super) stream: Stream,
+    /// The bytes that have arrived.
+    pub(super) bytes: BytesMut,
+    pub(super) framing: Framing,
     pub(super) peer: Arc<HttpPeer>,
     pub(super) pool: Arc<Pool>,
     pub(super) idle: Duration,
-    /// Whether all of the request was sent, and the end of the answer is certain.
-    pub(super) whole: bool,
+    /// Whether the connection may be used again after the body: all of the request was sent, the end of the answer is certain, and the
+    /// upstream keeps the connection open.
+    pub(super) is_reusable: bool,
 }
 
 impl Rest {
-    pub(super) async fn release_if_done(&mut self) {
-        let Some(mut open) = self.open.take_if(|open| open.session.is_body_done()) else {
-            return;
+    /// Returns the next piece that has arrived already. Gives the connection back together with the last one.
+    pub(super) fn arrived(&mut self) -> Result<Option<Bytes>, Malformed> {
+        let Some(open) = &mut self.open else {
+            return Ok(None);
         };
-        open.session.respect_keepalive();
-        if !open.whole || !open.session.will_keepalive() {
-            return;
+        let piece = open.framing.take(&mut open.bytes)?;
+        if open.framing.is_over()
+            && let Some(open) = self.open.take()
+            // an app that sends more than its answer may go on
+            && open.is_reusable
+            && open.bytes.is_empty()
+        {
+            open.pool.put(open.stream, open.peer, open.idle);
         }
-        if let Some(stream) = open.session.reuse().await {
-            open.pool.put(stream, open.peer, open.idle);
-        }
+        Ok(piece)
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
-        while let Some(open) = &mut self.open {
-            let read = within(self.deadline, open.session.read_body_bytes()).await;
+        loop {
+            if let Some(piece) = self.arrived()? {
+                return Ok(Some(piece));
+            }
+            let Some(open) = &mut self.open else {
+                return Ok(None);
+            };
+            let is_until_close = open.framing == Framing::UntilClose;
+            let read = within(self.deadline, open.read())
+                .await
+                .map_err(|_| Fault::Timeout)?;
             match read {
-                Ok(Ok(piece)) => {
-                    self.release_if_done().await;
-                    match piece {
-                        Some(piece) if piece.is_empty() => {}
-                        Some(piece) => return Ok(Some(piece)),
-                        None => self.open = None,
-                    }
-                }
-                Ok(Err(error)) => {
+                Ok(1..) => {}
+                Ok(0) if is_until_close => {
                     self.open = None;
-                    return Err(fault(&error.etype));
+                    return Ok(None);
                 }
-                Err(_) => {
-                    self.open = None;
-                    return Err(Fault::Timeout);
-                }
+                Ok(0) | Err(_) => return Err(Fault::Reset),
             }
         }
-        Ok(None)
     }
 }
 
-impl AnswerBody for Rest {
+impl Open {
+    async fn read(&mut self) -> io::Result<usize> {
+        self.bytes.reserve(self.framing.expected().min(BODY_READ));
+        self.stream.read_buf(&mut self.bytes).await
+    }
+}
+
+impl BodyPieces for Rest {
     fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>> {
-        Box::pin(self.piece())
+        Box::pin(async {
+            let piece = self.piece().await;
+            if piece.is_err() {
+                self.open = None;
+            }
+            piece
+        })
     }
 
     fn is_over(&self) -> bool {
         self.open.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

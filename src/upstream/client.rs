@@ -17,7 +17,7 @@ use crate::config::snapshot::{Upstream, WebhookRoute};
 use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
 use crate::queue::choose::Admission;
 
-pub use super::answer::{announces_content, has_no_content};
+pub use super::answer_head::{announces_content, has_no_content};
 pub use super::trust::Unusable;
 pub use super::wire::shortage_of;
 

@@ -4,6 +4,8 @@
 //! the address off the request path, [`switch`] cuts connections that pingora itself streams on. [`call`] calls URLs that are no upstream
 //! of the config, at addresses that [`egress`] has checked.
 mod answer;
+mod answer_body;
+mod answer_head;
 pub mod breaker;
 pub mod call;
 pub mod client;

@@ -1,15 +1,14 @@
-//! Makes one exchange over one connection: pingora connects and reads, the request is written here, so that its head and a small body
-//! leave in one piece.
+//! Makes one exchange over one connection that pingora has made.
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use bytes::BytesMut;
 use http::Method;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
@@ -17,7 +16,8 @@ use pingora::{Error, ErrorType};
 use tokio::time::timeout;
 
 use super::Outgoing;
-use super::answer::{Early, Final, Open, Rest, final_head, has_no_content};
+use super::answer::{Early, Final, Open, Rest, final_head};
+use super::answer_head::{Malformed, has_no_content};
 use super::pool::Pool;
 use super::request_bytes::write;
 use super::resolve::{Addresses, Resolver};
@@ -25,7 +25,7 @@ use super::switch::Switches;
 use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
 use crate::clock::{Clock, within};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
-use crate::delivery::{Answer, Fault, SendFacts, Shortage};
+use crate::delivery::{Answer, AnswerBody, BodyPieces as _, Fault, SendFacts, Shortage};
 use crate::headers;
 
 /// Counts wires.
@@ -322,46 +322,50 @@ impl Wire {
         facts.connect = (!reused).then(|| connected.saturating_duration_since(began));
         facts.peer = peer._address.as_inet().copied();
         let sent = within(bounds.deadline, write(&mut stream, outgoing)).await;
-        let mut session = HttpSession::new(stream);
+        let mut bytes = BytesMut::new();
         // an upstream may answer early and close while the gateway still sends: its response counts. Past the deadline one look is enough.
-        let Final { status, is_certain } =
-            match within(bounds.deadline, final_head(&mut session)).await {
-                Ok(Ok(head)) => head,
-                Ok(Err(Early::Dead)) if reused => {
-                    // those that have been idle for longer are no better
-                    self.pool.keep_only(&[]);
-                    return Err(Failure::Ambiguous(Fault::Stale));
-                }
-                Ok(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
-                Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
-                Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
-            };
+        let head = within(bounds.deadline, final_head(&mut stream, &mut bytes)).await;
+        let Final { head, is_certain } = match head {
+            Ok(Ok(head)) => head,
+            Ok(Err(Early::Dead)) if reused => {
+                // those that have been idle for longer are no better
+                self.pool.keep_only(&[]);
+                return Err(Failure::Ambiguous(Fault::Stale));
+            }
+            Ok(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
+            Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
+            Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
+        };
         facts.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
-        let bodiless = outgoing.method == Method::HEAD || has_no_content(status);
-        let headers = session
-            .resp_header()
-            .map(|head| headers::answer(&head.headers, !bodiless))
-            .unwrap_or_default();
-        let whole = matches!(sent, Ok(Ok(()))) && outgoing.method != Method::HEAD && is_certain;
-        let mut body = Rest {
+        let malformed = |why: Malformed| Failure::Ambiguous(why.into());
+        let framing = head.framing(&outgoing.method).map_err(malformed)?;
+        let is_bodiless = outgoing.method == Method::HEAD || has_no_content(head.status);
+        let mut rest = Rest {
             open: Some(Open {
-                session,
+                stream,
+                bytes,
+                framing,
                 peer,
                 pool: Arc::clone(&self.pool),
                 idle: bounds.idle,
-                whole,
+                is_reusable: matches!(sent, Ok(Ok(())))
+                    && outgoing.method != Method::HEAD
+                    && is_certain
+                    && head.keeps_alive(),
             }),
             deadline: bounds.deadline,
         };
-        if outgoing.method == Method::HEAD {
-            body.open = None;
+        // most bodies arrive together with the head
+        let first = rest.arrived().map_err(malformed)?.unwrap_or_default();
+        let body = if rest.is_over() {
+            AnswerBody::Whole(first)
         } else {
-            body.release_if_done().await;
-        }
+            AnswerBody::Pieces(first, Box::new(rest))
+        };
         Ok(Answer {
-            status,
-            headers,
-            body: Box::new(body),
+            status: head.status,
+            headers: headers::answer(&head.headers, !is_bodiless),
+            body,
         })
     }
 }

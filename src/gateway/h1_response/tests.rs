@@ -7,11 +7,11 @@ use tokio::io::AsyncReadExt as _;
 
 use super::*;
 use crate::clock::{Clock as _, SystemClock};
-use crate::delivery::{Fault, Pending};
+use crate::delivery::{BodyPieces, Fault, Pending};
 
 struct Pieces(VecDeque<Result<&'static str, Fault>>);
 
-impl AnswerBody for Pieces {
+impl BodyPieces for Pieces {
     fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Fault>> {
         let next = self.0.pop_front().transpose();
         Box::pin(async move { Ok(next?.map(|piece| Bytes::from_static(piece.as_bytes()))) })
@@ -33,7 +33,10 @@ async fn written(
     let response = Response {
         status: StatusCode::OK,
         headers,
-        body: ResponseBody::Stream(Box::new(Pieces(pieces.iter().copied().collect()))),
+        body: AnswerBody::Pieces(
+            Bytes::new(),
+            Box::new(Pieces(pieces.iter().copied().collect())),
+        ),
         closes: false,
     };
     let result = write(&mut connection, response, form, SystemClock.now().wall).await;
