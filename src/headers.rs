@@ -4,6 +4,7 @@
 //! in front, so `Hookgate_Verified` and `Hookgate-Verified` are one variable to them. Names are therefore judged by what is left
 //! when only letters and digits count (see [`Folded`]), and a name that is spelled otherwise than the header it folds to never passes
 //! for it. `rules` is the table of names.
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -17,14 +18,13 @@ use crate::verify::{Covers, SecretLocations};
 
 mod answers;
 pub(crate) mod hops;
+mod lines;
 mod rules;
 
 pub use crate::request::REQUEST_ID;
 pub use answers::{answer, between_hops};
+pub use lines::Lines;
 use rules::{Treatment, is_exact, treatment};
-
-/// Header lines in the order they are sent.
-pub type Lines = Vec<(HeaderName, HeaderValue)>;
 
 const VERIFIED: HeaderName = HeaderName::from_static("hookgate-verified");
 const ROUTE: HeaderName = HeaderName::from_static("hookgate-route");
@@ -39,6 +39,9 @@ pub const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The room for the lines of a request, in bytes: few need more.
+const ROOM: usize = 1536;
 
 /// The facts that the upstream gets about an authentic delivery.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +87,8 @@ pub struct Policy<'a> {
     pub scheme: &'a [HeaderName],
     /// The other headers of which the route reads one value.
     pub keys: &'a [&'a HeaderName],
+    /// The headers that the gateway sends in place of the sender's.
+    pub replaced: &'a [HeaderName],
     /// Whether the upstream may take the method from another header.
     pub keeps_override: bool,
 }
@@ -93,34 +98,35 @@ pub struct Policy<'a> {
 /// `host` is the upstream's own host name. With `proof` the headers say that the delivery is authentic, without it that it is not.
 pub fn upstream(
     head: &RequestHead,
-    host: HeaderValue,
+    host: &HeaderValue,
     policy: Policy<'_>,
     body: &Bytes,
     proof: Option<&Proof<'_>>,
 ) -> Lines {
-    let mut lines = sender_lines(head, host, policy);
+    let (mut lines, forwarded) = sender_lines(head, host, policy);
     let without_body = matches!(
         head.method,
         Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE
     );
     if !body.is_empty() || !without_body {
-        lines.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
+        lines.push_shown(&header::CONTENT_LENGTH, body.len());
     }
-    add_gateway_lines(head, proof, &mut lines);
+    add_gateway_lines(head, proof, forwarded, &mut lines);
     lines
 }
 
 /// Returns the headers that an upstream gets of a request that is streamed through.
 ///
 /// The same rules hold. The framing stays as declared, and so do the hop-by-hop headers of an interim response or a WebSocket.
-pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Lines {
-    let mut lines = sender_lines(
+pub fn passed(head: &RequestHead, host: &HeaderValue, keeps_override: bool) -> Lines {
+    let (mut lines, forwarded) = sender_lines(
         head,
         host,
         Policy {
             dropped: &SecretLocations::default(),
             scheme: &[],
             keys: &[],
+            replaced: &[],
             keeps_override,
         },
     );
@@ -128,52 +134,78 @@ pub fn passed(head: &RequestHead, host: HeaderValue, keeps_override: bool) -> Li
         .declared_size
         .filter(|_| head.headers.contains_key(header::CONTENT_LENGTH))
     {
-        lines.push((header::CONTENT_LENGTH, HeaderValue::from(size)));
+        lines.push_shown(&header::CONTENT_LENGTH, size);
     }
     if head
         .headers
         .get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     {
-        lines.push((header::EXPECT, HeaderValue::from_static("100-continue")));
+        lines.push_text(&header::EXPECT, "100-continue");
     }
     if asks_for_a_websocket(head) {
-        lines.push((header::CONNECTION, HeaderValue::from_static("Upgrade")));
-        lines.push((header::UPGRADE, HeaderValue::from_static("websocket")));
+        lines.push_text(&header::CONNECTION, "Upgrade");
+        lines.push_text(&header::UPGRADE, "websocket");
     }
-    add_gateway_lines(head, None, &mut lines);
+    add_gateway_lines(head, None, forwarded, &mut lines);
     lines
 }
 
-impl Policy<'_> {
+/// The policy of a route with its names folded, for the lines of one request.
+struct Filter<'a> {
+    policy: Policy<'a>,
+    /// Whether a trusted proxy sent the request.
+    is_trusted: bool,
+    /// The names that `Connection` declares to be hop-by-hop.
+    hop: Vec<&'a [u8]>,
+    /// The headers that the route reads, folded.
+    read: Vec<Folded>,
+    /// The headers that the gateway sends in place of the sender's, folded.
+    replaced: Vec<Folded>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(policy: Policy<'a>, head: &'a RequestHead) -> Self {
+        let folded = |name: &HeaderName| Folded::new(name.as_str());
+        let keys = policy.keys.iter().copied();
+        Self {
+            is_trusted: head.client.behind_trusted_proxy,
+            hop: nominated(&head.headers),
+            read: policy.scheme.iter().chain(keys).map(folded).collect(),
+            replaced: policy.replaced.iter().map(folded).collect(),
+            policy,
+        }
+    }
+
     /// Returns whether a line is forwarded.
-    fn passes(&self, name: &HeaderName, trusted: bool) -> bool {
-        if self.dropped.has_header(name) || self.is_respelled(name) {
+    fn passes(&self, name: &HeaderName) -> bool {
+        let folded = Folded::new(name.as_str());
+        let is_replaced = self.replaced.contains(&folded);
+        // in another spelling, an app could read its value instead of the judged one
+        let is_respelled = self.read.contains(&folded) && !self.reads(name);
+        if is_replaced
+            || is_respelled
+            || self.policy.dropped.has_header(name)
+            || is_nominated(name, &self.hop)
+        {
             return false;
         }
-        match treatment(name.as_str()) {
+        match treatment(name.as_str(), &folded) {
             Treatment::Keep => true,
             Treatment::Remove => false,
-            _ if self.scheme.contains(name) => true,
+            _ if self.policy.scheme.contains(name) => true,
             Treatment::RemoveUncovered => false,
             Treatment::FromTrustedProxy | Treatment::RequestId => {
-                trusted && is_exact(name.as_str())
+                self.is_trusted && is_exact(name.as_str())
             }
-            Treatment::MethodOverride => self.keeps_override && is_exact(name.as_str()),
+            Treatment::MethodOverride => self.policy.keeps_override && is_exact(name.as_str()),
             Treatment::IfExact => is_exact(name.as_str()),
         }
     }
 
     /// Returns whether the route reads this header.
     fn reads(&self, name: &HeaderName) -> bool {
-        self.scheme.contains(name) || self.keys.contains(&name)
-    }
-
-    /// Returns whether this is another spelling of a header that the route reads: an app could read its value instead of the judged one.
-    fn is_respelled(&self, name: &HeaderName) -> bool {
-        let folded = Folded::new(name.as_str());
-        let mut read = self.scheme.iter().chain(self.keys.iter().copied());
-        !self.reads(name) && read.any(|known| Folded::new(known.as_str()) == folded)
+        self.policy.scheme.contains(name) || self.policy.keys.contains(&name)
     }
 }
 
@@ -193,104 +225,91 @@ fn asks_for_a_websocket(head: &RequestHead) -> bool {
         && protocols.next().is_none()
 }
 
+/// The headers that are the sender's if they are forwarded, and the gateway's otherwise.
+#[derive(Clone, Copy, Default)]
+struct Forwarded {
+    client: bool,
+    proto: bool,
+    host: bool,
+    request_id: bool,
+}
+
+impl Forwarded {
+    fn note(&mut self, name: &HeaderName) {
+        self.client |= *name == FORWARDED_FOR;
+        self.proto |= *name == FORWARDED_PROTO;
+        self.host |= *name == FORWARDED_HOST;
+        self.request_id |= *name == REQUEST_ID;
+    }
+}
+
 /// Returns the sender's lines that an upstream may see, after the `Host` line.
-fn sender_lines(head: &RequestHead, host: HeaderValue, policy: Policy<'_>) -> Lines {
-    let mut lines = Lines::with_capacity(head.headers.len() + 16);
-    lines.push((header::HOST, host));
-    let hop = nominated(&head.headers);
-    // a name with several values comes several times in a row
-    let mut before: Option<(&HeaderName, bool)> = None;
-    for (name, value) in &head.headers {
-        let again = before
-            .filter(|(known, _)| *known == name)
-            .map(|(_, passed)| passed);
-        let passing = again.unwrap_or_else(|| {
-            !is_nominated(name, &hop) && policy.passes(name, head.client.behind_trusted_proxy)
-        });
-        before = Some((name, passing));
-        match (passing, *name == header::COOKIE) {
-            (false, _) => {}
-            // one value is read: an app may join several lines to one value
-            (true, false)
-                if again.is_some()
-                    && policy.reads(name)
-                    && lines.last().is_some_and(|(_, last)| last == value) => {}
-            (true, false) => lines.push((name.clone(), value.clone())),
-            (true, true) if again.is_some() => {}
-            (true, true) => lines.extend(
-                one_cookie(head.headers.get_all(name).iter()).map(|value| (header::COOKIE, value)),
-            ),
+fn sender_lines(head: &RequestHead, host: &HeaderValue, policy: Policy<'_>) -> (Lines, Forwarded) {
+    let mut lines = Lines::with_capacity(ROOM);
+    lines.push(&header::HOST, host);
+    let (filter, mut forwarded) = (Filter::new(policy, head), Forwarded::default());
+    for name in head.headers.keys() {
+        if !filter.passes(name) {
+            continue;
+        }
+        forwarded.note(name);
+        let values = head.headers.get_all(name);
+        if *name == header::COOKIE {
+            if let Some(value) = one_cookie(values.iter()) {
+                lines.push(name, &value);
+            }
+            continue;
+        }
+        // one value is read: an app may join several lines to one value
+        let is_read = filter.reads(name);
+        let mut before = None;
+        for value in values {
+            if !is_read || before != Some(value) {
+                lines.push(name, value);
+            }
+            before = Some(value);
         }
     }
-    lines
+    (lines, forwarded)
 }
 
 /// Adds the headers that only the gateway may set, and `X-Forwarded-For`, `-Proto` and `-Host` unless a trusted proxy sent them.
-fn add_gateway_lines(head: &RequestHead, proof: Option<&Proof<'_>>, lines: &mut Lines) {
-    let [r#for, proto, host] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST]
-        .map(|name| !lines.iter().any(|(known, _)| *known == name));
-    if r#for {
-        push(
-            lines,
-            FORWARDED_FOR,
-            &head.client.ip.to_canonical().to_string(),
-        );
+fn add_gateway_lines(
+    head: &RequestHead,
+    proof: Option<&Proof<'_>>,
+    forwarded: Forwarded,
+    lines: &mut Lines,
+) {
+    if !forwarded.client {
+        lines.push_shown(&FORWARDED_FOR, head.client.ip.to_canonical());
     }
-    if proto {
-        lines.push((
-            FORWARDED_PROTO,
-            HeaderValue::from_static(if head.tls { "https" } else { "http" }),
-        ));
+    if !forwarded.proto {
+        lines.push_text(&FORWARDED_PROTO, if head.tls { "https" } else { "http" });
     }
-    if host && !head.authority.is_empty() {
-        push(lines, FORWARDED_HOST, &head.authority);
+    if !forwarded.host && !head.authority.is_empty() {
+        lines.push_text(&FORWARDED_HOST, &head.authority);
     }
-    if !lines.iter().any(|(known, _)| *known == REQUEST_ID) {
-        push(lines, REQUEST_ID, head.request_id.as_str());
+    if !forwarded.request_id {
+        lines.push_text(&REQUEST_ID, head.request_id.as_str());
     }
-    push(lines, OWN_REQUEST_ID, head.request_id.as_str());
-    lines.push((hops::CDN_LOOP, hops::entry()));
+    lines.push_text(&OWN_REQUEST_ID, head.request_id.as_str());
+    lines.push(&hops::CDN_LOOP, hops::entry());
     let Some(proof) = proof else {
-        lines.push((VERIFIED, HeaderValue::from_static("false")));
+        lines.push_text(&VERIFIED, "false");
         return;
     };
-    lines.push((VERIFIED, HeaderValue::from_static("true")));
-    push(lines, ROUTE, proof.route);
+    lines.push_text(&VERIFIED, "true");
+    lines.push_text(&ROUTE, proof.route);
     if let Some(provider) = proof.provider {
-        push(lines, PROVIDER, provider);
+        lines.push_text(&PROVIDER, provider);
     }
     if let Some(id) = proof.delivery_id {
-        push(lines, DELIVERY_ID, &shown_id(id));
+        lines.push_text(&DELIVERY_ID, &shown_id(id));
     }
-    lines.push((ATTEMPT, HeaderValue::from(proof.attempt)));
-    push(lines, SECRET, proof.secret);
-    push(lines, RECEIVED_AT, &rfc3339(proof.received_at));
-    push(lines, COVERS, &proof.covers.header_value());
-}
-
-/// Replaces all lines that an app could take for one of `names`.
-pub fn replace(
-    lines: &mut Lines,
-    names: &[HeaderName],
-    by: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-) {
-    let names: Vec<Folded> = names
-        .iter()
-        .map(|name| Folded::new(name.as_str()))
-        .collect();
-    lines.retain(|(name, _)| {
-        !names
-            .iter()
-            .any(|own| own.as_bytes() == Folded::new(name.as_str()).as_bytes())
-    });
-    lines.extend(by);
-}
-
-/// Adds a line, unless a header cannot hold the value.
-fn push(lines: &mut Lines, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        lines.push((name, value));
-    }
+    lines.push_shown(&ATTEMPT, proof.attempt);
+    lines.push_text(&SECRET, proof.secret);
+    lines.push_text(&RECEIVED_AT, &rfc3339(proof.received_at));
+    lines.push_text(&COVERS, &proof.covers.header_value());
 }
 
 /// Joins several `Cookie` lines to one: HTTP/2 splits them, and HTTP/1 apps read the first alone.
@@ -308,11 +327,11 @@ fn one_cookie<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Option<H
 }
 
 /// Returns a delivery ID for a header or a log: unchanged if it is visible ASCII of up to 256 bytes, else `sha256:` and its hash.
-pub fn shown_id(id: &str) -> String {
+pub fn shown_id(id: &str) -> Cow<'_, str> {
     if !id.is_empty() && id.len() <= 256 && id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return id.to_owned();
+        return id.into();
     }
-    format!("sha256:{}", hex::encode(Sha256::digest(id.as_bytes())))
+    format!("sha256:{}", hex::encode(Sha256::digest(id.as_bytes()))).into()
 }
 
 #[cfg(test)]

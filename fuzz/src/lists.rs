@@ -318,11 +318,12 @@ fn connection(head: &RequestHead) {
         dropped: &dropped,
         scheme: &[],
         keys: &[],
+        replaced: &[],
         keeps_override: false,
     };
     let lines = headers::upstream(
         head,
-        HeaderValue::from_static("app"),
+        &HeaderValue::from_static("app"),
         policy,
         &Bytes::from_static(b"x"),
         None,
@@ -341,7 +342,7 @@ fn connection(head: &RequestHead) {
         lines
             .iter()
             .filter(|(known, _)| known == name)
-            .map(|(_, value)| value.as_bytes())
+            .map(|(_, value)| value.as_bytes().to_vec())
             .collect::<Vec<_>>()
     };
     assert_eq!(of("hookgate-verified"), [b"false"]);
@@ -358,7 +359,7 @@ fn connection(head: &RequestHead) {
         "hookgate-request-id",
         "cdn-loop",
     ];
-    for (name, _) in &lines {
+    for (name, _) in lines.iter() {
         let name = name.as_str();
         if ours.contains(&name) {
             continue;

@@ -11,6 +11,7 @@ use super::target::Target;
 use crate::clock::{Clock, Now};
 use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
 use crate::delivery::Fault;
+use crate::headers::Lines;
 use crate::retry::{Backoff, Schedule};
 use crate::store::queue::{DeliveryRef, Next, Stored};
 use crate::upstream::Outgoing;
@@ -133,22 +134,13 @@ fn render(
     now: SystemTime,
 ) -> Option<Outgoing> {
     let host = HeaderValue::from_str(&webhook.to.authority).ok()?;
-    let mut headers = vec![
-        (header::HOST, host),
-        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        ),
-        (
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        ),
-        (
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("hookgate/", env!("CARGO_PKG_VERSION"))),
-        ),
-    ];
+    let mut headers = Lines::default();
+    headers.push(&header::HOST, &host);
+    headers.push(&header::CONTENT_LENGTH, &HeaderValue::from(body.len()));
+    headers.push_text(&header::CONTENT_TYPE, "application/json");
+    headers.push_text(&header::ACCEPT_ENCODING, "identity");
+    let agent = concat!("hookgate/", env!("CARGO_PKG_VERSION"));
+    headers.push_text(&header::USER_AGENT, agent);
     headers.extend(webhook.key.sign(&message_id(id), now, &body)?);
     Some(Outgoing {
         method: Method::POST,

@@ -70,7 +70,7 @@ pub(super) fn prepare_stream(
     let host = render::host(head, route.upstream.policy());
     let mut lines = HeaderMap::with_capacity(head.headers.len() + 8);
     let keeps_override = route.guards.list.is_empty() && route.pass.methods.is_none();
-    for (name, value) in headers::passed(head, host.clone(), keeps_override) {
+    for (name, value) in headers::passed(head, &host, keeps_override).iter() {
         lines.append(name, value);
     }
     set_headers(session, lines);

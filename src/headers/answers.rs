@@ -3,20 +3,19 @@ use http::header::{self, HeaderMap, HeaderName};
 
 use super::{is_nominated, nominated};
 
-/// Returns the end-to-end headers of a response. `body` says whether a body follows: a length without one would mislead.
-pub fn answer(headers: &HeaderMap, body: bool) -> HeaderMap {
-    let hop = nominated(headers);
-    let mut forwarded = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        if is_between_hops(name, &hop) {
-            continue;
-        }
-        if *name == header::CONTENT_LENGTH && (!body || forwarded.contains_key(name)) {
-            continue;
-        }
-        forwarded.append(name.clone(), value.clone());
+/// Removes the headers of a response that end here. `body` says whether a body follows: a length without one would mislead.
+pub fn answer(mut headers: HeaderMap, body: bool) -> HeaderMap {
+    for name in between_hops(&headers) {
+        headers.remove(name);
     }
-    forwarded
+    if !body {
+        headers.remove(header::CONTENT_LENGTH);
+    } else if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
+        && let Some(first) = headers.remove(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, first);
+    }
+    headers
 }
 
 /// Returns the names of the hop-by-hop headers of a response.

@@ -43,6 +43,7 @@ const POLICY: Policy<'_> = Policy {
     dropped: &NO_SECRETS,
     scheme: &[],
     keys: &[],
+    replaced: &[],
     keeps_override: false,
 };
 
@@ -72,7 +73,7 @@ fn sent(head: &RequestHead, proof: Option<&Proof<'_>>) -> Vec<(String, String)> 
     let body = Bytes::from_static(b"{}");
     let lines = upstream(
         head,
-        HeaderValue::from_static("hooks.example"),
+        &HeaderValue::from_static("hooks.example"),
         POLICY,
         &body,
         proof,
@@ -305,7 +306,7 @@ fn secrets_of_the_route_are_dropped() {
     };
     let lines = upstream(
         &head,
-        HeaderValue::from_static("h"),
+        &HeaderValue::from_static("h"),
         Policy {
             dropped: &dropped,
             ..POLICY
@@ -331,7 +332,7 @@ fn content_length_is_set_where_a_body_may_be() {
         };
         let lines = upstream(
             &head,
-            HeaderValue::from_static("h"),
+            &HeaderValue::from_static("h"),
             POLICY,
             &Bytes::from_static(body.as_bytes()),
             None,
@@ -339,7 +340,7 @@ fn content_length_is_set_where_a_body_may_be() {
         let lengths: Vec<_> = lines
             .iter()
             .filter(|(name, _)| *name == header::CONTENT_LENGTH)
-            .map(|(_, value)| value.to_str().unwrap())
+            .map(|(_, value)| value.to_str().unwrap().to_owned())
             .collect();
         assert_eq!(lengths, expected, "{method}");
     }
@@ -379,7 +380,7 @@ fn an_answer_keeps_its_end_to_end_headers() {
         headers.append(name, HeaderValue::from_static(value));
     }
     let values_for = |body| {
-        answer(&headers, body)
+        answer(headers.clone(), body)
             .iter()
             .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
             .collect::<Vec<_>>()
@@ -424,6 +425,35 @@ fn no_untrusted_header_of_the_list_passes() {
     }
 }
 
+fn treatment_of(name: &str) -> Treatment {
+    treatment(name, &Folded::new(name))
+}
+
+/// Returns the treatment by the first rule that fits, of all rules.
+fn treatment_in_turn(name: &str) -> Treatment {
+    let folded = Folded::new(name);
+    let patterns = || {
+        rules::RULES.iter().flat_map(|rule| {
+            let names = rule.names.iter();
+            names.map(|known| (*known, Folded::new(known), rule.treatment))
+        })
+    };
+    let find = |fits: &dyn Fn(&str, &Folded) -> bool| {
+        patterns().find(|(known, pattern, _)| fits(known, pattern))
+    };
+    let whole = |known: &str, pattern: &Folded| !known.contains('*') && *pattern == folded;
+    let begins = |known: &str, pattern: &Folded| {
+        known.ends_with('*') && folded.as_bytes().starts_with(pattern.as_bytes())
+    };
+    let ends = |known: &str, pattern: &Folded| {
+        known.starts_with('*') && Folded::ends_with(name, pattern.as_bytes())
+    };
+    find(&whole)
+        .or_else(|| find(&begins))
+        .or_else(|| find(&ends))
+        .map_or(Treatment::Keep, |(_, _, treatment)| treatment)
+}
+
 /// Families, so that a name that no list has is found too.
 #[test]
 fn header_families_are_matched_by_pattern() {
@@ -435,10 +465,10 @@ fn header_families_are_matched_by_pattern() {
         "acme-trace-id",
         "X-Acme-Real-Ip",
     ] {
-        assert_eq!(treatment(name), Treatment::FromTrustedProxy, "{name}");
+        assert_eq!(treatment_of(name), Treatment::FromTrustedProxy, "{name}");
     }
     let long = format!("X-{}-Client-IP", "a".repeat(300));
-    assert_eq!(treatment(&long), Treatment::FromTrustedProxy);
+    assert_eq!(treatment_of(&long), Treatment::FromTrustedProxy);
     for name in [
         "X-Github-Delivery",
         "Webhook-Id",
@@ -450,7 +480,7 @@ fn header_families_are_matched_by_pattern() {
         "Ssl",
         "Ip",
     ] {
-        assert_eq!(treatment(name), Treatment::Keep, "{name}");
+        assert_eq!(treatment_of(name), Treatment::Keep, "{name}");
     }
 }
 
@@ -497,7 +527,7 @@ fn headers_of_every_scheme_pass() {
             };
             let lines = upstream(
                 &head(true, &lines),
-                HeaderValue::from_static("h"),
+                &HeaderValue::from_static("h"),
                 policy,
                 &Bytes::new(),
                 None,
@@ -537,7 +567,7 @@ fn request_id_is_forwarded_if_covered_or_trusted() {
     ] {
         let lines = upstream(
             &theirs,
-            HeaderValue::from_static("h"),
+            &HeaderValue::from_static("h"),
             policy,
             &Bytes::new(),
             None,
@@ -546,7 +576,7 @@ fn request_id_is_forwarded_if_covered_or_trusted() {
             lines
                 .iter()
                 .filter(|(name, _)| *name == wanted)
-                .map(|(_, value)| value.to_str().unwrap())
+                .map(|(_, value)| value.to_str().unwrap().to_owned())
                 .collect::<Vec<_>>()
         };
         assert_eq!(of(REQUEST_ID), [expected]);
@@ -565,7 +595,7 @@ fn method_override_passes_only_where_nothing_needs_it() {
         ],
     );
     let values = |keeps| -> Vec<String> {
-        let lines = passed(&head, HeaderValue::from_static("h"), keeps);
+        let lines = passed(&head, &&HeaderValue::from_static("h"), keeps);
         lines
             .iter()
             .filter(|(_, value)| value == "PUT")
@@ -660,7 +690,7 @@ fn headers_page_names_every_set_header() {
         .map(|(name, _)| name)
         .collect();
     set.extend(
-        passed(&websocket, HeaderValue::from_static("h"), false)
+        passed(&websocket, &&HeaderValue::from_static("h"), false)
             .iter()
             .map(|(name, _)| name.to_string()),
     );
@@ -694,6 +724,20 @@ proptest! {
         }
         let lines = sent(&head(trusted, &[(&name, "forged")]), Some(&PROOF));
         prop_assert!(lines.iter().all(|(_, value)| value != "forged"), "{}", name);
+    }
+
+    /// Checks that the rule for a name is found, although few are compared with it.
+    #[test]
+    fn rule_of_a_name_is_found(
+        known in prop::sample::select(rules::RULES.iter().flat_map(|rule| rule.names).collect::<Vec<_>>()),
+        more in "[-_a-zA-Z.]{0,3}",
+        in_front in any::<bool>(),
+    ) {
+        let known = known.replace('*', &more);
+        for name in [&known, &format!("{known}{more}"), &format!("{more}{known}"), &known.replace('-', "_")] {
+            let name = if in_front { format!("http_{name}") } else { name.clone() };
+            prop_assert_eq!(treatment_of(&name), treatment_in_turn(&name), "{}", name);
+        }
     }
 
     /// Checks that names fold as CGI folds them, and that no other names are removed.

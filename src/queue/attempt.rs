@@ -30,7 +30,7 @@ pub fn delivery_id(delivery: &Delivery) -> Option<String> {
     let Cleared::Authentic(authentic) = delivery.cleared() else {
         return None;
     };
-    authentic.delivery_id().map(shown_id)
+    authentic.delivery_id().map(|id| shown_id(id).into_owned())
 }
 
 /// Returns the delay that a response asks for.

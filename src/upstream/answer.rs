@@ -9,8 +9,8 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::io::AsyncReadExt as _;
 
-use super::answer_body::Framing;
-use super::answer_head::{self, Head, Malformed, announces_content, has_no_content};
+use super::answer_body::{Framing, Malformed};
+use super::answer_head::{self, Head, announces_content, has_no_content};
 use super::pool::Pool;
 use crate::clock::within;
 use crate::delivery::{BodyPieces, Fault, Pending};
@@ -106,6 +106,9 @@ pub(super) struct Open {
 
 impl Rest {
     /// Returns the next piece that has arrived already. Gives the connection back together with the last one.
+    ///
+    /// # Errors
+    /// The rest of the body is malformed; the next call returns the same.
     pub(super) fn arrived(&mut self) -> Result<Option<Bytes>, Malformed> {
         let Some(open) = &mut self.open else {
             return Ok(None);

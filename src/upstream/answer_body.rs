@@ -2,12 +2,14 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use httparse::Status;
 
-use super::answer_head::Malformed;
-
 /// The longest line with the size of a chunk, in bytes.
 const MAX_CHUNK_LINE: usize = 8 * 1024;
 /// The most bytes of the trailers, which are dropped.
 const MAX_TRAILERS: usize = 64 * 1024;
+
+/// The bytes are not an answer of HTTP/1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
 
 /// How the body ends: what is left of it, and what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +57,8 @@ impl Framing {
         if let Self::Sized(left) | Self::Chunk(left) = self {
             *left = left.saturating_sub(piece.len() as u64);
         }
-        // so that the end is known together with the last piece
-        self.pass_framing(bytes)?;
+        // so that the end is known together with the last piece; an error is found again when the next one is taken
+        self.pass_framing(bytes).unwrap_or_default();
         Ok(Some(piece))
     }
 

@@ -8,7 +8,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use httparse::{ParserConfig, Status};
 
-use super::answer_body::Framing;
+use super::answer_body::{Framing, Malformed};
 
 /// The most header lines of an answer.
 const MAX_LINES: usize = 256;
@@ -16,10 +16,6 @@ const MAX_LINES: usize = 256;
 const MAX_HEAD: usize = 256 * 1024;
 /// The beginning of each answer, up to the minor version.
 const BEGINNING: &[u8] = b"HTTP/1.";
-
-/// The bytes are not an answer of HTTP/1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
 
 /// The head of an answer.
 #[derive(Debug, PartialEq, Eq)]

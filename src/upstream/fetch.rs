@@ -14,6 +14,7 @@ use super::wire::{Bounds, Wire};
 use crate::clock::{Clock, SystemClock};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, Fault, Outcome, Shortage};
+use crate::headers::Lines;
 
 /// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,15 +183,12 @@ pub async fn open(
         || HeaderValue::from_str(authority).map_err(|_| FetchError::Url),
         Ok,
     )?;
-    let mut lines = vec![
-        (header::HOST, host),
-        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
-    ];
-    lines.extend(
-        headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    let mut lines = Lines::default();
+    lines.push(&header::HOST, &host);
+    lines.push(&header::CONTENT_LENGTH, &HeaderValue::from(body.len()));
+    for (name, value) in &headers {
+        lines.push(name, value);
+    }
     let outgoing = Outgoing {
         method,
         target: target.clone(),

@@ -39,35 +39,35 @@ pub fn delivery(
         .as_ref()
         .map_or(&[][..], |verifier| verifier.shape().headers());
     let keys: Vec<&HeaderName> = webhook.key_headers().collect();
+    // the answer goes into the log of attempts alone, where people read it
+    let asks_for_plain = !attempt.inline && !scheme.contains(&ACCEPT_ENCODING);
+    let mut replaced = Vec::new();
+    if asks_for_plain {
+        replaced.push(ACCEPT_ENCODING);
+    }
+    if forward.sign.is_some() {
+        replaced.extend(standard::NAMES);
+    }
     let policy = headers::Policy {
         dropped: &forward.dropped,
         scheme,
         keys: &keys,
+        replaced: &replaced,
         keeps_override: false,
     };
-    let mut headers = headers::upstream(
-        head,
-        host(head, &forward.upstream),
-        policy,
-        delivery.body(),
-        proof.as_ref(),
-    );
-    if !attempt.inline && !scheme.contains(&ACCEPT_ENCODING) {
-        // the answer goes into the log of attempts alone, where people read it
-        headers::replace(
-            &mut headers,
-            &[ACCEPT_ENCODING],
-            [(ACCEPT_ENCODING, HeaderValue::from_static("identity"))],
-        );
+    let host = host(head, &forward.upstream);
+    let mut headers = headers::upstream(head, &host, policy, delivery.body(), proof.as_ref());
+    if asks_for_plain {
+        headers.push_text(&ACCEPT_ENCODING, "identity");
     }
     if let Some(key) = &forward.sign {
         let signed = authentic.and_then(|authentic| {
             // a receiver takes two messages with one ID for one
             let id = authentic.delivery_id().filter(|_| !webhook.id_with_body);
-            let id = id.map_or_else(|| head.request_id.to_string(), headers::shown_id);
+            let id = id.map_or_else(|| head.request_id.as_str().into(), headers::shown_id);
             key.sign(&id, attempt.at, delivery.body())
         });
-        headers::replace(&mut headers, &standard::NAMES, signed.into_iter().flatten());
+        headers.extend(signed.into_iter().flatten());
     }
     let target = target(head, delivery.params(), forward);
     (

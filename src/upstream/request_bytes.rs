@@ -13,26 +13,18 @@ pub(super) async fn write(stream: &mut Stream, outgoing: &Outgoing) -> std::io::
     let (small, rest) = outgoing
         .body
         .split_at(outgoing.body.len().min(MAX_COPIED_BODY));
-    let lines: usize = outgoing
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    let mut bytes = BytesMut::with_capacity(lines + outgoing.target.len() + small.len() + 32);
+    let lines = outgoing.headers.as_bytes();
+    let mut bytes = BytesMut::with_capacity(lines.len() + outgoing.target.len() + small.len() + 32);
     for part in [
         outgoing.method.as_str().as_bytes(),
         b" ",
         &outgoing.target,
         b" HTTP/1.1\r\n",
+        lines,
+        b"\r\n",
     ] {
         bytes.put_slice(part);
     }
-    for (name, value) in &outgoing.headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            bytes.put_slice(part);
-        }
-    }
-    bytes.put_slice(b"\r\n");
     bytes.put_slice(small);
     stream.write_all(&bytes).await?;
     if !rest.is_empty() {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::Outgoing;
 use super::answer::{Early, Final, Open, Rest, final_head};
-use super::answer_head::{Malformed, has_no_content};
+use super::answer_head::has_no_content;
 use super::pool::Pool;
 use super::request_bytes::write;
 use super::resolve::{Addresses, Resolver};
@@ -337,8 +337,8 @@ impl Wire {
             Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
         };
         facts.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
-        let malformed = |why: Malformed| Failure::Ambiguous(why.into());
-        let framing = head.framing(&outgoing.method).map_err(malformed)?;
+        let framing = head.framing(&outgoing.method);
+        let framing = framing.map_err(|why| Failure::Ambiguous(why.into()))?;
         let is_bodiless = outgoing.method == Method::HEAD || has_no_content(head.status);
         let mut rest = Rest {
             open: Some(Open {
@@ -355,8 +355,8 @@ impl Wire {
             }),
             deadline: bounds.deadline,
         };
-        // most bodies arrive together with the head
-        let first = rest.arrived().map_err(malformed)?.unwrap_or_default();
+        // most bodies arrive together with the head; a malformed one is an error when its next piece is read
+        let first = rest.arrived().ok().flatten().unwrap_or_default();
         let body = if rest.is_over() {
             AnswerBody::Whole(first)
         } else {
@@ -364,7 +364,7 @@ impl Wire {
         };
         Ok(Answer {
             status: head.status,
-            headers: headers::answer(&head.headers, !is_bodiless),
+            headers: headers::answer(head.headers, !is_bodiless),
             body,
         })
     }

@@ -11,6 +11,7 @@ use hookgate::config::snapshot::{
     Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls, WebhookRoute,
 };
 use hookgate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome};
+use hookgate::headers::Lines;
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::retry::Schedule;
 use hookgate::upstream::Outgoing;
@@ -87,10 +88,9 @@ fn reloaded(client: &RouteClient, policy: Policy) -> RouteClient {
 
 fn post(body: impl Into<Bytes>) -> Outgoing {
     let body = body.into();
-    let headers = vec![
-        (header::HOST, HeaderValue::from_static("app.example")),
-        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
-    ];
+    let mut headers = Lines::default();
+    headers.push_text(&header::HOST, "app.example");
+    headers.push(&header::CONTENT_LENGTH, &HeaderValue::from(body.len()));
     Outgoing {
         method: Method::POST,
         target: Bytes::from_static(b"/hook?x=1"),

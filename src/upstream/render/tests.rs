@@ -252,7 +252,7 @@ fn sent(
     let values = values.collect();
     let head = RequestHead {
         target: outgoing.target,
-        headers: outgoing.headers.into_iter().collect(),
+        headers: outgoing.headers.iter().collect(),
         ..head("/", "h")
     };
     let again = Received {
@@ -442,7 +442,7 @@ fn only_authentic_deliveries_get_the_gateways_signature() {
         let (outgoing, _) = super::delivery(delivery, &signing, &attempt(at, true));
         let ours = outgoing
             .headers
-            .into_iter()
+            .iter()
             .filter(|(name, _)| name.as_str().contains("webhook"));
         ours.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect::<Vec<_>>()

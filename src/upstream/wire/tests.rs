@@ -98,10 +98,10 @@ impl Bench {
     }
 
     async fn send_within(&self, connect: Duration, limit: Duration) -> Result<u16, Fault> {
-        let headers = vec![
-            (HOST, HeaderValue::from_static("app.test")),
-            (CONTENT_LENGTH, HeaderValue::from_static("0")),
-        ];
+        let headers = [(HOST, "app.test"), (CONTENT_LENGTH, "0")]
+            .map(|(name, value)| (name, HeaderValue::from_static(value)))
+            .into_iter()
+            .collect();
         let outgoing = Outgoing {
             method: Method::POST,
             target: Bytes::from_static(b"/"),
