@@ -2,7 +2,6 @@
 //!
 //! Nothing here relies on a ledger being quick or certain. A claim is held from before the ledger is asked, so that a dropped future
 //! releases what the ledger may have granted, and a call whose outcome is unknown is repeated with the same token.
-use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::random;
 use crate::store::queue::{Accept, Accepted, Dedupe, OnDead, Queue};
-use crate::store::{ClaimResult, Key, Ledger, Ownership, StoreError, Token, repeated};
+use crate::store::{ClaimResult, Key, KeyMap, Ledger, Ownership, StoreError, Token, repeated};
 
 /// Waiters for one key at most.
 const PER_KEY: usize = 4;
@@ -115,8 +114,8 @@ pub struct Waiters {
 #[derive(Debug, Default)]
 struct UsedSlots {
     all: usize,
-    by_key: HashMap<Key, usize>,
-    by_sender: HashMap<Key, usize>,
+    by_key: KeyMap<usize>,
+    by_sender: KeyMap<usize>,
 }
 
 /// The waiters, as one sender sees them.
@@ -153,7 +152,7 @@ impl Waiters {
 impl<'a> WaitersOf<'a> {
     fn enter(self, key: Key) -> Option<Waiting<'a>> {
         let mut used_slots = self.waiters.used_slots();
-        let count = |of: &HashMap<Key, usize>, key| of.get(&key).copied().unwrap_or(0);
+        let count = |of: &KeyMap<usize>, key| of.get(&key).copied().unwrap_or(0);
         let (here, mine) = (
             count(&used_slots.by_key, key),
             count(&used_slots.by_sender, self.sender),
@@ -184,7 +183,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn give_back(counts: &mut HashMap<Key, usize>, key: Key) {
+fn give_back(counts: &mut KeyMap<usize>, key: Key) {
     if let Some(count) = counts.get_mut(&key) {
         *count -= 1;
         if *count == 0 {
@@ -210,10 +209,23 @@ pub async fn claim(
         token,
         settled: false,
     };
-    let mut lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
+    let lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
         Ok(ClaimResult::InFlight { lapses_in }) => lapses_in,
         answer => return finish(guard, answer),
     };
+    // boxed, since few requests wait
+    Box::pin(wait(guard, lease, lapses_in, waiters, patience)).await
+}
+
+/// Waits for the outcome of another holder, whose lease ends in `lapses_in`.
+async fn wait(
+    guard: Claim,
+    lease: Duration,
+    mut lapses_in: Duration,
+    waiters: WaitersOf<'_>,
+    patience: Duration,
+) -> ClaimOutcome {
+    let (ledger, key, token) = (Arc::clone(&guard.ledger), guard.key, guard.token);
     let Some(_place) = waiters.enter(key) else {
         return finish(guard, Ok(ClaimResult::InFlight { lapses_in }));
     };

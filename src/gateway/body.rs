@@ -71,12 +71,14 @@ pub(super) async fn read(
         (Some(whole), None) if declared == Some(whole.len()) => {
             arrived_at_once(whole, bounds.budget, feed)
         }
-        (Some(first), None) => {
-            Reading::begin(head, declared, bounds)?
-                .rest(source, first, feed)
-                .await
+        (Some(first), reading) => {
+            let reading = match reading {
+                Some(begun) => begun,
+                None => Reading::begin(head, declared, bounds)?,
+            };
+            // boxed, since most bodies are small and arrive with their head
+            Box::pin(reading.rest(source, first, feed)).await
         }
-        (Some(first), Some(reading)) => reading.rest(source, first, feed).await,
     }
 }
 

@@ -65,16 +65,16 @@ pub(super) async fn forward(
         Settlement::Release => claim,
         Settlement::Spill => {
             let asked = headers.and_then(|headers| retry_after(headers, begun.wall));
-            match spilled(
+            // boxed, as all that few requests need: each byte of this future is moved with each request
+            let spilled = Box::pin(spilled(
                 gate,
                 route,
                 &delivery,
                 claim,
                 (attempts, asked, headers),
                 facts,
-            )
-            .await
-            {
+            ));
+            match spilled.await {
                 Ok(reply) => return Ok(reply),
                 // the sender gets the response that it would get without a queue
                 Err(claim) => claim,

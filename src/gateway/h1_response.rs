@@ -70,7 +70,8 @@ pub(super) async fn write(
         }
         body @ AnswerBody::Pieces(..) => {
             let size = declared(&headers).filter(|_| framing == Framing::Sized);
-            stream(connection, out, body, (framing, size)).await?;
+            // boxed, since most bodies are there at once
+            Box::pin(stream(connection, out, body, (framing, size))).await?;
         }
     }
     Ok(!closes)

@@ -33,7 +33,8 @@ pub(super) async fn judge(
     let Some(rule) = route.webhook.late_retries().filter(|_| !observes) else {
         return Err(stale.refuse());
     };
-    let is_retry = is_retry(gate, route, rule, &stale, (params, body)).await;
+    // boxed, since few requests are late
+    let is_retry = Box::pin(is_retry(gate, route, rule, &stale, (params, body))).await;
     let resolved = stale.resolve(is_retry);
     facts.late_retry = resolved.is_ok();
     resolved

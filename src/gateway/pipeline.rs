@@ -221,5 +221,9 @@ async fn settle(
         acceptance,
     };
     let event_type = facts.event_type.as_deref();
-    enqueue::enqueue(gate, route, delivery, claim, receipt, event_type).await
+    // boxed, since a request that is forwarded does not need it
+    Box::pin(enqueue::enqueue(
+        gate, route, delivery, claim, receipt, event_type,
+    ))
+    .await
 }

@@ -595,7 +595,7 @@ fn method_override_passes_only_where_nothing_needs_it() {
         ],
     );
     let values = |keeps| -> Vec<String> {
-        let lines = passed(&head, &&HeaderValue::from_static("h"), keeps);
+        let lines = passed(&head, &HeaderValue::from_static("h"), keeps);
         lines
             .iter()
             .filter(|(_, value)| value == "PUT")
@@ -690,7 +690,7 @@ fn headers_page_names_every_set_header() {
         .map(|(name, _)| name)
         .collect();
     set.extend(
-        passed(&websocket, &&HeaderValue::from_static("h"), false)
+        passed(&websocket, &HeaderValue::from_static("h"), false)
             .iter()
             .map(|(name, _)| name.to_string()),
     );

@@ -1,4 +1,6 @@
 //! The ledger: which delivery IDs are claimed, and which were forwarded.
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +8,39 @@ use std::time::Duration;
 use crate::store::Answer;
 
 /// The identity of a delivery in a ledger: a keyed hash over framed parts. Its hash key belongs to the store, not to the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(pub [u8; 16]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // all bytes are as good as random; the first ones choose the part of a ledger, and are alike within it
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        hasher.write_u64(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// A map by keys. A key is a hash that no sender can choose, so it is not hashed again.
+pub type KeyMap<V> = HashMap<Key, V, BuildHasherDefault<KeyHasher>>;
+
+/// The hasher of a [`KeyMap`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
 
 /// The holder of a claim: random, drawn by the caller before its first call, unique over replicas and restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

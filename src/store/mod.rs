@@ -14,7 +14,9 @@ pub mod turns;
 
 pub(crate) use answer::repeated;
 pub use answer::{Answer, StoreError};
-pub use ledger::{Changed, ClaimResult, Key, Ledger, LedgerCounts, Ownership, Remembered, Token};
+pub use ledger::{
+    Changed, ClaimResult, Key, KeyMap, Ledger, LedgerCounts, Ownership, Remembered, Token,
+};
 
 pub(crate) use crate::store::embedded::batch::{WriteOptions, WriteQueue};
 

@@ -10,10 +10,10 @@
 //! A time wheel would free them at once, for 4 to 8 more bytes an ID.
 //!
 //! **Bound.** When it is full, it forgets the ID nearest to its expiry among some 400 in the same segment as the new one, and counts it.
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::store::{ClaimResult, Key, Ownership, Token};
+use crate::store::{ClaimResult, Key, KeyMap, Ownership, Token};
 use crate::units::saturating;
 
 mod segment;
@@ -52,7 +52,7 @@ pub struct Memory {
     committed: usize,
     slots: usize,
     forgotten_early: u64,
-    in_flight: HashMap<Key, Flight>,
+    in_flight: KeyMap<Flight>,
     prune_at: usize,
     recent: VecDeque<(Key, Token)>,
     tidied: usize,
@@ -71,7 +71,7 @@ impl Memory {
             committed: 0,
             slots: 0,
             forgotten_early: 0,
-            in_flight: HashMap::new(),
+            in_flight: KeyMap::default(),
             prune_at: 1024,
             recent: VecDeque::with_capacity(RECENT),
             tidied: 0,

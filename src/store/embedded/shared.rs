@@ -1,5 +1,4 @@
 //! The ledger in memory, and the waiters by key, shared by the writer thread and its callers.
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::continuity::{Continuity, GAP_AHEAD};
 use crate::store::embedded::memory::Memory;
 use crate::store::embedded::sqlite::Change;
 use crate::store::embedded::time::StoreTime;
-use crate::store::{Changed, ClaimResult, Key, Ownership, Token, WriteQueue};
+use crate::store::{Changed, ClaimResult, Key, KeyMap, Ownership, Token, WriteQueue};
 use crate::units::saturating;
 
 /// Locks, in a ledger that is not small.
@@ -213,7 +212,7 @@ impl Shared {
 /// The waiters by key.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    pub(super) by_key: Mutex<HashMap<Key, (Arc<Notify>, usize)>>,
+    pub(super) by_key: Mutex<KeyMap<(Arc<Notify>, usize)>>,
 }
 
 impl Hints {
