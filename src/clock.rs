@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::time::error::Elapsed;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, sleep_until, timeout_at};
 
 use crate::units::saturating;
 
@@ -174,6 +174,35 @@ pub async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output
     match at_once(future.as_mut()).await {
         Some(output) => Ok(output),
         None => timeout_at(deadline.into(), future).await,
+    }
+}
+
+/// A timer for deadlines that follow each other.
+///
+/// A timer of the runtime is entered into a wheel behind a lock and taken out again. One that is kept, and whose next deadline is later than
+/// the one before, costs one atomic change.
+#[derive(Debug)]
+pub struct Timer(Pin<Box<Sleep>>);
+
+impl Timer {
+    /// Makes a timer, whose first deadline is near `deadline`.
+    pub fn new(deadline: Instant) -> Self {
+        Self(Box::pin(sleep_until(deadline.into())))
+    }
+
+    /// Awaits `future` until `deadline`; nothing if the deadline passed. A future that is ready at once does not touch the timer.
+    pub async fn within<F: Future>(&mut self, deadline: Instant, future: F) -> Option<F::Output> {
+        let (mut future, mut is_set) = (pin!(future), false);
+        poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            if !std::mem::replace(&mut is_set, true) {
+                self.0.as_mut().reset(deadline.into());
+            }
+            self.0.as_mut().poll(context).map(|()| None)
+        })
+        .await
     }
 }
 

@@ -36,6 +36,7 @@
 // -- leaves: pure; bytes and `now` in, a value out --
 pub mod activity;
 pub mod address;
+pub mod arriving;
 pub mod clock;
 pub mod delivery;
 pub mod headers;

@@ -3,7 +3,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 /// The pause between two calls that make the allocator give memory back.
-const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(1);
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
 /// The number of small allocations that make a thread's heap of mimalloc look at all of its pages: it does so at every 10,000th request for
 /// more than 1 KiB. They take a third of a millisecond.
 const SMALL_ALLOCATIONS: usize = 10_000;

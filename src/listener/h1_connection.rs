@@ -7,33 +7,22 @@
 //! A connection that waits for its next request holds no buffer.
 //!
 //! [`framing`]: crate::listener::framing
-use std::cell::RefCell;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::arriving;
 use crate::clock::within;
 use crate::listener::connection_state::ConnectionState;
 use crate::listener::framing::{Cut, HeadSpans, Span, Violation};
 use crate::listener::h1_parts::H1Parts;
 use crate::listener::peer::{ConnectionInfo, JudgedRequest};
 use crate::listener::scanned_stream::{DRAIN_TIMEOUT, MAX_DRAINED, ScannedStream};
-
-/// The most bytes of one read, but for bodies of declared size.
-const READ_BYTES: usize = 16 * 1024;
-
-thread_local! {
-    /// The buffer that bytes arrive in. They are then copied to a buffer of their size, so that a connection that waits holds none.
-    static ARRIVING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
-}
 
 /// An HTTP/1 connection.
 pub(crate) struct H1Connection {
@@ -218,10 +207,11 @@ impl H1Connection {
             }
             let is_sized = self.parts.scanner.sized_left().is_some();
             let mut data = BytesMut::new();
-            let scanned = self
-                .parts
-                .scanner
-                .advance(&self.arrived, &mut |piece| data.extend_from_slice(piece));
+            let scanned = self.parts.scanner.advance(&self.arrived, &mut |piece| {
+                if !is_sized {
+                    data.extend_from_slice(piece);
+                }
+            });
             match scanned {
                 Ok(step) => {
                     let taken = self.arrived.split_to(step.used);
@@ -321,17 +311,7 @@ impl H1Connection {
 
     /// Reads what has arrived, at least one byte; zero once the sender sends no more.
     async fn read(&mut self) -> io::Result<usize> {
-        let Self { parts, arrived, .. } = self;
-        let io = &mut parts.io;
-        poll_fn(|context| {
-            ARRIVING.with_borrow_mut(|buffer| {
-                let mut buf = ReadBuf::new(buffer);
-                ready!(Pin::new(&mut *io).poll_read(context, &mut buf))?;
-                arrived.extend_from_slice(buf.filled());
-                Poll::Ready(Ok(buf.filled().len()))
-            })
-        })
-        .await
+        arriving::read(&mut self.parts.io, &mut self.arrived).await
     }
 }
 

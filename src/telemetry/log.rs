@@ -56,7 +56,7 @@ pub fn init(format: LogFormat) -> Result<(), CannotLog> {
         }
         Err(_) => EnvFilter::new("info"),
     };
-    let sink = Sink::spawn(stderr(), |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
+    let sink = Sink::spawn(stderr(), |_, _| false).map_err(|error| CannotLog(error.to_string()))?;
     let sink = Arc::clone(SINK.get_or_init(|| Arc::new(sink)));
     let ours = filter_fn(|metadata| is_ours(metadata.target()));
     let lines = EventLines {
@@ -84,7 +84,7 @@ pub fn to(
     format: LogFormat,
     out: impl std::io::Write + Send + 'static,
 ) -> Result<tracing::dispatcher::Dispatch, CannotLog> {
-    let sink = Sink::spawn(out, |_, _| {}).map_err(|error| CannotLog(error.to_string()))?;
+    let sink = Sink::spawn(out, |_, _| false).map_err(|error| CannotLog(error.to_string()))?;
     let lines = EventLines {
         sink: Arc::new(sink),
         format,

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 const CAPACITY: usize = 1 << 20;
 /// The time that a line waits for others, so that a busy gateway writes them with one call.
 const GATHER_TIME: Duration = Duration::from_millis(5);
-/// The interval at which the thread looks for late lines when nothing happens.
+/// The time after which the thread looks for late lines again.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// An output for lines that never blocks. Its thread ends with it, after it has written the buffer.
@@ -44,14 +44,14 @@ struct State {
 }
 
 impl Sink {
-    /// Starts a thread that writes to `out`. Before each write, and once a second, `late` may add lines of its own. Its second argument
-    /// asks it to hold none back: a caller waits for all lines, or it is the last call.
+    /// Starts a thread that writes to `out`. Before each write `late` may add lines of its own, and returns whether it may have more in a
+    /// second. Its second argument asks it to hold none back: a caller waits for all lines, or it is the last call.
     ///
     /// # Errors
     /// No thread can be started.
     pub(super) fn spawn(
         mut out: impl Write + Send + 'static,
-        mut late: impl FnMut(&mut Vec<u8>, bool) + Send + 'static,
+        mut late: impl FnMut(&mut Vec<u8>, bool) -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
@@ -109,11 +109,11 @@ impl Shared {
         self.state.lock()
     }
 
-    fn write_all(&self, out: &mut dyn Write, late: &mut dyn FnMut(&mut Vec<u8>, bool)) {
-        let mut batch = Vec::new();
+    fn write_all(&self, out: &mut dyn Write, late: &mut dyn FnMut(&mut Vec<u8>, bool) -> bool) {
+        let (mut batch, mut has_more) = (Vec::new(), false);
         loop {
-            let (lines, stop, all) = self.next_batch(&mut batch);
-            late(&mut batch, all);
+            let (lines, stop, all) = self.next_batch(&mut batch, has_more);
+            has_more = late(&mut batch, all);
             if !batch.is_empty() && out.write_all(&batch).and_then(|()| out.flush()).is_err() {
                 self.dropped.fetch_add(lines, Ordering::Relaxed);
             }
@@ -131,13 +131,17 @@ impl Shared {
         }
     }
 
-    /// Swaps the buffer into `batch`, after a rest in which it fills. Returns the number of its lines, whether they are the last, and
-    /// whether a caller waits for all.
-    fn next_batch(&self, batch: &mut Vec<u8>) -> (u64, bool, bool) {
+    /// Swaps the buffer into `batch`, after a rest in which it fills; with `has_more` after a second at the latest. Returns the number of its
+    /// lines, whether they are the last, and whether a caller waits for all.
+    fn next_batch(&self, batch: &mut Vec<u8>, has_more: bool) -> (u64, bool, bool) {
         let mut state = self.lock();
         state.asleep = true;
         let idle = |state: &mut State| state.buffer.is_empty() && !state.stop && !state.hurry;
-        self.wake.wait_while_for(&mut state, idle, IDLE);
+        if has_more {
+            self.wake.wait_while_for(&mut state, idle, IDLE);
+        } else {
+            self.wake.wait_while(&mut state, idle);
+        }
         state.asleep = false;
         let gathering = |state: &mut State| {
             !state.buffer.is_empty()
@@ -180,7 +184,7 @@ mod tests {
     fn stuck_output_drops_lines_and_never_blocks() {
         let (go, gate) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let sink = Sink::spawn(Slow(gate, Arc::clone(&written)), |_, _| {}).unwrap();
+        let sink = Sink::spawn(Slow(gate, Arc::clone(&written)), |_, _| false).unwrap();
         let line = [b'x'; 1024];
         for _ in 0..4096 {
             sink.take(&line);
@@ -202,6 +206,7 @@ mod tests {
             if all {
                 buffer.extend_from_slice(b"late\n");
             }
+            false
         };
         let sink = Sink::spawn(Slow(gate, Arc::clone(&written)), late).unwrap();
         sink.take(b"a\n");
@@ -226,7 +231,7 @@ mod tests {
                 Ok(())
             }
         }
-        let sink = Sink::spawn(Broken, |_, _| {}).unwrap();
+        let sink = Sink::spawn(Broken, |_, _| false).unwrap();
         sink.take(b"a\n");
         sink.take(b"b\n");
         assert!(sink.flush(Duration::from_secs(10)));

@@ -173,21 +173,27 @@ impl Shared {
         admitted
     }
 
-    /// Appends the lines for what was held back in seconds that are over; in `all`, if nothing shall be left.
-    fn tell(&self, buffer: &mut Vec<u8>, all: bool) {
+    /// Appends the lines for what was held back in seconds that are over; in `all`, if nothing shall be left. Returns whether something is
+    /// held back, or may be in a second that is not over.
+    fn tell(&self, buffer: &mut Vec<u8>, all: bool) -> bool {
         let now = self.clock.now();
         let format = self.policy.load().format;
         let mut caps = self.caps.lock();
-        for ((route, code), cap) in caps.iter_mut().filter(|(_, cap)| cap.held > 0) {
-            if all || now.mono.saturating_duration_since(cap.began) >= SECOND {
+        let mut has_more = false;
+        for ((route, code), cap) in caps.iter_mut() {
+            let is_over = now.mono.saturating_duration_since(cap.began) >= SECOND;
+            if cap.held > 0 && (all || is_over) {
                 buffer.extend(line::of_held(format, route, code, cap.held, now.wall));
                 *cap = Cap {
                     began: now.mono,
                     lines: 0,
                     held: 0,
                 };
+            } else {
+                has_more |= cap.lines > 0 && !is_over;
             }
         }
+        has_more
     }
 }
 
@@ -221,7 +227,7 @@ mod tests {
         );
         assert!(shared.admits(None, "overloaded", now), "another code");
         let mut told = Vec::new();
-        shared.tell(&mut told, false);
+        assert!(shared.tell(&mut told, false), "two are held back");
         assert!(told.is_empty());
         shared.tell(&mut told, true);
         let line = String::from_utf8(told).unwrap();

@@ -11,12 +11,10 @@ use tokio::io::AsyncReadExt as _;
 
 use super::answer_body::{Framing, Malformed};
 use super::answer_head::{self, Head, announces_content, has_no_content};
-use super::pool::Pool;
-use crate::clock::within;
+use super::pool::{Connection, Pool};
+use crate::arriving;
 use crate::delivery::{BodyPieces, Fault, Pending};
 
-/// The bytes that are read at once for a head.
-const HEAD_READ: usize = 4 * 1024;
 /// The most bytes that are read at once for a body.
 const BODY_READ: usize = 64 * 1024;
 
@@ -70,8 +68,7 @@ async fn head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Head, Early> 
                 return Ok(head);
             }
         }
-        bytes.reserve(HEAD_READ);
-        match stream.read_buf(bytes).await {
+        match arriving::read(stream, bytes).await {
             Ok(1..) => {}
             // a connection that ended while it was idle; TLS that broke has no number
             Ok(0) if bytes.is_empty() => return Err(Early::Dead),
@@ -92,7 +89,7 @@ pub(super) struct Rest {
 
 /// A connection on which the rest of a response arrives.
 pub(super) struct Open {
-    pub(super) stream: Stream,
+    pub(super) connection: Connection,
     /// The bytes that have arrived.
     pub(super) bytes: BytesMut,
     pub(super) framing: Framing,
@@ -120,7 +117,7 @@ impl Rest {
             && open.is_reusable
             && open.bytes.is_empty()
         {
-            open.pool.put(open.stream, open.peer, open.idle);
+            open.pool.put(open.connection, open.peer, open.idle);
         }
         Ok(piece)
     }
@@ -134,10 +131,8 @@ impl Rest {
                 return Ok(None);
             };
             let is_until_close = open.framing == Framing::UntilClose;
-            let read = within(self.deadline, open.read())
-                .await
-                .map_err(|_| Fault::Timeout)?;
-            match read {
+            let read = open.read(self.deadline).await;
+            match read.ok_or(Fault::Timeout)? {
                 Ok(1..) => {}
                 Ok(0) if is_until_close => {
                     self.open = None;
@@ -150,9 +145,13 @@ impl Rest {
 }
 
 impl Open {
-    async fn read(&mut self) -> io::Result<usize> {
+    /// Reads more bytes; nothing if `deadline` passed.
+    async fn read(&mut self, deadline: Instant) -> Option<io::Result<usize>> {
         self.bytes.reserve(self.framing.expected().min(BODY_READ));
-        self.stream.read_buf(&mut self.bytes).await
+        let Connection { stream, timer } = &mut self.connection;
+        timer
+            .within(deadline, stream.read_buf(&mut self.bytes))
+            .await
     }
 }
 

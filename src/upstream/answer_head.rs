@@ -14,6 +14,8 @@ use super::answer_body::{Framing, Malformed};
 const MAX_LINES: usize = 256;
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 256 * 1024;
+/// The lines that are added before the answer is sent on.
+const MORE_LINES: usize = 3;
 /// The beginning of each answer, up to the minor version.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
@@ -92,7 +94,7 @@ fn parse(bytes: &Bytes) -> Result<Head, Malformed> {
         return Err(Malformed);
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + MORE_LINES);
     for line in &*parsed.headers {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Malformed)?;
         headers.append(name, value(bytes, line.value)?);

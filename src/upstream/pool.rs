@@ -12,7 +12,7 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timer};
 
 /// The most idle connections of one upstream.
 const MAX_IDLE: usize = 256;
@@ -31,8 +31,15 @@ struct Inner {
     sweeping: bool,
 }
 
+/// A connection.
+pub(super) struct Connection {
+    pub(super) stream: Stream,
+    /// The timer of its exchanges.
+    pub(super) timer: Timer,
+}
+
 struct Idle {
-    stream: Stream,
+    connection: Connection,
     peer: Arc<HttpPeer>,
     until: Instant,
 }
@@ -46,26 +53,34 @@ impl Pool {
     }
 
     /// Takes a connection to one of `peers` on which nothing has happened since it came back. Closes all others found on the way.
-    pub(super) fn take(&self, peers: &[Arc<HttpPeer>]) -> Option<(Stream, Arc<HttpPeer>)> {
+    pub(super) fn take(&self, peers: &[Arc<HttpPeer>]) -> Option<(Connection, Arc<HttpPeer>)> {
         loop {
             let Idle {
-                mut stream,
+                mut connection,
                 peer,
                 until,
             } = self.lock().idle.pop()?;
-            if is_among(&peer, peers) && self.clock.mono() < until && is_quiet(&mut stream) {
-                return Some((stream, peer));
+            if is_among(&peer, peers)
+                && self.clock.mono() < until
+                && is_quiet(&mut connection.stream)
+            {
+                return Some((connection, peer));
             }
         }
     }
 
     /// Keeps a connection after a complete exchange, for at most `idle`.
-    pub(super) fn put(self: &Arc<Self>, stream: Stream, peer: Arc<HttpPeer>, idle: Duration) {
+    pub(super) fn put(
+        self: &Arc<Self>,
+        connection: Connection,
+        peer: Arc<HttpPeer>,
+        idle: Duration,
+    ) {
         let until = self.clock.mono() + idle;
         let mut inner = self.lock();
         let oldest = (inner.idle.len() >= MAX_IDLE).then(|| inner.idle.remove(0));
         inner.idle.push(Idle {
-            stream,
+            connection,
             peer,
             until,
         });

@@ -18,12 +18,12 @@ use tokio::time::timeout;
 use super::Outgoing;
 use super::answer::{Early, Final, Open, Rest, final_head};
 use super::answer_head::has_no_content;
-use super::pool::Pool;
+use super::pool::{Connection, Pool};
 use super::request_bytes::write;
 use super::resolve::{Addresses, Resolver};
 use super::switch::Switches;
 use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
-use crate::clock::{Clock, within};
+use crate::clock::{Clock, Timer};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, AnswerBody, BodyPieces as _, Fault, SendFacts, Shortage};
 use crate::headers;
@@ -235,7 +235,7 @@ impl Wire {
 
     /// Returns a connection: from the pool, else a new one to the first address that accepts it. A look-up does not use up the time to
     /// connect.
-    async fn connect(&self, bounds: Bounds) -> Result<(Stream, bool, Arc<HttpPeer>), Fault> {
+    async fn connect(&self, bounds: Bounds) -> Result<(Connection, bool, Arc<HttpPeer>), Fault> {
         let until = || bounds.deadline.min(self.clock.mono() + bounds.connect);
         // whatever time the look-up takes, half of the remaining time is left for the connection
         let for_lookup = || {
@@ -244,8 +244,8 @@ impl Wire {
                 .min(bounds.deadline.saturating_duration_since(self.clock.mono()) / 2)
         };
         let peers = self.peers(for_lookup()).await?;
-        if let Some((stream, peer)) = self.pool.take(&peers.peers) {
-            return Ok((stream, true, peer));
+        if let Some((connection, peer)) = self.pool.take(&peers.peers) {
+            return Ok((connection, true, peer));
         }
         // boxed: it is rare, and would make every exchange some 10 KB larger
         let connecting = Box::pin(async {
@@ -259,7 +259,8 @@ impl Wire {
             }
         });
         let (stream, peer) = connecting.await?;
-        Ok((stream, false, peer))
+        let timer = Timer::new(bounds.deadline);
+        Ok((Connection { stream, timer }, false, peer))
     }
 
     /// Connects to the first of `peers` that accepts a connection.
@@ -317,24 +318,26 @@ impl Wire {
             return Err(Failure::Unreached(Fault::Malformed));
         }
         let began = self.clock.mono();
-        let (mut stream, reused, peer) = self.connect(bounds).await.map_err(Failure::Unreached)?;
+        let connected = self.connect(bounds).await;
+        let (mut connection, reused, peer) = connected.map_err(Failure::Unreached)?;
+        let Connection { stream, timer } = &mut connection;
         let connected = self.clock.mono();
         facts.connect = (!reused).then(|| connected.saturating_duration_since(began));
         facts.peer = peer._address.as_inet().copied();
-        let sent = within(bounds.deadline, write(&mut stream, outgoing)).await;
+        let sent = timer.within(bounds.deadline, write(stream, outgoing)).await;
         let mut bytes = BytesMut::new();
         // an upstream may answer early and close while the gateway still sends: its response counts. Past the deadline one look is enough.
-        let head = within(bounds.deadline, final_head(&mut stream, &mut bytes)).await;
-        let Final { head, is_certain } = match head {
-            Ok(Ok(head)) => head,
-            Ok(Err(Early::Dead)) if reused => {
+        let head = timer.within(bounds.deadline, final_head(stream, &mut bytes));
+        let Final { head, is_certain } = match head.await {
+            Some(Ok(head)) => head,
+            Some(Err(Early::Dead)) if reused => {
                 // those that have been idle for longer are no better
                 self.pool.keep_only(&[]);
                 return Err(Failure::Ambiguous(Fault::Stale));
             }
-            Ok(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
-            Ok(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
-            Err(_) => return Err(Failure::Ambiguous(Fault::Timeout)),
+            Some(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
+            Some(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
+            None => return Err(Failure::Ambiguous(Fault::Timeout)),
         };
         facts.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
         let framing = head.framing(&outgoing.method);
@@ -342,13 +345,13 @@ impl Wire {
         let is_bodiless = outgoing.method == Method::HEAD || has_no_content(head.status);
         let mut rest = Rest {
             open: Some(Open {
-                stream,
+                connection,
                 bytes,
                 framing,
                 peer,
                 pool: Arc::clone(&self.pool),
                 idle: bounds.idle,
-                is_reusable: matches!(sent, Ok(Ok(())))
+                is_reusable: matches!(sent, Some(Ok(())))
                     && outgoing.method != Method::HEAD
                     && is_certain
                     && head.keeps_alive(),

@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("clock", &["units"]),
     ("random", &[]),
+    ("arriving", &[]),
     ("activity", &[]),
     ("address", &[]),
     ("mount", &[]),
@@ -63,13 +64,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "upstream",
         &[
-            "address", "clock", "config", "delivery", "headers", "queue", "request", "route",
-            "verify",
+            "address", "arriving", "clock", "config", "delivery", "headers", "queue", "request",
+            "route", "verify",
         ],
     ),
     (
         "listener",
-        &["address", "clock", "config", "refusal", "request"],
+        &[
+            "address", "arriving", "clock", "config", "refusal", "request",
+        ],
     ),
     (
         "admin",

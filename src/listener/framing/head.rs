@@ -10,6 +10,8 @@ const MAX_METHOD: u8 = 24;
 const MAX_LINES: u16 = 256;
 /// The most bytes of a trailer. They are read and dropped.
 const MAX_TRAILER: usize = 8 * 1024;
+/// The header lines for which there is room before the first ends.
+const USUAL_LINES: usize = 16;
 /// The most lines of a trailer.
 const MAX_TRAILER_LINES: u16 = 64;
 /// The most digits of a length: more would not fit every parser's number.
@@ -140,6 +142,9 @@ impl Head {
             }
             (At::Value | At::Length(..) | At::Word(..), At::LineFeed) if !self.is_trailer => {
                 self.line.1.end = place;
+                if self.spans.lines.is_empty() {
+                    self.spans.lines.reserve(USUAL_LINES);
+                }
                 self.spans.lines.push(self.line);
             }
             _ => {}

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, Timer};
 
 /// The reading of an answer: status, header lines and body. A body that breaks off is an error.
 type Reading = Result<(StatusCode, HeaderMap, Result<Vec<u8>, ()>), ()>;
@@ -28,7 +28,10 @@ async fn ours(mut stream: Stream) -> Reading {
     let Final { head, .. } = head.map_err(|_| ())?;
     let mut rest = Rest {
         open: Some(Open {
-            stream,
+            connection: Connection {
+                stream,
+                timer: Timer::new(SystemClock.mono()),
+            },
             bytes,
             framing: head.framing(&Method::POST).map_err(|_| ())?,
             peer: Arc::new(HttpPeer::new("127.0.0.1:1", false, String::new())),
