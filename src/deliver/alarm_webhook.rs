@@ -11,11 +11,10 @@ use super::target::Target;
 use crate::clock::{Clock, Now};
 use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
 use crate::delivery::Fault;
-use crate::headers::Lines;
 use crate::retry::{Backoff, Schedule};
 use crate::store::queue::{DeliveryRef, Next, Stored};
-use crate::upstream::Outgoing;
 use crate::upstream::call::call;
+use crate::upstream::{Lines, Outgoing};
 
 /// The time that one attempt may take in all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -4,18 +4,25 @@ use http::header::{self, HeaderMap, HeaderName};
 use super::{is_nominated, nominated};
 
 /// Removes the headers of a response that end here. `body` says whether a body follows: a length without one would mislead.
-pub fn answer(mut headers: HeaderMap, body: bool) -> HeaderMap {
-    for name in between_hops(&headers) {
-        headers.remove(name);
+pub fn answer(headers: HeaderMap, body: bool) -> HeaderMap {
+    let removed = between_hops(&headers);
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if removed.is_empty() && (lengths == 0 || body && lengths == 1) {
+        return headers;
     }
-    if !body {
-        headers.remove(header::CONTENT_LENGTH);
-    } else if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
-        && let Some(first) = headers.remove(header::CONTENT_LENGTH)
-    {
-        headers.insert(header::CONTENT_LENGTH, first);
+    let mut forwarded = HeaderMap::with_capacity(headers.capacity());
+    // a name is given once, before the first of its values
+    let mut of = None;
+    for (name, value) in headers {
+        of = name.or(of);
+        let Some(name) = of.as_ref().filter(|name| !removed.contains(name)) else {
+            continue;
+        };
+        if *name != header::CONTENT_LENGTH || body && !forwarded.contains_key(name) {
+            forwarded.append(name.clone(), value);
+        }
     }
-    headers
+    forwarded
 }
 
 /// Returns the names of the hop-by-hop headers of a response.

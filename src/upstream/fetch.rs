@@ -8,13 +8,12 @@ use http::header::{self, HeaderValue};
 use http::uri::{Scheme, Uri};
 use http::{HeaderMap, Method, StatusCode};
 
-use super::Outgoing;
 use super::client::{Unusable, send};
 use super::wire::{Bounds, Wire};
+use super::{Lines, Outgoing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
 use crate::delivery::{Answer, Fault, Outcome, Shortage};
-use crate::headers::Lines;
 
 /// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

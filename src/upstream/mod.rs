@@ -22,7 +22,7 @@ mod wire;
 use bytes::Bytes;
 use http::Method;
 
-use crate::headers::Lines;
+pub use crate::headers::Lines;
 
 /// A request as an upstream gets it.
 #[derive(Clone)]

@@ -103,6 +103,9 @@ fn queued_delivery_is_resigned_with_the_current_secret() {
     wait_for("the reload", || {
         gate.admin("/-/status")["generation"].as_u64() >= Some(2)
     });
+    // an attempt that began before the reload is over once another one has arrived
+    let before = app.count();
+    wait_for("two tries more", || app.count() >= before + 2);
     back.store(true, Ordering::Relaxed);
     wait_for("the delivery", || {
         gate.lines()

@@ -11,13 +11,12 @@ use hookgate::config::snapshot::{
     Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls, WebhookRoute,
 };
 use hookgate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome};
-use hookgate::headers::Lines;
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::retry::Schedule;
-use hookgate::upstream::Outgoing;
 use hookgate::upstream::breaker::Shown;
 use hookgate::upstream::client::{Client, RouteClient, Sent, Unusable};
 use hookgate::upstream::fetch::{FetchError, Url, fetch};
+use hookgate::upstream::{Lines, Outgoing};
 use hookgate::verify::{Cleared, Handshakes, SecretLocations, Unverified};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -117,7 +116,11 @@ async fn once(script: Vec<Act>, budget: Duration) -> Sent {
 #[tokio::test]
 async fn bodies_arrive_byte_for_byte_over_one_connection() {
     let app = Upstream::scripted(vec![reply(201, &[("X-App", "yes")], b"done")]).await;
-    let client = client(app.address);
+    // a machine that is busy takes long to make the large body
+    let client = client_of(Policy {
+        idle_timeout: Duration::from_secs(60),
+        ..policy(app.address)
+    });
     for size in [
         0,
         1,
