@@ -115,8 +115,14 @@ pub(super) fn is_secretive(key: &str) -> bool {
         || ["secret", "token", "inline", "insecure", "password"]
             .iter()
             .any(|word| key.contains(word))
-        || strsim::damerau_levenshtein(&key, "insecure_inline") <= 4
-        || strsim::damerau_levenshtein(&key, "secrets") <= 2
+        || is_near(&key, "insecure_inline", 4)
+        || is_near(&key, "secrets", 2)
+}
+
+/// Returns whether at most `most` edits make `key` out of `word`.
+fn is_near(key: &str, word: &str, most: usize) -> bool {
+    let lengths = key.chars().count().abs_diff(word.len());
+    lengths <= most && strsim::damerau_levenshtein(key, word) <= most
 }
 
 /// Returns whether the text looks like the name of an environment variable, which a secret does not.

@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::shared::MAX_HINTED_KEYS;
 use super::*;
+use crate::clock::SystemClock;
 use crate::store::archive::{Archive as _, TargetCounts};
 use crate::store::contract::{self, HandClock};
 
@@ -41,9 +42,20 @@ fn counts_of(target: u32, waiting: u64) -> TargetCounts {
 }
 
 fn open(path: &Path, clock: &Arc<HandClock>) -> Embedded {
-    let opened = Embedded::open(path, 100_000, Arc::<HandClock>::clone(clock)).unwrap();
-    assert_eq!(opened.alarm, None);
-    opened.ledger
+    // a test that starts a process shares the lock of the file before with it, until the process runs its program
+    let until = SystemClock.mono() + Duration::from_secs(10);
+    loop {
+        match Embedded::open(path, 100_000, Arc::<HandClock>::clone(clock)) {
+            Err(OpenError::InUse { .. }) if SystemClock.mono() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => {
+                let opened = opened.unwrap();
+                assert_eq!(opened.alarm, None);
+                return opened.ledger;
+            }
+        }
+    }
 }
 
 async fn commit(ledger: &Embedded, numbers: std::ops::Range<u32>) {

@@ -493,7 +493,7 @@ async fn a_dead_target_never_hides_a_live_one() {
             .accept(Arc::new(delivery(2, Start::Anyone)), Dedupe::None)
             .await
             .unwrap());
-        let start = crate::clock::SystemClock.mono();
+        let start = SystemClock.mono();
         let ready = store.ready(None).await.unwrap();
         assert_eq!(ready.targets, [TargetId(1), TargetId(2)]);
         let leased = store
@@ -507,7 +507,7 @@ async fn a_dead_target_never_hides_a_live_one() {
             )
             .await
             .unwrap();
-        slowest = slowest.max(crate::clock::SystemClock.mono() - start);
+        slowest = slowest.max(SystemClock.mono() - start);
         assert_eq!(leased.len(), 2, "turn {turn}");
         assert_eq!(
             leased[0].stored.id.0.as_bytes(),
