@@ -19,12 +19,14 @@ use crate::verify::{Covers, SecretLocations};
 mod answers;
 pub(crate) mod hops;
 mod lines;
+mod lookup;
 mod rules;
 
 pub use crate::request::REQUEST_ID;
 pub use answers::{answer, between_hops};
 pub use lines::Lines;
-use rules::{Treatment, is_exact, treatment};
+use lookup::treatment;
+use rules::{Treatment, is_exact};
 
 const VERIFIED: HeaderName = HeaderName::from_static("hookgate-verified");
 const ROUTE: HeaderName = HeaderName::from_static("hookgate-route");

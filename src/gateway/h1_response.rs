@@ -77,7 +77,7 @@ pub(super) async fn write(
     Ok(!closes)
 }
 
-/// Returns how the end of the body is announced. Where all of a body is there, its length is added to the head if the upstream sent none.
+/// Returns how the end of the body is announced. Where all of a body is there, the head says its length.
 fn framing(
     status: StatusCode,
     headers: &mut HeaderMap,
@@ -87,10 +87,10 @@ fn framing(
     let has_no_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if form.is_head || has_no_body {
         Framing::None
-    } else if headers.contains_key(CONTENT_LENGTH) {
-        Framing::Sized
     } else if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        Framing::Sized
+    } else if headers.contains_key(CONTENT_LENGTH) {
         Framing::Sized
     } else if form.is_1_0 {
         Framing::UntilClose

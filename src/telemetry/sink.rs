@@ -44,7 +44,7 @@ struct State {
 }
 
 impl Sink {
-    /// Starts a thread that writes to `out`. Before each write `late` may add lines of its own, and returns whether it may have more in a
+    /// Starts a thread that writes to `out`. Whenever it wakes, `late` may add lines of its own, and returns whether it may have more in a
     /// second. Its second argument asks it to hold none back: a caller waits for all lines, or it is the last call.
     ///
     /// # Errors

@@ -182,15 +182,18 @@ impl Shared {
         let mut has_more = false;
         for ((route, code), cap) in caps.iter_mut() {
             let is_over = now.mono.saturating_duration_since(cap.began) >= SECOND;
-            if cap.held > 0 && (all || is_over) {
-                buffer.extend(line::of_held(format, route, code, cap.held, now.wall));
+            // a second that is over ends here too: a refusal whose clock was read before must not be held back in it
+            if is_over || all && cap.held > 0 {
+                if cap.held > 0 {
+                    buffer.extend(line::of_held(format, route, code, cap.held, now.wall));
+                }
                 *cap = Cap {
                     began: now.mono,
                     lines: 0,
                     held: 0,
                 };
             } else {
-                has_more |= cap.lines > 0 && !is_over;
+                has_more |= cap.lines > 0;
             }
         }
         has_more

@@ -15,6 +15,8 @@ use super::pool::{Connection, Pool};
 use crate::arriving;
 use crate::delivery::{BodyPieces, Fault, Pending};
 
+/// The most interim answers before the final one.
+const MAX_INTERIM: usize = 64;
 /// The most bytes that are read at once for a body.
 const BODY_READ: usize = 64 * 1024;
 
@@ -42,25 +44,27 @@ impl From<Malformed> for Fault {
 
 /// Reads heads up to the first that is not interim. The bytes behind it stay in `bytes`.
 pub(super) async fn final_head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Final, Early> {
-    let (mut interim, mut is_certain) = (false, true);
-    loop {
+    let mut is_certain = true;
+    for interim in 0..=MAX_INTERIM {
         let head = match head(stream, bytes).await {
-            Err(Early::Dead) if interim => return Err(Early::Fault(Fault::Reset)),
+            Err(Early::Dead) if interim > 0 => return Err(Early::Fault(Fault::Reset)),
             head => head?,
         };
         is_certain &= !(has_no_content(head.status) && announces_content(&head.headers));
         match head.status {
             StatusCode::SWITCHING_PROTOCOLS => return Err(Early::Fault(Fault::Malformed)),
-            status if status.is_informational() => interim = true,
+            status if status.is_informational() => {}
             status if status.as_u16() > 599 => return Err(Early::Fault(Fault::Malformed)),
             _ => return Ok(Final { head, is_certain }),
         }
     }
+    Err(Early::Fault(Fault::Malformed))
 }
 
 /// Reads one head.
 async fn head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Head, Early> {
     let mut search = answer_head::Search::default();
+    let mut has_arrived = !bytes.is_empty();
     loop {
         if !bytes.is_empty() {
             let found = search.take(bytes);
@@ -69,10 +73,10 @@ async fn head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Head, Early> 
             }
         }
         match arriving::read(stream, bytes).await {
-            Ok(1..) => {}
+            Ok(1..) => has_arrived = true,
             // a connection that ended while it was idle; TLS that broke has no number
-            Ok(0) if bytes.is_empty() => return Err(Early::Dead),
-            Err(error) if bytes.is_empty() && error.raw_os_error().is_some() => {
+            Ok(0) if !has_arrived => return Err(Early::Dead),
+            Err(error) if !has_arrived && error.raw_os_error().is_some() => {
                 return Err(Early::Dead);
             }
             Ok(0) | Err(_) => return Err(Early::Fault(Fault::Reset)),

@@ -2,8 +2,8 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use httparse::Status;
 
-/// The longest line with the size of a chunk, in bytes.
-const MAX_CHUNK_LINE: usize = 8 * 1024;
+/// The longest line between chunks and of the trailers, in bytes.
+const MAX_LINE: usize = 8 * 1024;
 /// The most bytes of the trailers, which are dropped.
 const MAX_TRAILERS: usize = 64 * 1024;
 
@@ -22,7 +22,7 @@ pub(super) enum Framing {
     Chunk(u64),
     /// The line end after a chunk follows.
     ChunkEnd,
-    /// Trailers follow, up to an empty line. So many bytes of them were read.
+    /// Trailers follow, up to an empty line. The number is that of their bytes so far.
     Trailers(usize),
     /// The body ends with the connection.
     UntilClose,
@@ -66,6 +66,10 @@ impl Framing {
     fn pass_framing(&mut self, bytes: &mut BytesMut) -> Result<(), Malformed> {
         loop {
             *self = match *self {
+                // httparse takes a line without digits for the last chunk
+                Self::ChunkSize if bytes.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) => {
+                    return Err(Malformed);
+                }
                 Self::ChunkSize => match httparse::parse_chunk_size(bytes) {
                     Ok(Status::Complete((line, size))) => {
                         bytes.advance(line);
@@ -75,7 +79,7 @@ impl Framing {
                             Self::Chunk(size)
                         }
                     }
-                    Ok(Status::Partial) if bytes.len() <= MAX_CHUNK_LINE => return Ok(()),
+                    Ok(Status::Partial) if bytes.len() <= MAX_LINE => return Ok(()),
                     _ => return Err(Malformed),
                 },
                 Self::Chunk(0) => Self::ChunkEnd,
@@ -90,11 +94,11 @@ impl Framing {
                 Self::Trailers(read) => {
                     let end = bytes.iter().position(|byte| *byte == b'\n');
                     let line = end.map_or(bytes.len(), |end| end + 1);
-                    if read + line > MAX_TRAILERS {
+                    if line > MAX_LINE || read + line > MAX_TRAILERS {
                         return Err(Malformed);
                     }
                     let Some(end) = end else { return Ok(()) };
-                    let is_empty = matches!(bytes.get(..end), Some([] | [b'\r']));
+                    let is_empty = matches!(bytes.get(..end), Some([b'\r']));
                     bytes.advance(line);
                     if is_empty {
                         Self::Sized(0)

@@ -26,8 +26,10 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     /// Whether the version is HTTP/1.0.
     pub(super) is_1_0: bool,
-    /// The header lines.
+    /// The header lines. Where there is a transfer coding, the length that does not count is left out.
     pub(super) headers: HeaderMap,
+    /// Whether there were both: another reader could have found another end.
+    pub(super) is_ambiguous: bool,
 }
 
 /// Finds the end of a head in bytes that arrive piece by piece.
@@ -35,6 +37,8 @@ pub(super) struct Head {
 pub(super) struct Search {
     /// The bytes that are known to hold no end.
     searched: usize,
+    /// The bytes of empty lines that were skipped.
+    skipped: usize,
 }
 
 impl Search {
@@ -50,6 +54,7 @@ impl Search {
                 .take_while(|byte| matches!(byte, b'\r' | b'\n'))
                 .count();
             bytes.advance(skipped);
+            self.skipped += skipped;
         }
         let known = bytes.len().min(BEGINNING.len());
         if bytes.get(..known) != BEGINNING.get(..known) {
@@ -61,7 +66,7 @@ impl Search {
         }
         // an end can begin in the last two bytes
         self.searched = bytes.len().saturating_sub(2);
-        if bytes.len() > MAX_HEAD {
+        if bytes.len() + self.skipped > MAX_HEAD {
             return Err(Malformed);
         }
         Ok(None)
@@ -99,10 +104,14 @@ fn parse(bytes: &Bytes) -> Result<Head, Malformed> {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Malformed)?;
         headers.append(name, value(bytes, line.value)?);
     }
+    let is_ambiguous = headers.contains_key(TRANSFER_ENCODING)
+        // RFC 9112, section 6.3: it must not reach the sender, whose response has another framing
+        && headers.remove(CONTENT_LENGTH).is_some();
     Ok(Head {
         status: status.ok_or(Malformed)?,
         is_1_0: parsed.version == Some(0),
         headers,
+        is_ambiguous,
     })
 }
 
@@ -162,10 +171,10 @@ impl Head {
                 .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
                 .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option))
         };
-        // RFC 9112, section 6.1: HTTP/1.0 has no transfer codings, so whoever sends one may mean another end
+        // RFC 9112, section 6.1: HTTP/1.0 has no transfer codings, so an app that sends one may mean another end
         let by_version =
             !self.is_1_0 || lists(b"keep-alive") && !self.headers.contains_key(TRANSFER_ENCODING);
-        by_version && !lists(b"close")
+        by_version && !self.is_ambiguous && !lists(b"close")
     }
 }
 

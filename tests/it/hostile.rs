@@ -36,6 +36,24 @@ fn an_answer_in_chunks_keeps_the_connection() {
     }
 }
 
+/// An app that sends two lengths: the sender gets the one that counts, or it would read a part of a response as the next one.
+#[test]
+fn a_length_beside_chunks_does_not_reach_the_sender() {
+    for length in [2, 100] {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n4\r\nhalf\r\n0\r\n\r\n"
+        );
+        let app = raw_app(answer.into_bytes().leak());
+        let gate = Gate::in_process(&config::forward(&format!("http://{app}"), ""));
+        let mut sender = Connection::open(gate.address("senders"));
+        for id in ["a", "b"] {
+            let answer = post(&mut sender, id);
+            assert_eq!((answer.status, answer.text().as_str()), (200, "half"));
+            assert_eq!(answer.header("Content-Length"), Some("4"));
+        }
+    }
+}
+
 /// Without the last chunk the sender sees that the rest is missing. The app answered 200 and has the delivery: it is not called again.
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {

@@ -105,7 +105,7 @@ fn queued_delivery_is_resigned_with_the_current_secret() {
     });
     // an attempt that began before the reload is over once another one has arrived
     let before = app.count();
-    wait_for("two tries more", || app.count() >= before + 2);
+    wait_for("two more attempts", || app.count() >= before + 2);
     back.store(true, Ordering::Relaxed);
     wait_for("the delivery", || {
         gate.lines()

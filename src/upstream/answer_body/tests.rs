@@ -44,11 +44,13 @@ fn body_without_a_length_goes_on() {
 
 #[test]
 fn other_chunks_are_malformed() {
-    let long = [b"5;".to_vec(), vec![b'x'; MAX_CHUNK_LINE]].concat();
+    let long = [b"5;".to_vec(), vec![b'x'; MAX_LINE]].concat();
     let trailers = [b"0\r\n".to_vec(), b"A: b\r\n".repeat(MAX_TRAILERS / 6 + 1)].concat();
     for text in [
         &b"x\r\n"[..],
         b"-1\r\n",
+        b"\r\n\r\n",
+        b";x\r\n\r\n",
         b"5\r\nhello!\r\n",
         b"11111111111111111\r\n",
         &long,

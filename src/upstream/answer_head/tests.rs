@@ -117,6 +117,8 @@ fn connection_is_kept_as_the_app_says() {
         head(&format!("HTTP/{version} 200 OK\r\n{lines}\r\n")).keeps_alive()
     };
     assert!(keeps("1.1", "") && !keeps("1.0", ""));
+    let both = "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n";
+    assert!(!keeps("1.1", both), "another reader could find another end");
     assert!(!keeps("1.1", "Connection: x, Close\r\n"));
     assert!(!keeps(
         "1.1",
