@@ -88,7 +88,9 @@ fn framing(
     if form.is_head || has_no_body {
         Framing::None
     } else if let Some(length) = length {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if declared(headers) != Some(length) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         Framing::Sized
     } else if headers.contains_key(CONTENT_LENGTH) {
         Framing::Sized
