@@ -180,7 +180,7 @@ pub async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output
 
 /// A timer for deadlines that follow each other.
 ///
-/// A timer of the runtime is entered into a wheel behind a lock and taken out again. One that is kept, and whose next deadline is later than
+/// The runtime keeps its timers in a list behind a lock; each is entered and taken out again. One that is kept, and whose next deadline is later than
 /// the one before, costs one atomic change.
 #[derive(Debug)]
 pub struct Timer(Pin<Box<Sleep>>);
@@ -201,7 +201,7 @@ impl Timer {
             if !std::mem::replace(&mut is_set, true) {
                 self.0.as_mut().reset(deadline.into());
             }
-            // the timer of the runtime is not looked at in a task that has used up its turn
+            // tokio does not check a timer in a task that has used up its turn
             let ended = pin!(unconstrained(self.0.as_mut()));
             ended.poll(context).map(|()| None)
         })

@@ -12,7 +12,7 @@ const TOLERANCE: f64 = 0.05;
 /// The costs of all cases by name.
 pub(crate) type Baseline = BTreeMap<String, Cost>;
 
-/// What one request costs. A count is `None` if it was not taken.
+/// The cost of one request. A count is `None` if it was not taken.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) instructions: Option<f64>,

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use crate::baseline::{Baseline, Cost};
 use crate::cases::CASES;
 
-/// What happens to the counts once they are printed.
+/// The use of the counts once they are printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Print,

@@ -65,7 +65,7 @@ pub(super) async fn forward(
         Settlement::Release => claim,
         Settlement::Spill => {
             let asked = headers.and_then(|headers| retry_after(headers, begun.wall));
-            // boxed, as all that few requests need: each byte of this future is moved with each request
+            // boxed, since few requests are stored: each byte of this future is moved with each request
             let spilled = Box::pin(spilled(
                 gate,
                 route,

@@ -3,7 +3,7 @@ use http::header::{self, HeaderMap, HeaderName};
 
 use super::{is_nominated, nominated};
 
-/// Removes the headers of a response that end here. `body` says whether a body follows: a length without one would mislead.
+/// Removes the headers of a response that are not for the sender. `body` says whether a body follows: a length without one would mislead.
 pub fn answer(headers: HeaderMap, body: bool) -> HeaderMap {
     let removed = between_hops(&headers);
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();

@@ -6,7 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 
 /// Header lines in the order and the form in which they are sent.
 ///
-/// They are written once, behind each other: a request has some twenty lines, and a list of names and values would need an allocation for
+/// They are written once, one after the other: a request has some twenty lines, and a list of names and values would need an allocation for
 /// each line of the gateway's own.
 #[derive(Clone, Default)]
 pub struct Lines {

@@ -74,7 +74,7 @@ async fn head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Head, Early> 
         }
         match arriving::read(stream, bytes).await {
             Ok(1..) => has_arrived = true,
-            // a connection that ended while it was idle; TLS that broke has no number
+            // the connection ended while it was idle; an error of TLS is no sign of that, and has no number
             Ok(0) if !has_arrived => return Err(Early::Dead),
             Err(error) if !has_arrived && error.raw_os_error().is_some() => {
                 return Err(Early::Dead);

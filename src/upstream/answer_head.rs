@@ -28,7 +28,7 @@ pub(super) struct Head {
     pub(super) is_1_0: bool,
     /// The header lines. Where there is a transfer coding, the length that does not count is left out.
     pub(super) headers: HeaderMap,
-    /// Whether there were both: another reader could have found another end.
+    /// Whether there were a transfer coding and a length: another reader could have found another end.
     pub(super) is_ambiguous: bool,
 }
 
@@ -48,7 +48,7 @@ impl Search {
     /// The bytes are not the head of an answer, or it is too large.
     pub(super) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Malformed> {
         if self.searched == 0 {
-            // some apps send an empty line after the answer before
+            // some apps send an empty line after each answer
             let skipped = bytes
                 .iter()
                 .take_while(|byte| matches!(byte, b'\r' | b'\n'))

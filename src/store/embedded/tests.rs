@@ -42,7 +42,7 @@ fn counts_of(target: u32, waiting: u64) -> TargetCounts {
 }
 
 fn open(path: &Path, clock: &Arc<HandClock>) -> Embedded {
-    // a test that starts a process shares the lock of the file before with it, until the process runs its program
+    // a process that another test starts holds the lock of the store, too, until it runs its program
     let until = SystemClock.mono() + Duration::from_secs(10);
     loop {
         match Embedded::open(path, 100_000, Arc::<HandClock>::clone(clock)) {

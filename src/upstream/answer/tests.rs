@@ -1,4 +1,4 @@
-//! Compares the reading of answers with pingora's, by which apps were read before.
+//! Compares the reading of answers with that of pingora.
 use http::{HeaderMap, Method};
 use pingora::protocols::http::v1::client::HttpSession;
 use proptest::prelude::*;
