@@ -97,6 +97,7 @@ impl App {
             report,
             notes,
             stale,
+            contents,
             cache,
             ..
         } = loaded;
@@ -116,7 +117,7 @@ impl App {
             Arc::clone(&gate),
             &server,
             config,
-            cache,
+            (cache, contents),
             stale,
         ));
         let source = Arc::new(GatewaySource::new(
@@ -192,7 +193,7 @@ impl App {
             // the outcome is logged and shown by the status; the stop does not wait for it
             tokio::select! {
                 () = self.stop.requested() => return,
-                _ = self.reloader.reload() => {}
+                () = self.reloader.follow_files() => {}
             }
         }
     }
@@ -249,7 +250,7 @@ async fn serve(
 async fn watch_files(reloader: &Arc<Reloader>, tasks: &mut JoinSet<()>) -> mpsc::Receiver<()> {
     let (changed, changes) = mpsc::channel(1);
     let beginning = config_watch::Beginning::look(reloader.files()).await;
-    reloader.catch_up().await;
+    reloader.follow_files().await;
     tasks.spawn(config_watch::watch(beginning, changed));
     tasks.spawn(Arc::clone(reloader).judge_certificates());
     changes

@@ -1,8 +1,10 @@
 //! Reads a config from disk and compiles it: all or nothing.
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::clock::{Dates, Now};
 use crate::config::compile::{self, Context};
+use crate::config::inputs::{Contents, Inputs};
 use crate::config::presets::Catalogue;
 use crate::config::report::Report;
 use crate::config::secret::{Cache, Env, Loader, Origins};
@@ -30,6 +32,8 @@ pub struct Loaded {
     pub stale: Vec<String>,
     /// The certificates whose files contain no valid pair now, with the reason. The last good pair stays in use.
     pub stale_certificates: Vec<String>,
+    /// The contents that were read.
+    pub contents: Arc<Contents>,
     /// The number of secrets, those of tables included.
     pub secrets: usize,
     /// The sources of the secrets.
@@ -46,6 +50,8 @@ pub struct RefusedConfig {
     pub report: Report,
     /// All files that were read. When one of them changes, the config can be loaded again.
     pub files: Vec<PathBuf>,
+    /// The contents that were read.
+    pub contents: Arc<Contents>,
 }
 
 impl std::fmt::Debug for RefusedConfig {
@@ -109,10 +115,7 @@ fn load_among(
         Ok(bytes) => reading::source(path, bytes, &mut loader),
         Err(why) => {
             let report = Report::of_file(&path.display().to_string(), format!("the config {why}"));
-            return Err(RefusedConfig {
-                report,
-                files: vec![path.to_owned()],
-            });
+            return Err(refused(report, loader.inputs));
         }
     };
     let removed_keys = loader.cache.keep_keys(main.keys(), previous);
@@ -129,10 +132,7 @@ fn load_among(
         .iter()
         .any(|source| source.tree.is_none() || source.faults.iter().any(|fault| fault.fatal))
     {
-        return Err(RefusedConfig {
-            report: Report::new(&sources, &problems),
-            files: loader.inputs.finish().0,
-        });
+        return Err(refused(Report::new(&sources, &problems), loader.inputs));
     }
     let mut cx = Context {
         problems,
@@ -153,6 +153,16 @@ fn load_among(
     Ok(loaded)
 }
 
+/// Returns the errors of a config that cannot run.
+fn refused(report: Report, inputs: Inputs) -> RefusedConfig {
+    let (files, _, contents) = inputs.finish();
+    RefusedConfig {
+        report,
+        files,
+        contents: Arc::new(contents),
+    }
+}
+
 /// Returns the result of a load, without its presets, unless the report has errors.
 fn finished(
     mut snapshot: Snapshot,
@@ -170,10 +180,10 @@ fn finished(
         cache,
         ..
     } = loader;
-    let (files, hash) = inputs.finish();
     if report.errors() > 0 {
-        return Err(RefusedConfig { report, files });
+        return Err(refused(report, inputs));
     }
+    let (files, hash, contents) = inputs.finish();
     snapshot.hash = hash;
     snapshot.files = files;
     Ok(Loaded {
@@ -183,6 +193,7 @@ fn finished(
         removed_keys,
         stale,
         stale_certificates,
+        contents: Arc::new(contents),
         secrets: count,
         origins,
         catalogue: Catalogue::default(),

@@ -10,6 +10,7 @@
 pub mod compile;
 pub mod diagnostic;
 pub mod file;
+pub mod inputs;
 pub mod load;
 pub mod presets;
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Report {
             if source.faults.is_empty() && places.all(|place| place.file != index) {
                 continue;
             }
-            let page = Page::new(source, index);
+            let page = Page::new(source);
             found.extend(
                 source
                     .faults

@@ -1,19 +1,56 @@
 //! Recognises texts that may be secrets, so that no report shows them.
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::config::diagnostic::{Place, Step, looks_random};
+use crate::config::diagnostic::{Step, looks_random};
 use crate::config::yaml_tree::{Node, Spanned};
 
 /// Returns the lines of a file that may contain a secret.
-pub(super) fn suspect_lines(tree: &Spanned, file: usize) -> HashSet<usize> {
-    let mut suspect = HashSet::new();
-    tree.scalars(&Place::root(file), &mut |place, spanned, text| {
-        if may_be_secret(&place.path, text) {
-            suspect.extend(spanned.area.line..=spanned.area.end_line);
+pub(super) fn suspect_lines(tree: &Spanned) -> HashSet<usize> {
+    let mut suspects = Suspects::default();
+    suspects.add(tree, "", false);
+    suspects.lines
+}
+
+/// The lines that may contain a secret.
+#[derive(Default)]
+struct Suspects<'a> {
+    lines: HashSet<usize>,
+    /// Whether the values under a key may be secrets. Most keys repeat, and comparing one with known names takes a while.
+    secretive: HashMap<&'a str, bool>,
+}
+
+impl<'a> Suspects<'a> {
+    /// Adds the lines of a value under `key`; an item of a list has the key ``.
+    fn add(&mut self, value: &'a Spanned, key: &str, near_secrets: bool) {
+        match &value.node {
+            Node::Scalar { text, .. } => {
+                if may_be_secret_under(key, near_secrets, text) {
+                    self.lines.extend(value.area.line..=value.area.end_line);
+                }
+            }
+            Node::List(items) => items
+                .iter()
+                .for_each(|item| self.add(item, "", near_secrets)),
+            Node::Map(entries) => {
+                for entry in entries {
+                    let is_word = entry
+                        .key
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                    // the key may be a secret itself
+                    if near_secrets && !is_word {
+                        self.lines.insert(entry.key_area.line);
+                    }
+                    let near_secrets = near_secrets
+                        || *self
+                            .secretive
+                            .entry(&entry.key)
+                            .or_insert_with(|| is_secretive(&entry.key));
+                    self.add(&entry.value, &entry.key, near_secrets);
+                }
+            }
         }
-    });
-    keys_that_may_be_secret(tree, false, &mut suspect);
-    suspect
+    }
 }
 
 /// Returns whether a line of a file that is not valid YAML, or one of the lines that it belongs to, mentions secrets.
@@ -52,13 +89,6 @@ pub(super) fn may_hide_a_secret(text: &str, lines: &[&str], line: usize) -> bool
 
 /// Returns whether a scalar may be a secret that was written into the config, on purpose or by accident.
 pub(super) fn may_be_secret(path: &[Step], text: &str) -> bool {
-    if looks_random(text)
-        || text
-            .split_once("://")
-            .is_some_and(|(_, rest)| rest.contains('@'))
-    {
-        return true;
-    }
     let near_secrets = path
         .iter()
         .any(|step| matches!(step, Step::Key(key) if is_secretive(key)));
@@ -66,6 +96,18 @@ pub(super) fn may_be_secret(path: &[Step], text: &str) -> bool {
         Some(Step::Key(key)) => key.as_str(),
         Some(Step::Index(_)) | None => "",
     };
+    may_be_secret_under(key, near_secrets, text)
+}
+
+/// Returns whether a scalar under `key` may be a secret. `near_secrets` says whether a key around it holds secrets.
+fn may_be_secret_under(key: &str, near_secrets: bool, text: &str) -> bool {
+    if looks_random(text)
+        || text
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.contains('@'))
+    {
+        return true;
+    }
     if !near_secrets || key == "secret_encoding" || key == "secret_suffix" || key == "keep_token" {
         return false;
     }
@@ -75,32 +117,6 @@ pub(super) fn may_be_secret(path: &[Step], text: &str) -> bool {
         "env" => !is_variable(text),
         "file" | "dir" => !text.contains(['/', '.']) || text.contains(['=', '+']),
         _ => !matches!(text, "" | "true" | "false" | "null" | "~"),
-    }
-}
-
-/// Adds the lines of keys that may be secrets themselves.
-fn keys_that_may_be_secret(value: &Spanned, near_secrets: bool, suspect: &mut HashSet<usize>) {
-    match &value.node {
-        Node::Scalar { .. } => {}
-        Node::List(items) => items
-            .iter()
-            .for_each(|item| keys_that_may_be_secret(item, near_secrets, suspect)),
-        Node::Map(entries) => {
-            for entry in entries {
-                let is_word = entry
-                    .key
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                if near_secrets && !is_word {
-                    suspect.insert(entry.key_area.line);
-                }
-                keys_that_may_be_secret(
-                    &entry.value,
-                    near_secrets || is_secretive(&entry.key),
-                    suspect,
-                );
-            }
-        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place};
@@ -152,6 +151,12 @@ fn is_blank(text: &str) -> bool {
         .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
+/// Returns whether a path is a pattern.
+pub fn is_pattern(path: &Path) -> bool {
+    path.to_str()
+        .is_some_and(|path| path.contains(['*', '?', '[']))
+}
+
 /// The largest number of files and directories that a pattern may match.
 pub const MAX_MATCHES: usize = 1_000;
 
@@ -245,46 +250,5 @@ pub fn read_regular(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unre
         Err(Unread::TooLarge(most))
     } else {
         Ok(bytes)
-    }
-}
-
-/// The files that one load reads, for the watcher and for the hash of the generation.
-#[derive(Debug, Default)]
-pub struct Inputs {
-    files: Vec<PathBuf>,
-    hash: Sha256,
-}
-
-impl Inputs {
-    /// Adds a file or directory, whether it can be read or not.
-    pub fn watch(&mut self, path: &Path) {
-        if !self.files.iter().any(|known| known == path) {
-            self.files.push(path.to_owned());
-        }
-    }
-
-    /// Adds bytes that were read to the hash.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        self.hash
-            .update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
-        self.hash.update(bytes);
-    }
-
-    /// Reads a file and adds it.
-    ///
-    /// # Errors
-    /// The reason why it was not read.
-    pub fn read(&mut self, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
-        self.watch(path);
-        let bytes = read_regular(path, most)?;
-        self.feed(&bytes);
-        Ok(bytes)
-    }
-
-    /// Returns the files, and the first 8 hex digits of the hash of their content.
-    pub fn finish(self) -> (Vec<PathBuf>, String) {
-        let digest = self.hash.finalize();
-        let (first, _) = digest.split_at_checked(4).unwrap_or_default();
-        (self.files, hex::encode(first))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use crate::config::diagnostic::{Place, Step};
+use crate::config::diagnostic::Step;
 
 /// The largest size of a file, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -129,20 +129,6 @@ impl Spanned {
             found = next;
         }
         (found.0, found.1, true)
-    }
-
-    /// Calls `visit` with every scalar and its path.
-    pub fn scalars<'a>(&'a self, place: &Place, visit: &mut impl FnMut(&Place, &'a Self, &'a str)) {
-        match &self.node {
-            Node::Scalar { text, .. } => visit(place, self, text),
-            Node::List(items) => items
-                .iter()
-                .enumerate()
-                .for_each(|(index, item)| item.scalars(&place.index(index), visit)),
-            Node::Map(entries) => entries
-                .iter()
-                .for_each(|entry| entry.value.scalars(&place.key(&entry.key), visit)),
-        }
     }
 }
 

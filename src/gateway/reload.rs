@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
+use crate::config::inputs::Contents;
 use crate::config::load::{Loaded, RefusedConfig, load_by};
 use crate::config::secret::Cache;
 use crate::config::snapshot::Snapshot;
 use crate::gateway::serve::{Server, Shared};
 use crate::gateway::{CannotRun, Gate};
 
-/// The pause between the two reads that must agree before a change counts.
+/// The pause between a read and the next one, which must agree before a change counts: somebody may still be writing the files.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 /// The pause between two checks of certificates that are not valid yet.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
@@ -25,9 +26,16 @@ pub struct Reloader {
     gate: Arc<Gate>,
     shared: Shared,
     config: PathBuf,
-    last: Mutex<Arc<Cache>>,
+    last: Mutex<Last>,
     state: ArcSwap<ReloadState>,
     files: watch::Sender<Vec<PathBuf>>,
+}
+
+/// The results of the last load that the next one needs.
+#[derive(Debug)]
+struct Last {
+    cache: Arc<Cache>,
+    contents: Arc<Contents>,
 }
 
 /// The result of the last reload, for status and metrics.
@@ -80,12 +88,13 @@ pub fn environment(name: &str) -> Option<std::ffi::OsString> {
 }
 
 impl Reloader {
-    /// Returns a reloader for a gate that runs on the config at `config`. `cache` and `stale_secrets` are the results of its first load.
+    /// Returns a reloader for a gate that runs on the config at `config`. `cache`, `contents` and `stale_secrets` are the results of its first
+    /// load.
     pub fn new(
         gate: Arc<Gate>,
         server: &Server,
         config: PathBuf,
-        cache: Cache,
+        (cache, contents): (Cache, Arc<Contents>),
         stale_secrets: Vec<String>,
     ) -> Self {
         let (files, _) = watch::channel(gate.snapshot().files.clone());
@@ -93,7 +102,10 @@ impl Reloader {
             stale_secrets,
             ..ReloadState::default()
         };
-        let last = Mutex::new(Arc::new(cache));
+        let last = Mutex::new(Last {
+            cache: Arc::new(cache),
+            contents,
+        });
         Self {
             gate,
             shared: server.shared(),
@@ -114,26 +126,32 @@ impl Reloader {
         self.state.load_full()
     }
 
-    /// Reloads if the files differ from the active config. Nothing else notices a change between the first load and the begin of the watch.
-    pub async fn catch_up(&self) {
-        let cache = Arc::clone(&*self.last.lock().await);
-        let read = self.read(&cache, 0).await;
-        if !read.is_some_and(|read| self.is_running(&read)) {
+    /// Reloads if the files differ from the active config, or the last reload was refused. Waits until nobody is writing them.
+    pub async fn follow_files(&self) {
+        let contents = Arc::clone(&self.last.lock().await.contents);
+        if self.state().error.is_some() || !are_current(contents).await {
             // the outcome is logged and kept for status
-            self.reload().await.ok();
+            self.reload_after(SETTLE_PAUSE).await.ok();
         }
     }
 
-    /// Reads, compiles and swaps the config. Returns the number of the new generation.
+    /// Reads, compiles and swaps the config at once: whoever asks for it has written the files. Returns the number of the new generation.
     ///
     /// # Errors
     /// The reason why nothing has changed.
     pub async fn reload(&self) -> Result<u64, NotReloaded> {
+        self.reload_after(Duration::ZERO).await
+    }
+
+    /// Reads, compiles and swaps the config, once its files have not changed for `pause`.
+    async fn reload_after(&self, pause: Duration) -> Result<u64, NotReloaded> {
         let mut last = self.last.lock().await;
         let generation = self.gate.snapshot().generation + 1;
-        let loaded = match self.settled(&last, generation).await {
+        let loaded = match self.settled(&last.cache, generation, pause).await {
             Ok(Ok(loaded)) => loaded,
-            Ok(Err(RefusedConfig { report, mut files })) => {
+            Ok(Err(RefusedConfig {
+                report, mut files, ..
+            })) => {
                 // watches the files of the refused config and of the active one, since an edit of either may help
                 files.extend(self.gate.snapshot().files.iter().cloned());
                 files.sort();
@@ -151,6 +169,7 @@ impl Reloader {
             removed_keys,
             stale,
             stale_certificates,
+            contents,
             cache,
             ..
         } = loaded;
@@ -190,7 +209,10 @@ impl Reloader {
             stale_certificates,
         }));
         self.files.send_replace(snapshot.files.clone());
-        *last = Arc::new(cache);
+        *last = Last {
+            cache: Arc::new(cache),
+            contents,
+        };
         Ok(generation)
     }
 
@@ -207,12 +229,13 @@ impl Reloader {
                 .any(|one| one.should_change(&dates));
             // a refused config is read again when it changes
             if is_due && self.state().error.is_none() {
-                self.reload().await.ok();
+                self.reload_after(SETTLE_PAUSE).await.ok();
             }
         }
     }
 
-    /// Reads and compiles until two reads agree, so that no file is half-written and all files belong to one version.
+    /// Reads and compiles the config. Its files must have the same content when they are read again after `pause`, so that none is half-written
+    /// and all belong to one version; else it begins anew, and waits longer.
     ///
     /// # Errors
     /// The reads never agree, or the config cannot be read.
@@ -220,29 +243,24 @@ impl Reloader {
         &self,
         cache: &Arc<Cache>,
         generation: u64,
+        mut pause: Duration,
     ) -> Result<Result<Loaded, RefusedConfig>, NotReloaded> {
-        let mut last = self
-            .read(cache, generation)
-            .await
-            .ok_or(NotReloaded::Unread)?;
         for _ in 0..MAX_READS {
-            if self.is_running(&last) {
-                return Ok(last);
-            }
-            tokio::time::sleep(SETTLE_PAUSE).await;
-            let next = self
+            let read = self
                 .read(cache, generation)
                 .await
                 .ok_or(NotReloaded::Unread)?;
-            let agree = match (&last, &next) {
-                (Ok(last), Ok(next)) => last.snapshot.hash == next.snapshot.hash,
-                (Err(last), Err(next)) => last.report == next.report,
-                (Ok(_) | Err(_), _) => false,
+            let contents = match &read {
+                Ok(loaded) => &loaded.contents,
+                Err(refused) => &refused.contents,
             };
-            last = next;
-            if agree {
-                return Ok(last);
+            if !pause.is_zero() && !self.is_running(&read) {
+                tokio::time::sleep(pause).await;
             }
+            if are_current(Arc::clone(contents)).await {
+                return Ok(read);
+            }
+            pause = SETTLE_PAUSE;
         }
         Err(NotReloaded::Unsettled)
     }
@@ -289,6 +307,13 @@ impl Reloader {
         }));
         error
     }
+}
+
+/// Returns whether the files still have these contents.
+async fn are_current(contents: Arc<Contents>) -> bool {
+    let check = tokio::task::spawn_blocking(move || contents.are_current());
+    // the task is cancelled only when the runtime ends
+    check.await.unwrap_or(false)
 }
 
 /// Returns the names of the routes that `new` does not have any more, not even renamed.

@@ -194,6 +194,32 @@ fn sighup_and_the_admin_api_reload() {
     assert!(generation(&gate) > before);
 }
 
+/// The watcher also notices the files that a reload has read already. They are not read again.
+#[test]
+fn change_that_was_reloaded_is_not_reloaded_again() {
+    let app = App::start();
+    let yaml = config::forward(&app.url(), "");
+    let gate = Gate::start(&yaml);
+    let serves_at = |path: &str| {
+        let changed = yaml.replace("/webhooks/github", path);
+        std::fs::write(gate.config_path(), changed).unwrap();
+        if path == "/first" {
+            gate.reload();
+        }
+        wait_for(path, || {
+            gate.post(path, &sign::github(SECRET, path, b"{}"), b"{}")
+                .status
+                == 200
+        });
+    };
+    serves_at("/first");
+    assert_eq!(generation(&gate), 2);
+    // the watcher looks within this time
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    serves_at("/second");
+    assert_eq!(generation(&gate), 3);
+}
+
 #[test]
 fn listener_changes_need_a_restart_and_the_rest_applies() {
     let app = App::start();

@@ -160,6 +160,8 @@ impl<'a> Reading<'a> {
                 indices.extend(self.open(&path, &at));
                 continue;
             }
+            // Files that are added later are found by watching the pattern.
+            self.loader.inputs.list(&path);
             let found = match source::matching(&path) {
                 Ok(found) => found,
                 Err(BadPattern::Unreadable) => {
@@ -182,8 +184,6 @@ impl<'a> Reading<'a> {
                     continue;
                 }
             };
-            // Files that are added later are found by watching the pattern.
-            self.loader.inputs.watch(&path);
             let found: Vec<PathBuf> = found.into_iter().filter(|path| path.is_file()).collect();
             if found.is_empty() {
                 self.problems.warning(
@@ -210,7 +210,7 @@ impl<'a> Reading<'a> {
         };
         let at = Place::root(0).key("providers");
         let directory = self.loader.base.join(directory);
-        self.loader.inputs.watch(&directory.join("*.yaml"));
+        self.loader.inputs.list(&directory.join("*.yaml"));
         let Ok(entries) = std::fs::read_dir(&directory) else {
             self.problems.error(
                 &at,

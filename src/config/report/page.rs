@@ -15,13 +15,9 @@ pub(super) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Prepares the file with this index.
-    pub(super) fn new(source: &'a Source, index: usize) -> Self {
-        let suspect = source
-            .tree
-            .as_ref()
-            .map(|tree| suspect_lines(tree, index))
-            .unwrap_or_default();
+    /// Prepares a file.
+    pub(super) fn new(source: &'a Source) -> Self {
+        let suspect = source.tree.as_ref().map(suspect_lines).unwrap_or_default();
         Self {
             source,
             lines: source.text.lines().collect(),

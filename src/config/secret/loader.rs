@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{Dates, Now};
+use crate::config::inputs::Inputs;
 use crate::config::secret::cache::Cache;
 use crate::config::snapshot::Identity;
-use crate::config::source::Inputs;
 
 /// A function that reads one environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;

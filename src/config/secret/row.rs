@@ -1,10 +1,13 @@
 //! An entry of a table of secrets, as one load leaves it to the next.
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use crate::config::inputs::{Digest, Identity};
 use crate::config::secret::text::{WEAK_BELOW, is_quoted};
 use crate::verify::{Candidate, Encoding, SecretKind};
+
+/// The age below which a file may change again without other metadata.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The way from texts to keys, the same for all entries of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub struct Making {
 pub(super) struct Row {
     pub(super) identity: Identity,
     pub(super) read_at: SystemTime,
-    pub(super) digest: [u8; 32],
+    pub(super) digest: Digest,
     pub(super) doubts: Doubts,
     pub(super) making: Making,
     pub(super) made: Result<Arc<[Candidate]>, String>,
@@ -36,31 +39,19 @@ impl std::fmt::Debug for Row {
     }
 }
 
+impl Row {
+    /// Returns whether the file was last changed so long before it was read that another change would show in its metadata.
+    pub(super) fn is_settled(&self) -> bool {
+        self.identity
+            .modified()
+            .is_some_and(|modified| modified + SETTLED < self.read_at)
+    }
+}
+
 #[cfg(test)]
 impl Row {
     pub(super) fn candidates(&self) -> Option<&Arc<[Candidate]>> {
         self.made.as_ref().ok()
-    }
-}
-
-/// The metadata by which an unchanged file is recognized.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Identity {
-    /// Returns the identity that the metadata of a file give.
-    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
     }
 }
 

@@ -3,14 +3,13 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostics, Place, shown};
+use crate::config::inputs::{Digest, Identity, digest};
 use crate::config::secret::loader::Loader;
-use crate::config::secret::row::{Doubts, Identity, Making, Row};
+use crate::config::secret::row::{Doubts, Making, Row};
 use crate::config::secret::text::{MAX_BYTES, WEAK_BELOW, check_secret_text, without_line_feed};
 use crate::config::source::read_regular;
 use crate::verify::{Candidate, SecretText, TableMap, is_key};
@@ -23,8 +22,6 @@ use entries::{MAX_KEYS, NOT_A_KEY, entries, text_of};
 const MAX_FILE: usize = 16 * 1024 * 1024;
 /// The largest number of bad entries that are reported one by one.
 const MAX_LISTED: usize = 20;
-/// The age below which a file may change again without other metadata.
-const SETTLED: Duration = Duration::from_secs(2);
 
 impl Loader<'_> {
     /// Loads the entries of a directory with one file per key.
@@ -36,7 +33,7 @@ impl Loader<'_> {
         problems: &mut Diagnostics,
     ) -> TableMap {
         let directory = self.base.join(path);
-        self.inputs.watch(&directory);
+        self.inputs.list(&directory);
         let mut table = TableMap::new();
         let Ok(entries) = std::fs::read_dir(&directory) else {
             problems.error(
@@ -81,7 +78,15 @@ impl Loader<'_> {
     fn row(&mut self, path: &Path, making: &Making) -> Result<(Arc<[Candidate]>, Doubts), String> {
         self.origins.files.push(path.to_owned());
         let known = self.previous.and_then(|previous| previous.rows.get(path));
-        let row = match (self.read_row(path, making, known), known) {
+        let mut content = None;
+        let read = self.read_row(path, making, known, &mut content);
+        let identity = read
+            .as_ref()
+            .ok()
+            .filter(|row| row.is_settled())
+            .map(|row| row.identity.clone());
+        self.inputs.note(path, MAX_BYTES, content, identity);
+        let row = match (read, known) {
             (Ok(row), _) => row,
             (Err(_), Some(known)) if known.making == *making && known.made.is_ok() => {
                 let name = |path: Option<&OsStr>| {
@@ -105,21 +110,24 @@ impl Loader<'_> {
         made
     }
 
-    /// Reads the file, or returns the known entry if the metadata are the same.
-    fn read_row(&self, path: &Path, making: &Making, known: Option<&Row>) -> Result<Row, String> {
+    /// Reads the file, or returns the known entry if the metadata are the same. `content` becomes the digest of a file that can be read.
+    fn read_row(
+        &self,
+        path: &Path,
+        making: &Making,
+        known: Option<&Row>,
+        content: &mut Option<Digest>,
+    ) -> Result<Row, String> {
         let metadata = std::fs::metadata(path).map_err(|_| "the file cannot be read")?;
         let identity = Identity::of(&metadata);
         let known = known.filter(|row| row.making == *making);
-        let settled = |row: &&Row| {
-            metadata
-                .modified()
-                .is_ok_and(|modified| modified + SETTLED < row.read_at)
-        };
-        if let Some(row) = known.filter(|row| row.identity == identity).filter(settled) {
+        if let Some(row) = known.filter(|row| row.identity == identity && row.is_settled()) {
+            *content = Some(row.digest);
             return Ok(row.clone());
         }
         let bytes = read_regular(path, MAX_BYTES).map_err(|why| format!("the file {why}"))?;
-        let digest = Sha256::digest(bytes.as_slice()).into();
+        let digest = digest(&bytes);
+        *content = Some(digest);
         let text = without_line_feed(bytes).0;
         if text.is_empty() {
             return Err("the secret is empty".to_owned());
