@@ -142,6 +142,7 @@ impl App {
             tasks.spawn(deliver::sweep(gate.worker()));
         }
         tasks.spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
+        tasks.spawn(memory::give_back(Arc::clone(&gate)));
         Ok(Self {
             gate,
             server,

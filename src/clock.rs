@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -178,6 +178,22 @@ pub async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output
     }
 }
 
+/// Waits until the next multiple of `period` since the first call. Loops with equal or multiple periods wake at the same moment, so an idle
+/// process wakes less often than with a timer for each of them.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+pub async fn tick(period: Duration) {
+    static BEGIN: OnceLock<tokio::time::Instant> = OnceLock::new();
+    let now = tokio::time::Instant::now();
+    let since = now.saturating_duration_since(*BEGIN.get_or_init(|| now));
+    sleep_until(now + until_multiple(since, period)).await;
+}
+
+/// Returns the time from `since` to the next multiple of `period`.
+fn until_multiple(since: Duration, period: Duration) -> Duration {
+    let over = since.as_nanos().checked_rem(period.as_nanos());
+    period.saturating_sub(Duration::from_nanos(saturating(over.unwrap_or(0))))
+}
+
 /// A timer for deadlines that follow each other.
 ///
 /// The runtime keeps its timers in a list behind a lock; each is entered and taken out again. One that is kept, and whose next deadline is later than
@@ -243,6 +259,16 @@ mod tests {
         let after = |elapsed: Duration| time.read(start.mono + elapsed);
         assert!(!after(DAY - Duration::from_secs(1)).has_ended(expires));
         assert!(after(DAY).has_ended(expires) && after(DAY).has_begun(expires));
+    }
+
+    #[test]
+    fn ticks_are_multiples_of_their_period() {
+        let left = |since, period| {
+            until_multiple(Duration::from_millis(since), Duration::from_millis(period)).as_millis()
+        };
+        assert_eq!((left(0, 1000), left(0, 2000)), (1000, 2000));
+        assert_eq!((left(1999, 1000), left(1999, 2000)), (1, 1));
+        assert_eq!((left(2000, 1000), left(3001, 2000)), (1000, 999));
     }
 
     #[test]

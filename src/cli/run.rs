@@ -86,7 +86,6 @@ async fn serve(setup: Setup) -> Result<Exit, Error> {
         stop.clone(),
     );
     tokio::spawn(stopping);
-    tokio::spawn(memory::give_back());
     let app = match App::start(setup, stop.clone()).await {
         Ok(app) => app,
         Err(StartError::Stopped) => return Ok(Exit::DONE),

@@ -1,16 +1,16 @@
 //! Watches the files of a config for changes of their content. Events of the system are only a hint to compare.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
-use crate::config::source::{matching, read_regular};
+use crate::config::inputs::{Digest, Identity, digest};
+use crate::config::source::{is_pattern, matching, read_regular};
 
 /// The time between two comparisons without a hint.
 const POLL: Duration = Duration::from_secs(1);
@@ -28,8 +28,8 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The state of the files when the watch begins. Changes after this are noticed.
 pub struct Beginning {
     files: watch::Receiver<Vec<PathBuf>>,
-    hint: mpsc::Sender<()>,
-    hints: mpsc::Receiver<()>,
+    hint: mpsc::Sender<Depth>,
+    hints: mpsc::Receiver<Depth>,
     paths: Vec<PathBuf>,
     prints: Prints,
     events: Events,
@@ -74,25 +74,26 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
         mut prints,
         mut events,
     } = beginning;
-    for looks in 1_u32.. {
-        let mut depth = if looks.is_multiple_of(FULL_INTERVAL) {
-            Depth::Full
-        } else {
-            Depth::Metadata
-        };
+    let poll = Poll::start(hint.clone());
+    poll.go_on_from(&paths, &prints);
+    loop {
+        let mut depth = Depth::Metadata;
         tokio::select! {
-            _ = hints.recv() => depth = Depth::Hinted,
-            () = tokio::time::sleep(POLL) => {}
+            hinted = hints.recv() => depth = hinted.unwrap_or(Depth::Hinted),
             new = files.changed() => {
                 if new.is_err() {
                     return;
                 }
                 paths = files.borrow_and_update().clone();
-                events = Events::open(&paths, hint.clone());
+                drop(std::mem::replace(
+                    &mut events,
+                    Events::open(&paths, hint.clone()),
+                ));
                 // New paths have no earlier state.
                 let fresh: Vec<PathBuf> = paths.iter().filter(|path| !prints.0.contains_key(*path)).cloned().collect();
                 prints.0.extend(look(fresh, Prints::default(), Depth::Full).await.0);
                 prints.0.retain(|path, _| paths.contains(path));
+                poll.go_on_from(&paths, &prints);
             }
             () = changed.closed() => return,
         }
@@ -102,6 +103,7 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
             continue;
         }
         prints = settled(&paths, now).await;
+        poll.go_on_from(&paths, &prints);
         if matches!(
             changed.try_send(()),
             Err(mpsc::error::TrySendError::Closed(()))
@@ -109,7 +111,55 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
             return;
         }
     }
-    drop(events);
+}
+
+/// A thread that compares the files once in a while, and sends a hint if they differ. It wakes an idle process once; a timer of the runtime and
+/// a task on its blocking threads would wake it several times. A file system that does not answer holds up this thread alone.
+struct Poll(Sender<(Vec<PathBuf>, Prints)>);
+
+impl Poll {
+    /// Starts the thread. It ends with the last sender.
+    fn start(hint: mpsc::Sender<Depth>) -> Self {
+        let (state, states) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("config-watch".to_owned());
+        if let Err(error) = thread.spawn(move || compare(&states, &hint)) {
+            tracing::error!(%error, "the files of the config are watched by events of the system alone");
+        }
+        Self(state)
+    }
+
+    /// Makes the thread compare these paths with this state from now on.
+    fn go_on_from(&self, paths: &[PathBuf], prints: &Prints) {
+        // without a thread there are only events
+        self.0.send((paths.to_vec(), prints.clone())).ok();
+    }
+}
+
+/// Compares the files every [`POLL`] with their last state, until there is no sender of states any more.
+fn compare(states: &Receiver<(Vec<PathBuf>, Prints)>, hint: &mpsc::Sender<Depth>) {
+    let (mut paths, mut last) = (Vec::new(), Prints::default());
+    let mut looks = 0_u32;
+    loop {
+        match states.recv_timeout(POLL) {
+            Ok(state) => (paths, last) = state,
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                looks = looks.wrapping_add(1);
+                let depth = if looks.is_multiple_of(FULL_INTERVAL) {
+                    Depth::Full
+                } else {
+                    Depth::Metadata
+                };
+                let now = Prints::take(&paths, &last, depth);
+                if now.is_same(&last) {
+                    last = now;
+                } else {
+                    // a pending hint is enough; the next comparison repeats it
+                    hint.try_send(depth).ok();
+                }
+            }
+        }
+    }
 }
 
 /// Reads until two reads agree, so that a file is not used while it is being written.
@@ -154,21 +204,18 @@ enum Print {
 #[derive(Clone, Debug)]
 struct FilePrint {
     identity: Identity,
-    content: [u8; 32],
-}
-
-/// The metadata of a file. Equal metadata mean equal content, but for rare cases that the full comparison finds. Symlinks are followed: a swap
-/// of `..data` shows as another inode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    content: Digest,
 }
 
 impl Prints {
+    fn take(paths: &[PathBuf], last: &Self, depth: Depth) -> Self {
+        let print = |path: &PathBuf| {
+            let print = Print::take(path, last.0.get(path), depth);
+            (path.clone(), print)
+        };
+        Self(paths.iter().map(print).collect())
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
             && self
@@ -279,47 +326,24 @@ impl FilePrint {
             return Some(last.clone());
         }
         let content = match read_regular(path, MAX_BYTES) {
-            Ok(bytes) => Sha256::digest(bytes.as_slice()).into(),
-            Err(why) => Sha256::digest(why.to_string()).into(),
+            Ok(bytes) => digest(&bytes),
+            Err(why) => digest(why.to_string().as_bytes()),
         };
         Some(Self { identity, content })
     }
 }
 
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
 async fn look(paths: Vec<PathBuf>, last: Prints, depth: Depth) -> Prints {
-    let looking = tokio::task::spawn_blocking(move || {
-        let print = |path: PathBuf| {
-            let print = Print::take(&path, last.0.get(&path), depth);
-            (path, print)
-        };
-        Prints(paths.into_iter().map(print).collect())
-    });
+    let looking = tokio::task::spawn_blocking(move || Prints::take(&paths, &last, depth));
     // The task is cancelled only when the runtime ends.
     looking.await.unwrap_or_default()
-}
-
-fn is_pattern(path: &Path) -> bool {
-    path.to_str()
-        .is_some_and(|path| path.contains(['*', '?', '[']))
 }
 
 /// The file events of the system, where available.
 struct Events(Option<RecommendedWatcher>);
 
 impl Events {
-    fn open(paths: &[PathBuf], hint: mpsc::Sender<()>) -> Self {
+    fn open(paths: &[PathBuf], hint: mpsc::Sender<Depth>) -> Self {
         let on_event = move |event: notify::Result<notify::Event>| {
             let is_read = event.is_ok_and(|event| match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
@@ -332,7 +356,7 @@ impl Events {
             });
             if !is_read {
                 // A pending hint is enough.
-                hint.try_send(()).ok();
+                hint.try_send(Depth::Hinted).ok();
             }
         };
         let Ok(mut watcher) = notify::recommended_watcher(on_event) else {

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::destination::Destinations;
 use super::worker::Worker;
+use crate::clock::tick;
 use crate::config::snapshot::Keep;
 use crate::store::archive::{Counts, Retention};
 use crate::store::queue::{OriginId, TargetId};
@@ -34,7 +35,7 @@ pub async fn sweep(worker: Arc<Worker>) {
             worker.set_counts(counts);
         }
         tokio::select! {
-            () = sleep(SWEEP_INTERVAL) => {}
+            () = tick(SWEEP_INTERVAL) => {}
             _ = leaving.changed() => {}
         }
     }

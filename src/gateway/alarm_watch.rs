@@ -6,11 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tokio::time::sleep;
 
 use super::Gate;
 use crate::alarm::{Change, Detector, Observation, RouteObservation};
-use crate::clock::{Dates, rfc3339, unix_ms};
+use crate::clock::{Dates, rfc3339, tick, unix_ms};
 use crate::config::snapshot::{Snapshot, WebhookRoute};
 use crate::deliver::message_id;
 use crate::mount::Space;
@@ -32,7 +31,6 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     let (mut waiting, mut refused) = (VecDeque::new(), false);
     let mut drift = Drift::new(gate.clock.now());
     while !*leaving.borrow_and_update() {
-        gate.budget.spare().tick();
         gate.follow_wall_clock(&mut drift, gate.clock.now());
         let snapshot = gate.snapshot();
         let observation = observe(&gate, &snapshot, set_aside.clone()).await;
@@ -47,7 +45,7 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
             send(&gate, &mut waiting, &mut refused).await;
         }
         tokio::select! {
-            () = sleep(INTERVAL) => {}
+            () = tick(INTERVAL) => {}
             _ = leaving.changed() => {}
         }
     }

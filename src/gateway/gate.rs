@@ -175,6 +175,11 @@ impl Gate {
         Arc::clone(&self.worker)
     }
 
+    /// Gives back the memory of large bodies that was not used for the next ones. Called every few seconds.
+    pub fn give_back_spares(&self) {
+        self.budget.spare().tick();
+    }
+
     /// Returns the config that requests run on now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.active.load().snapshot)

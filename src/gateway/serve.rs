@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::protocols::l4::listener::Listener as L4Listener;
+use pingora::time::fast_timeout::set_fast_timeout_to_tokio_threshold;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -190,6 +191,9 @@ impl Server {
                 shared.tls.get(&key).cloned(),
             ));
         }
+        // pingora's own timers start a thread that wakes a hundred times a second until the process ends. With this, timeouts of a second or
+        // more are the runtime's
+        set_fast_timeout_to_tokio_threshold(Some(Duration::ZERO));
         let http = Arc::new(HttpServer::new(Arc::clone(&gate)));
         let (stop, stopped) = watch::channel(false);
         let (close, closing) = watch::channel(false);

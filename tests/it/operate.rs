@@ -419,6 +419,44 @@ fn colour_is_for_terminals_or_on_request() {
     assert!(!check("NO_COLOR", "1", &[]));
 }
 
+/// Returns how often the threads of a process have gone to sleep so far.
+#[cfg(target_os = "linux")]
+fn sleeps(pid: u32) -> u64 {
+    let of_thread = |status: String| -> u64 {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.map_or(0, |count| count.trim().parse().unwrap())
+    };
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).ok())
+        .map(of_thread)
+        .sum()
+}
+
+/// An idle gateway lets the machine sleep, also after it has served and streamed requests.
+#[test]
+#[cfg(target_os = "linux")]
+fn idle_gateway_wakes_at_most_five_times_a_second() {
+    const SECONDS: u64 = 4;
+    let app = App::start();
+    let gate = Gate::start(&config::pass(&app.url(), "", ""));
+    assert_eq!(
+        gate.post("/webhooks/github", &github(SECRET, "a", b"{}"), b"{}")
+            .status,
+        200
+    );
+    let page = http::request(gate.address("senders"), "GET", "/page", &[], b"");
+    assert_eq!(page.status, 200);
+    // the first seconds give back what the requests used
+    wait_at_most(Duration::from_secs(30), "the gateway to be idle", || {
+        let before = sleeps(gate.pid());
+        std::thread::sleep(Duration::from_secs(SECONDS));
+        sleeps(gate.pid()) - before <= 5 * SECONDS
+    });
+}
+
 #[test]
 fn a_closed_pipe_ends_a_command_quietly() {
     for args in [

@@ -11,12 +11,27 @@ struct Rig {
 
 impl Rig {
     async fn new(setup: impl Fn(&Path), paths: &[&str]) -> Self {
+        Self::begin(setup, paths, |_| {}).await
+    }
+
+    /// Watches without events of the system.
+    async fn polling(setup: impl Fn(&Path), paths: &[&str]) -> Self {
+        Self::begin(setup, paths, |beginning| beginning.events = Events(None)).await
+    }
+
+    async fn begin(
+        setup: impl Fn(&Path),
+        paths: &[&str],
+        change: impl FnOnce(&mut Beginning),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         setup(dir.path());
         let (list, files) =
             watch::channel(paths.iter().map(|path| dir.path().join(path)).collect());
         let (tx, changed) = mpsc::channel(1);
-        tokio::spawn(watch(Beginning::look(files).await, tx));
+        let mut beginning = Beginning::look(files).await;
+        change(&mut beginning);
+        tokio::spawn(watch(beginning, tx));
         Self { dir, list, changed }
     }
 
@@ -87,6 +102,16 @@ async fn directories_and_patterns_are_watched_by_their_files() {
     assert!(rig.notices().await, "a new match");
     fs::write(rig.path("b.txt"), "1").unwrap();
     assert!(rig.stays_quiet().await, "not a match");
+}
+
+#[tokio::test]
+async fn changes_without_events_are_noticed() {
+    let mut rig = Rig::polling(|dir| fs::write(dir.join("a"), "1").unwrap(), &["a", "b"]).await;
+    for (name, text) in [("a", "2"), ("b", "1"), ("a", "3")] {
+        fs::write(rig.path(name), text).unwrap();
+        assert!(rig.notices().await, "{name} {text}");
+    }
+    assert!(rig.stays_quiet().await, "once each");
 }
 
 #[tokio::test]
