@@ -31,11 +31,12 @@ impl SpareMappings {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes the smallest mapping of at least `bytes`, and at most twice as many. The caller charges all of its bytes, since all of its pages
+    /// Takes the smallest mapping of at least `bytes`, and at most a quarter more. The caller charges all of its bytes, since all of its pages
     /// may have been written to.
     pub(super) fn take(&self, bytes: usize) -> Option<MmapMut> {
         let mut maps = self.maps.lock();
-        let fits = |spare: &Spare| (bytes..=bytes.saturating_mul(2)).contains(&spare.map.len());
+        let most = bytes.saturating_add(bytes / 4);
+        let fits = |spare: &Spare| (bytes..=most).contains(&spare.map.len());
         let index = maps
             .iter()
             .enumerate()

@@ -39,6 +39,8 @@ pub(super) struct Reading<'a> {
     account: Account,
     /// The bytes that are held besides those of the body.
     overhead: usize,
+    /// The bytes of the spare mapping that it arrives in. All of its pages may have been written to, so they are held from the begin.
+    spare: usize,
     pace: Pace,
     whole: Buffer,
 }
@@ -72,6 +74,7 @@ impl<'a> Reading<'a> {
             declared,
             account,
             overhead,
+            spare: 0,
             pace,
             whole: Buffer::new(Arc::clone(bounds.budget)),
         })
@@ -172,13 +175,14 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Takes a spare mapping for a body of declared size. All of its bytes are charged, since all of its pages may have been written to.
+    /// Takes a spare mapping for a body of declared size, if there is room for its bytes.
     fn take_spare(&mut self) {
         let Some(size) = self.declared.and_then(|size| self.whole.take_spare(size)) else {
             return;
         };
-        let charged = self.overhead.saturating_add(cost(size));
-        if self.account.grow_to(charged).is_err() {
+        self.spare = size;
+        if self.charge(0).is_err() {
+            self.spare = 0;
             self.whole = Buffer::new(Arc::clone(self.account.budget()));
         }
     }
@@ -195,7 +199,12 @@ impl<'a> Reading<'a> {
 
     /// Charges the body when it has `size` bytes.
     fn charge(&mut self, size: usize) -> Result<(), Refusal> {
-        let charged = self.overhead.saturating_add(cost(size));
+        // a spare mapping costs its own size, and the read buffers as far as they are filled
+        let unused = self.spare.saturating_sub(pages(size));
+        let charged = self
+            .overhead
+            .saturating_add(cost(size))
+            .saturating_add(unused);
         self.account.grow_to(charged).map_err(overloaded)
     }
 
@@ -213,10 +222,14 @@ impl<'a> Reading<'a> {
 
 /// Returns the memory cost of `size` bytes of a body that arrive in several chunks.
 fn cost(size: usize) -> usize {
-    let pages = size
-        .checked_next_multiple_of(CHARGE_UNIT)
-        .unwrap_or(usize::MAX);
+    let pages = pages(size);
     pages.saturating_add(pages.min(READ_BUFFERS))
+}
+
+/// Returns the bytes of the pages of `size` bytes.
+fn pages(size: usize) -> usize {
+    size.checked_next_multiple_of(CHARGE_UNIT)
+        .unwrap_or(usize::MAX)
 }
 
 /// Returns the bytes to reserve for a body of which `size` bytes have arrived, if the `had` reserved ones do not suffice.

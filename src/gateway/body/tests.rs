@@ -230,6 +230,36 @@ async fn body_beyond_the_budget_is_refused_and_given_back() {
     assert_eq!(budget.held(), 0);
 }
 
+/// Checks that a spare mapping costs its own size, and that one much larger than the body is left alone.
+#[tokio::test(start_paused = true)]
+async fn spare_mapping_is_charged_with_its_size() {
+    let route = Arc::from("a");
+    for (spare, most) in [(MIB + MIB / 8, MIB + MIB / 8), (2 * MIB, 64 * KIB)] {
+        let budget = Budget::new(16 * MIB);
+        budget.put_spare(memmap2::MmapMut::map_anon(spare).unwrap());
+        let bounds = BodyBounds {
+            max: 4 * MIB,
+            timeout: Duration::from_secs(10),
+            route: &route,
+            budget: &budget,
+            clock: &PausedClock,
+        };
+        let mut script = Script::of([(0, 64 * KIB), (5, MIB - 64 * KIB)], true);
+        let mut first = None;
+        let head = head(Some(MIB as u64), false);
+        let mut feed = |_: &[u8]| {
+            first.get_or_insert(budget.held());
+        };
+        let arrived = read(&mut script, &head, bounds, &mut feed).await.unwrap();
+        assert_eq!(arrived.body.bytes().len(), MIB);
+        let (first, beside) = (first.unwrap(), 64 * KIB + 16 * KIB);
+        assert!(
+            (most..=most + beside).contains(&first),
+            "{first} of {spare}"
+        );
+    }
+}
+
 #[test]
 fn capacity_grows_in_few_steps_up_to_the_limit() {
     assert_eq!(capacity(0, 10, Some(100), 4 * MIB), 100);

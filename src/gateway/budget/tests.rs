@@ -67,7 +67,7 @@ fn spare_mappings_yield_to_bodies() {
     budget.put_spare(map(MIB));
     budget.put_spare(map(3 * MIB));
     assert_eq!((budget.held(), spare()), (0, 4 * MIB));
-    assert!(budget.spare().take(MIB / 2 - 1).is_none(), "too large");
+    assert!(budget.spare().take(MIB * 4 / 5).is_none(), "too large");
     assert!(budget.spare().take(4 * MIB).is_none(), "too small");
     assert_eq!(budget.spare().take(MIB - 1).map(|map| map.len()), Some(MIB));
     budget.put_spare(map(6 * MIB));
