@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, Version};
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveConfig;
 use crate::gateway::head::{self, HeadParts, Origin};
+use crate::listener::client_address;
 use crate::listener::framing::Violation;
 use crate::listener::h1_connection::{ArrivedHead, H1Connection};
 use crate::refusal::Refusal;
@@ -57,7 +58,12 @@ pub(super) fn receive(
         tls: connection.is_tls(),
         violation,
     };
-    let (facts, head) = head::receive(gate, active, parts, origin);
+    let (mut facts, head) = head::receive(gate, active, parts, origin);
+    if arrived.violation.is_some() {
+        // a proxy appends its own entry to `X-Forwarded-For`: the cut may have taken that away, and left what the sender wrote
+        let trusted = &active.snapshot.trusted_proxies;
+        facts.client = client_address::client(connection.info().peer, &HeaderMap::new(), trusted);
+    }
     (facts, head, form)
 }
 

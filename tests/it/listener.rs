@@ -166,6 +166,27 @@ fn proxy_header_gives_the_client_address() {
     assert_eq!(turned_away(&gate, "no_proxy_header"), 0);
 }
 
+/// A trusted proxy appends its own entry to `X-Forwarded-For`. In a head that was cut, what is left may be the sender's own.
+#[test]
+fn cut_head_behind_a_proxy_names_no_client() {
+    let app = App::start();
+    let gate = Gate::start(&config(
+        "{ address: 127.0.0.1:0 }",
+        "trusted_proxies: [127.0.0.1]",
+        &url(&app),
+    ));
+    let mut sender = connect(gate.address("senders"));
+    let cut = "POST /in HTTP/1.1\r\nHost: gate.test\r\nX-Forwarded-For: 198.51.100.66\r\nBad : x\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n";
+    assert_eq!(ask(&mut sender, cut.as_bytes()), 400);
+    let mut sender = connect(gate.address("senders"));
+    assert_eq!(ask(&mut sender, REQUEST.as_bytes()), 200);
+    wait_for("both records", || gate.lines().len() >= 2);
+    let client =
+        |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["client"].clone();
+    let clients: Vec<_> = gate.lines().iter().map(client).collect();
+    assert_eq!(clients, ["127.0.0.1", "198.51.100.1"]);
+}
+
 #[test]
 fn proxy_header_is_required_and_only_of_trusted_peers() {
     let app = App::start();
