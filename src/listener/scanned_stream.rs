@@ -26,7 +26,7 @@ use tokio::time::{Sleep, sleep};
 use crate::clock::Clock;
 use crate::listener::connection_state::{BUSY, ConnectionState};
 use crate::listener::framing::{Cut, Scanner};
-use crate::listener::h1_parts::H1Parts;
+use crate::listener::h1_parts::{Behind, H1Parts};
 use crate::listener::h2_frame_limit::{ControlFrameLimit, TooManyFrames};
 use crate::listener::peer::ConnectionInfo;
 
@@ -51,9 +51,9 @@ pub(crate) struct ScannedStream {
     /// The scan of what arrives.
     scan: Scan,
     clock: Arc<dyn Clock>,
-    /// The bytes of a head that was judged already.
-    judged: Bytes,
-    /// The bytes behind it, which have arrived and were not judged yet.
+    /// The bytes of a head that was read before pingora took the connection.
+    head: Bytes,
+    /// The bytes behind it that had arrived by then. Both are judged.
     ahead: Bytes,
     /// The facts about the connection.
     info: ConnectionInfo,
@@ -77,6 +77,8 @@ enum Scan {
     H1(Scanner),
     /// HTTP/1 after a violation: pingora reads these bytes, then nothing.
     Cut(&'static [u8]),
+    /// HTTP/1 with another message behind the one being served, which is never read. The connection ends with the response.
+    Overrun,
     /// None any more: the sender sends nothing more, or no more HTTP.
     Over,
 }
@@ -109,7 +111,7 @@ impl ScannedStream {
             } else {
                 Scan::H1(Scanner::new(max_head))
             },
-            judged: Bytes::new(),
+            head: Bytes::new(),
             ahead: Bytes::new(),
             clock,
             digest: info.clone().pack(),
@@ -118,12 +120,18 @@ impl ScannedStream {
         }
     }
 
-    /// Wraps an HTTP/1 connection of which the head `judged` was read already, and `ahead` has arrived behind it.
-    pub(crate) fn resume(parts: H1Parts, judged: Bytes, ahead: Bytes) -> Self {
+    /// Wraps an HTTP/1 connection of which `head` was read and judged already, and `ahead` has arrived behind it. All of `ahead` is judged at
+    /// once: pingora may read less of it, and another message in it must be known before the response.
+    pub(crate) fn resume(mut parts: H1Parts, head: Bytes, mut ahead: Bytes) -> Self {
+        let behind = parts.judge_behind(&mut ahead);
         let stream = Self::new(parts.io, parts.info, parts.state, 0, parts.clock);
         Self {
-            scan: Scan::H1(parts.scanner),
-            judged,
+            scan: match behind {
+                Behind::Body => Scan::H1(parts.scanner),
+                Behind::Other => Scan::Overrun,
+                Behind::Cut(ending) => Scan::Cut(ending),
+            },
+            head,
             ahead,
             ..stream
         }
@@ -135,7 +143,7 @@ impl ScannedStream {
             return None;
         };
         let is_reusable = scanner.is_between()
-            && self.judged.is_empty()
+            && self.head.is_empty()
             && self.ahead.is_empty()
             && self.io.buffer().is_empty()
             && !self.state.is_overrun();
@@ -148,16 +156,14 @@ impl ScannedStream {
         })
     }
 
-    /// Gives out what was read already. Returns the position from which the bytes in `buf` were not judged.
-    fn give_out(&mut self, buf: &mut ReadBuf<'_>) -> usize {
-        let mut take = |from: &mut Bytes| {
+    /// Gives out what was read already. Returns whether there was something.
+    fn give_out(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let before = buf.filled().len();
+        for from in [&mut self.head, &mut self.ahead] {
             let taken = from.split_to(from.len().min(buf.remaining()));
             buf.put_slice(&taken);
-            buf.filled().len()
-        };
-        let from = take(&mut self.judged);
-        take(&mut self.ahead);
-        from
+        }
+        buf.filled().len() > before
     }
 
     /// Scans the bytes that arrived after `before`, and cuts off those that pingora must not read.
@@ -184,15 +190,14 @@ impl ScannedStream {
                 let scanned = scanner.scan(arrived);
                 let messages = scanner.messages();
                 self.state.messages.store(messages, Ordering::Relaxed);
-                let Err(Cut { valid, ending, why }) = scanned else {
-                    return Ok(());
-                };
-                self.state.violation.get_or_init(|| (messages, why));
-                buf.set_filled(before.saturating_add(valid));
-                self.scan = Scan::Cut(ending);
+                if let Err(Cut { valid, ending, why }) = scanned {
+                    self.state.violation.get_or_init(|| (messages, why));
+                    buf.set_filled(before.saturating_add(valid));
+                    self.scan = Scan::Cut(ending);
+                }
                 Ok(())
             }
-            Scan::Cut(_) | Scan::Over => Ok(()),
+            Scan::Cut(_) | Scan::Overrun | Scan::Over => Ok(()),
         }
     }
 
@@ -226,7 +231,7 @@ impl ScannedStream {
     fn is_unread(&self) -> bool {
         match &self.scan {
             Scan::H1(scanner) => !scanner.is_between() || self.state.is_overrun(),
-            Scan::Cut(_) => true,
+            Scan::Cut(_) | Scan::Overrun => true,
             Scan::H2(..) | Scan::Over => false,
         }
     }
@@ -256,8 +261,13 @@ impl AsyncRead for ScannedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Scan::Cut(_) = self.scan {
-            return self.read_after_cut(buf);
+        if self.give_out(buf) {
+            return Poll::Ready(Ok(()));
+        }
+        match self.scan {
+            Scan::Cut(_) => return self.read_after_cut(buf),
+            Scan::Overrun => return Poll::Pending,
+            Scan::H2(..) | Scan::H1(_) | Scan::Over => {}
         }
         if let Scan::H2(_, turn) = &mut self.scan
             && *turn > H2_TURN_BYTES
@@ -267,18 +277,6 @@ impl AsyncRead for ScannedStream {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        if !self.judged.is_empty() || !self.ahead.is_empty() {
-            let from = self.give_out(buf);
-            if buf.filled().len() > from {
-                self.scan_arrived(buf, from)?;
-            }
-            if buf.filled().len() > before {
-                return Poll::Ready(Ok(()));
-            }
-            if let Scan::Cut(_) = self.scan {
-                return self.read_after_cut(buf);
-            }
-        }
         let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buf) else {
             if let Scan::H2(_, turn) = &mut self.scan {
                 *turn = 0;
@@ -289,7 +287,9 @@ impl AsyncRead for ScannedStream {
         self.scan_arrived(buf, before)?;
         match self.scan {
             Scan::Cut(_) if buf.filled().len() == before => self.read_after_cut(buf),
-            Scan::Cut(_) | Scan::H2(..) | Scan::H1(_) | Scan::Over => Poll::Ready(Ok(())),
+            Scan::Cut(_) | Scan::Overrun | Scan::H2(..) | Scan::H1(_) | Scan::Over => {
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

@@ -121,6 +121,51 @@ fn pipelined_request_is_never_read() {
     }
 }
 
+/// pingora reads a head into a buffer of 4 KiB. What arrives behind a full one is known before the response.
+#[test]
+fn pipelined_request_behind_a_full_buffer_is_announced() {
+    const BUFFER: usize = 4096;
+    let app = App::start();
+    let gate = gate(&app);
+    let padded = |pad: usize, size: Option<usize>, body: &[u8]| {
+        let pad = "a".repeat(pad);
+        let mut bytes = http::head("PUT", "/page", &[("X-Pad", &pad)], size);
+        bytes.extend_from_slice(body);
+        bytes
+    };
+    let requests = [
+        (Some(0), &b""[..]),
+        (Some(2), &b"{}"[..]),
+        (None, &b"2\r\n{}\r\n0\r\n\r\n"[..]),
+    ];
+    for (size, body) in requests {
+        for length in [BUFFER - 1, BUFFER, BUFFER + 1] {
+            let pad = length - padded(0, size, body).len();
+            let first = padded(pad, size, body);
+            assert_eq!(first.len(), length);
+            let mut connection = Connection::open(gate.address("senders"));
+            connection
+                .send(&[first.clone(), stream(1, b"{}", None)].concat())
+                .unwrap();
+            let answer = connection.answer().unwrap();
+            assert_eq!(
+                (answer.status, answer.header("Connection")),
+                (200, Some("close")),
+                "{size:?} {length}"
+            );
+            assert!(connection.is_closed());
+            // without one, the connection goes on
+            let mut connection = Connection::open(gate.address("senders"));
+            for _ in 0..2 {
+                connection.send(&first).unwrap();
+                let answer = connection.answer().unwrap();
+                assert_eq!(answer.status, 200);
+                assert_ne!(answer.header("Connection"), Some("close"));
+            }
+        }
+    }
+}
+
 /// The framing of a response follows what the upstream says, and the connection serves the next request.
 #[test]
 fn responses_are_framed_as_the_request_allows() {
