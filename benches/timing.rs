@@ -29,7 +29,7 @@ use hookgate::verify::{
     SecretSet, SecretTable, SecretText, Shape, SignedTime, Source, SourcePlace, TagEncoding,
     Template, TimeAt, Verifier,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -198,7 +198,8 @@ fn over_loopback(body: &Bytes) -> Vec<String> {
     table("over loopback, a table of secrets", |_, kind| {
         let now = SystemClock.now();
         let head = head(&KINDS[kind], body, now, 0);
-        let signature = head.headers["x-sig"].to_str().unwrap();
+        let signature = head.headers.get(&HeaderName::from_static("x-sig")).unwrap();
+        let signature = std::str::from_utf8(signature).unwrap();
         let mut request = format!(
             "POST /acme/{} HTTP/1.1\r\nHost: gate.test\r\nX-Sig: {signature}\r\nContent-Length: {}\r\n\r\n",
             KINDS[kind].key,
@@ -321,19 +322,15 @@ fn head(kind: &Kind, body: &[u8], now: Now, earlier: u64) -> RequestHead {
         Forged::Last => tag[31] ^= 1,
         Forged::Secret | Forged::No => {}
     }
-    let mut headers = HeaderMap::new();
-    headers.insert("host", HeaderValue::from_static("gate.test"));
-    headers.insert(
-        "x-sig",
-        HeaderValue::from_str(&format!("t={seconds},v1={}", hex::encode(tag))).unwrap(),
-    );
+    let signature = format!("t={seconds},v1={}", hex::encode(tag));
+    let headers = [("host", &b"gate.test"[..]), ("x-sig", signature.as_bytes())];
     RequestHead {
         request_id: RequestId::from_u128(7),
         method: Method::POST,
         target: Bytes::from_static(b"/acme/acme"),
         authority: "gate.test".to_owned(),
         tls: false,
-        headers,
+        headers: headers.into_iter().collect(),
         declared_size: None,
         client: Client {
             ip: Ipv4Addr::LOCALHOST.into(),

@@ -8,12 +8,12 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
 use crate::clock::rfc3339;
-use crate::request::{Folded, RequestHead};
+use crate::request::{Folded, HeaderLines, RequestHead};
 use crate::verify::{Covers, SecretLocations};
 
 mod answers;
@@ -65,19 +65,18 @@ pub struct Proof<'a> {
 }
 
 /// Returns the names that `Connection` declares to be hop-by-hop.
-fn nominated(headers: &HeaderMap) -> Vec<&[u8]> {
-    let lines = headers.get_all(header::CONNECTION).iter();
-    lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+fn nominated<'v>(connection: impl Iterator<Item = &'v [u8]>) -> Vec<&'v [u8]> {
+    connection
+        .flat_map(|line| line.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())
         .collect()
 }
 
-fn is_nominated(name: &HeaderName, nominated: &[&[u8]]) -> bool {
+fn is_nominated(name: &str, nominated: &[&[u8]]) -> bool {
     nominated
         .iter()
-        .any(|other| name.as_str().as_bytes().eq_ignore_ascii_case(other))
+        .any(|other| name.as_bytes().eq_ignore_ascii_case(other))
 }
 
 /// The policy of a route for the header lines of its senders.
@@ -134,14 +133,14 @@ pub fn passed(head: &RequestHead, host: &HeaderValue, keeps_override: bool) -> L
     );
     if let Some(size) = head
         .declared_size
-        .filter(|_| head.headers.contains_key(header::CONTENT_LENGTH))
+        .filter(|_| head.headers.contains(&header::CONTENT_LENGTH))
     {
         lines.push_shown(&header::CONTENT_LENGTH, size);
     }
     if head
         .headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        .get(&header::EXPECT)
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
     {
         lines.push_text(&header::EXPECT, "100-continue");
     }
@@ -172,7 +171,7 @@ impl<'a> Filter<'a> {
         let keys = policy.keys.iter().copied();
         Self {
             is_trusted: head.client.behind_trusted_proxy,
-            hop: nominated(&head.headers),
+            hop: nominated(head.headers.get_all(&header::CONNECTION)),
             read: policy.scheme.iter().chain(keys).map(folded).collect(),
             replaced: policy.replaced.iter().map(folded).collect(),
             policy,
@@ -180,8 +179,8 @@ impl<'a> Filter<'a> {
     }
 
     /// Returns whether a line is forwarded.
-    fn passes(&self, name: &HeaderName) -> bool {
-        let folded = Folded::new(name.as_str());
+    fn passes(&self, name: &str) -> bool {
+        let folded = Folded::new(name);
         let is_replaced = self.replaced.contains(&folded);
         // in another spelling, an app could read its value instead of the judged one
         let is_respelled = self.read.contains(&folded) && !self.reads(name);
@@ -192,34 +191,37 @@ impl<'a> Filter<'a> {
         {
             return false;
         }
-        match treatment(name.as_str(), &folded) {
+        match treatment(name, &folded) {
             Treatment::Keep => true,
             Treatment::Remove => false,
-            _ if self.policy.scheme.contains(name) => true,
+            _ if self.policy.scheme.iter().any(|read| read == name) => true,
             Treatment::RemoveUncovered => false,
-            Treatment::FromTrustedProxy | Treatment::RequestId => {
-                self.is_trusted && is_exact(name.as_str())
-            }
-            Treatment::MethodOverride => self.policy.keeps_override && is_exact(name.as_str()),
-            Treatment::IfExact => is_exact(name.as_str()),
+            Treatment::FromTrustedProxy | Treatment::RequestId => self.is_trusted && is_exact(name),
+            Treatment::MethodOverride => self.policy.keeps_override && is_exact(name),
+            Treatment::IfExact => is_exact(name),
         }
     }
 
     /// Returns whether the route reads this header.
-    fn reads(&self, name: &HeaderName) -> bool {
-        self.policy.scheme.contains(name) || self.policy.keys.contains(&name)
+    fn reads(&self, name: &str) -> bool {
+        let mut all = self
+            .policy
+            .scheme
+            .iter()
+            .chain(self.policy.keys.iter().copied());
+        all.any(|read| read == name)
     }
 }
 
 /// Returns whether the request asks for a WebSocket as RFC 6455 requires.
 fn asks_for_a_websocket(head: &RequestHead) -> bool {
-    let asks = nominated(&head.headers)
+    let asks = nominated(head.headers.get_all(&header::CONNECTION))
         .iter()
         .any(|name| name.eq_ignore_ascii_case(b"upgrade"));
-    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+    let mut protocols = head.headers.get_all(&header::UPGRADE);
     let websocket = protocols
         .next()
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"));
     head.method == Method::GET
         && head.declared_size == Some(0)
         && asks
@@ -237,11 +239,11 @@ struct Forwarded {
 }
 
 impl Forwarded {
-    fn note(&mut self, name: &HeaderName) {
-        self.client |= *name == FORWARDED_FOR;
-        self.proto |= *name == FORWARDED_PROTO;
-        self.host |= *name == FORWARDED_HOST;
-        self.request_id |= *name == REQUEST_ID;
+    fn note(&mut self, name: &str) {
+        self.client |= name == FORWARDED_FOR;
+        self.proto |= name == FORWARDED_PROTO;
+        self.host |= name == FORWARDED_HOST;
+        self.request_id |= name == REQUEST_ID;
     }
 }
 
@@ -250,29 +252,39 @@ fn sender_lines(head: &RequestHead, host: &HeaderValue, policy: Policy<'_>) -> (
     let mut lines = Lines::with_capacity(ROOM);
     lines.push(&header::HOST, host);
     let (filter, mut forwarded) = (Filter::new(policy, head), Forwarded::default());
-    for name in head.headers.keys() {
+    let (mut read, mut has_cookie) = (Read::default(), false);
+    for (name, value) in head.headers.iter() {
         if !filter.passes(name) {
             continue;
         }
         forwarded.note(name);
-        let values = head.headers.get_all(name);
-        if *name == header::COOKIE {
-            if let Some(value) = one_cookie(values.iter()) {
-                lines.push(name, &value);
+        if name == header::COOKIE {
+            if !has_cookie {
+                lines.copy(name, &one_cookie(&head.headers));
             }
-            continue;
-        }
-        // one value is read: an app may join several lines to one value
-        let is_read = filter.reads(name);
-        let mut before = None;
-        for value in values {
-            if !is_read || before != Some(value) {
-                lines.push(name, value);
-            }
-            before = Some(value);
+            has_cookie = true;
+        } else if !filter.reads(name) || read.is_new(name, value) {
+            lines.copy(name, value);
         }
     }
     (lines, forwarded)
+}
+
+/// The last values of the headers that the route reads. An app may join several lines to one value, so an equal one is not sent again.
+#[derive(Default)]
+struct Read<'a>(Vec<(&'a str, &'a [u8])>);
+
+impl<'a> Read<'a> {
+    /// Notes a value. Returns whether the last one of this header was another.
+    fn is_new(&mut self, name: &'a str, value: &'a [u8]) -> bool {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, last)) => std::mem::replace(last, value) != value,
+            None => {
+                self.0.push((name, value));
+                true
+            }
+        }
+    }
 }
 
 /// Adds the headers that only the gateway may set, and `X-Forwarded-For`, `-Proto` and `-Host` unless a trusted proxy sent them.
@@ -315,17 +327,9 @@ fn add_gateway_lines(
 }
 
 /// Joins several `Cookie` lines to one: HTTP/2 splits them, and HTTP/1 apps read the first alone.
-fn one_cookie<'a>(mut values: impl Iterator<Item = &'a HeaderValue>) -> Option<HeaderValue> {
-    let first = values.next()?;
-    let Some(second) = values.next() else {
-        return Some(first.clone());
-    };
-    let mut joined = first.as_bytes().to_vec();
-    for value in std::iter::once(second).chain(values) {
-        joined.extend_from_slice(b"; ");
-        joined.extend_from_slice(value.as_bytes());
-    }
-    HeaderValue::from_bytes(&joined).ok()
+fn one_cookie(headers: &HeaderLines) -> Vec<u8> {
+    let all: Vec<_> = headers.get_all(&header::COOKIE).collect();
+    all.join(&b"; "[..])
 }
 
 /// Returns a delivery ID for a header or a log: unchanged if it is visible ASCII of up to 256 bytes, else `sha256:` and its hash.

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use parking_lot::Mutex;
 
 use crate::clock::Now;
 
 mod folded;
+mod header_lines;
+mod span;
 
 pub use folded::Folded;
+pub use header_lines::HeaderLines;
+pub use span::Span;
 
 /// The header with the ID of a request: the sender's, the upstream's, or else the gateway's.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,7 +36,7 @@ pub struct RequestHead {
     /// Whether the connection of the sender is TLS.
     pub tls: bool,
     /// The headers as sent.
-    pub headers: HeaderMap,
+    pub headers: HeaderLines,
     /// The declared size of the body, in bytes; `None` if it is chunked or HTTP/2 without a length.
     pub declared_size: Option<u64>,
     /// The sender.
@@ -58,16 +62,8 @@ impl RequestHead {
     ///
     /// # Errors
     /// [`Repeated`] if it occurs with different values: two readers could take different ones.
-    pub fn single(&self, name: &HeaderName) -> Result<Option<&HeaderValue>, Repeated> {
-        let mut values = self.headers.get_all(name).iter();
-        let Some(first) = values.next() else {
-            return Ok(None);
-        };
-        if values.all(|value| value == first) {
-            Ok(Some(first))
-        } else {
-            Err(Repeated)
-        }
+    pub fn single(&self, name: &HeaderName) -> Result<Option<&[u8]>, Repeated> {
+        self.headers.single(name)
     }
 
     fn split(&self) -> (&[u8], Option<&[u8]>) {
@@ -107,21 +103,6 @@ pub fn put_query<'q>(target: &mut BytesMut, parameters: impl IntoIterator<Item =
         target.put_u8(separator);
         target.put_slice(parameter);
         separator = b'&';
-    }
-}
-
-/// Returns the value of a header that may occur at most once.
-///
-/// # Errors
-/// [`Repeated`] if it occurs several times, even with equal values.
-pub fn only_value<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h HeaderValue>, Repeated> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Repeated),
-        (first, None) => Ok(first),
     }
 }
 
@@ -247,7 +228,7 @@ impl Received {
             target: Bytes::copy_from_slice(target.as_bytes()),
             authority: authority.unwrap_or_default().to_owned(),
             tls: parts.uri.scheme() != Some(&Scheme::HTTP),
-            headers: parts.headers,
+            headers: HeaderLines::from(&parts.headers),
             declared_size: u64::try_from(body.bytes().len()).ok(),
             client: Client {
                 ip: Ipv4Addr::UNSPECIFIED.into(),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hookgate::clock::{Clock as _, FrozenClock, Now};
 use hookgate::request::{Client, Params, RequestHead, RequestId};
 use hookgate::verify::{Algorithm, SecretKind, SecretSet, SecretText};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use zeroize::Zeroizing;
 
 /// Every target stands at this second.
@@ -39,10 +39,6 @@ pub fn secrets() -> SecretSet {
 }
 
 pub fn head(method: &str, target: &str, headers: Vec<(HeaderName, HeaderValue)>) -> RequestHead {
-    let mut map = HeaderMap::new();
-    headers.into_iter().for_each(|(name, value)| {
-        map.append(name, value);
-    });
     RequestHead {
         certificate: None,
         request_id: RequestId::from_u128(7),
@@ -50,7 +46,7 @@ pub fn head(method: &str, target: &str, headers: Vec<(HeaderName, HeaderValue)>)
         target: Bytes::copy_from_slice(target.as_bytes()),
         authority: "hooks.example.com".to_owned(),
         tls: true,
-        headers: map,
+        headers: headers.into_iter().collect(),
         declared_size: None,
         client: Client {
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

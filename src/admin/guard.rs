@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::answer::Denied;
 use super::token::{Offered, Right};
-use crate::request::only_value;
 
 /// A function that finds the owner of an offered token in constant time.
 pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> Offered + Send + Sync>;
@@ -143,7 +142,8 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
 }
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    only_value(headers, name).ok().flatten()
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 fn split_port(host: &str) -> (&str, Option<&str>) {

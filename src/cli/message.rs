@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::Now;
-use crate::request::{Client, RequestHead, RequestId, only_value};
+use crate::request::{Client, HeaderLines, RequestHead, RequestId};
 
 /// The largest number of headers.
 const MAX_HEADERS: usize = 512;
@@ -17,7 +17,7 @@ pub(super) struct Message {
     pub(super) target: Bytes,
     /// The value of `Host`; empty without one.
     pub(super) authority: String,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: HeaderLines,
     /// The body, without chunked coding.
     pub(super) body: Bytes,
 }
@@ -58,6 +58,7 @@ impl Message {
             headers.append(name, value);
         }
         let target = Bytes::copy_from_slice(request.path.unwrap_or_default().as_bytes());
+        let headers = HeaderLines::from(&headers);
         let authority = authority(&headers)?;
         let rest = bytes.get(head_length..).unwrap_or_default();
         let body = body(&headers, rest)?;
@@ -103,7 +104,7 @@ pub(super) fn head(method: Method, target: Bytes, now: Now) -> RequestHead {
         target,
         authority: String::new(),
         tls: true,
-        headers: HeaderMap::new(),
+        headers: HeaderLines::default(),
         declared_size: None,
         client: Client {
             ip: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -170,7 +171,7 @@ fn in_words(error: httparse::Error) -> &'static str {
     }
 }
 
-fn authority(headers: &HeaderMap) -> Result<String, Fault> {
+fn authority(headers: &HeaderLines) -> Result<String, Fault> {
     let Some(host) = at_most_one(headers, &HOST, "`Host` occurs twice")? else {
         return Ok(String::new());
     };
@@ -186,7 +187,7 @@ fn authority(headers: &HeaderMap) -> Result<String, Fault> {
 }
 
 /// Returns the body, whose framing must be the same for every server.
-fn body(headers: &HeaderMap, rest: &[u8]) -> Result<Bytes, Fault> {
+fn body(headers: &HeaderLines, rest: &[u8]) -> Result<Bytes, Fault> {
     let length = at_most_one(headers, &CONTENT_LENGTH, "`Content-Length` occurs twice")?;
     let coding = at_most_one(
         headers,
@@ -227,12 +228,11 @@ fn body(headers: &HeaderMap, rest: &[u8]) -> Result<Bytes, Fault> {
 }
 
 fn at_most_one<'a>(
-    headers: &'a HeaderMap,
+    headers: &'a HeaderLines,
     name: &HeaderName,
     twice: &'static str,
 ) -> Result<Option<&'a [u8]>, Fault> {
-    let value = only_value(headers, name).map_err(|_| Fault::Malformed(twice))?;
-    Ok(value.map(HeaderValue::as_bytes))
+    headers.only(name).map_err(|_| Fault::Malformed(twice))
 }
 
 /// Decodes a chunked body. Returns `None` if it does not end, or something follows it. Skips trailers.

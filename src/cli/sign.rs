@@ -108,7 +108,7 @@ pub(super) fn signed(
                 Error::usage("the delivery ID has characters that a header cannot have")
             })?;
             if let Some(name) = names.names().first() {
-                head.headers.insert(name.clone(), id);
+                head.headers.insert(name, &id);
             }
         }
         (Some(Locator::Json(pointer)), Some(_)) => {
@@ -130,12 +130,12 @@ pub(super) fn signed(
         "application/octet-stream"
     };
     head.headers
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        .insert(&CONTENT_TYPE, &HeaderValue::from_static(kind));
     let params = policy.params(&head);
     let added = verifier
         .sign(&head, &params, &body, 0, now)
         .map_err(|error| Error::usage("the body cannot be signed").why(error.to_string()))?;
-    let mut headers = head.headers;
+    let mut headers = head.headers.to_map();
     for (name, value) in added.headers {
         headers.insert(name, value);
     }

@@ -109,8 +109,8 @@ pub(super) fn hold_stream(budget: &Arc<Budget>, head: &RequestHead) -> Result<Ac
 
 fn expects_continue(head: &RequestHead) -> bool {
     head.headers
-        .get(http::header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        .get(&http::header::EXPECT)
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 #[cfg(test)]

@@ -307,7 +307,7 @@ fn end_overrun(
     }
     session.set_keepalive(None);
     match decided {
-        Ok(Reply::Pass(_, head)) if head.headers.contains_key(UPGRADE) => {
+        Ok(Reply::Pass(_, head)) if head.headers.contains(&UPGRADE) => {
             Err(Refusal::Malformed.into())
         }
         decided => decided,

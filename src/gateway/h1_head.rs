@@ -1,6 +1,6 @@
 //! Reads the head of an HTTP/1 request by the spans that the scanner noted. It is not parsed again.
 use http::header::CONNECTION;
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveConfig;
@@ -9,7 +9,7 @@ use crate::listener::client_address;
 use crate::listener::framing::Violation;
 use crate::listener::h1_connection::{ArrivedHead, H1Connection};
 use crate::refusal::Refusal;
-use crate::request::RequestHead;
+use crate::request::{HeaderLines, RequestHead};
 use crate::telemetry::Facts;
 
 /// The facts about a request that its response depends on.
@@ -28,13 +28,13 @@ pub(super) fn receive(
     gate: &Gate,
     active: &ActiveConfig,
     connection: &H1Connection,
-    arrived: &ArrivedHead,
+    arrived: &mut ArrivedHead,
 ) -> (Facts, Result<RequestHead, Refusal>, RequestForm) {
     let method = arrived.method();
     // a name longer than any parser's limit
-    let (headers, violation) = match arrived.headers() {
+    let (headers, violation) = match arrived.take_headers() {
         Some(headers) => (headers, arrived.violation),
-        None => (HeaderMap::new(), Some(Violation::TooLarge)),
+        None => (HeaderLines::default(), Some(Violation::TooLarge)),
     };
     let is_1_0 = arrived.spans.is_1_0;
     let form = RequestForm {
@@ -68,12 +68,11 @@ pub(super) fn receive(
 }
 
 /// Returns whether the sender wants the connection to be closed: HTTP/1.0 does, unless it says otherwise.
-fn closes(headers: &HeaderMap, is_1_0: bool) -> bool {
+fn closes(headers: &HeaderLines, is_1_0: bool) -> bool {
     let lists = |option: &str| {
         headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .get_all(&CONNECTION)
+            .flat_map(|value| value.split(|byte| *byte == b','))
             .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
     };
     lists("close") || is_1_0 && !lists("keep-alive")
@@ -88,9 +87,9 @@ mod tests {
     #[test]
     fn connection_is_closed_where_the_sender_says_so() {
         let wants_close = |values: &[&'static str], is_1_0| {
-            let mut headers = HeaderMap::new();
+            let mut headers = HeaderLines::default();
             for value in values {
-                headers.append(CONNECTION, HeaderValue::from_static(value));
+                headers.append(&CONNECTION, &HeaderValue::from_static(value));
             }
             closes(&headers, is_1_0)
         };

@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderName, Method, Version};
 
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveConfig;
@@ -16,7 +16,7 @@ use crate::listener::client_address::{self, Peer};
 use crate::listener::framing::{Violation, is_target};
 use crate::listener::peer::ConnectionInfo;
 use crate::refusal::Refusal;
-use crate::request::{RequestHead, RequestId, only_value};
+use crate::request::{HeaderLines, RequestHead, RequestId};
 use crate::telemetry::Facts;
 
 /// The most characters of a host name, as in DNS.
@@ -47,7 +47,7 @@ pub(super) struct HeadParts {
     /// `:authority`, over HTTP/2.
     pub(super) authority: Option<String>,
     /// The header lines.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: HeaderLines,
 }
 
 /// The origin of a request.
@@ -144,13 +144,13 @@ fn framing(head: &HeadParts, max_head: usize) -> Result<Framing, Refusal> {
 }
 
 /// Checks the size of an HTTP/2 head, counted as RFC 9113 counts a field section.
-fn check_size(target: &[u8], headers: &HeaderMap, max_head: usize) -> Result<(), Refusal> {
+fn check_size(target: &[u8], headers: &HeaderLines, max_head: usize) -> Result<(), Refusal> {
     if target.len() > max_head {
         return Err(Refusal::TargetTooLong);
     }
     let fields = headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+        .map(|(name, value)| name.len() + value.len() + FIELD_OVERHEAD);
     if fields.sum::<usize>().saturating_add(target.len()) > max_head {
         Err(Refusal::HeadTooLarge)
     } else {
@@ -158,7 +158,7 @@ fn check_size(target: &[u8], headers: &HeaderMap, max_head: usize) -> Result<(),
     }
 }
 
-fn is_expectation_known(headers: &HeaderMap) -> Result<bool, Refusal> {
+fn is_expectation_known(headers: &HeaderLines) -> Result<bool, Refusal> {
     Ok(at_most_one(headers, &EXPECT)?
         .is_none_or(|expected| expected.eq_ignore_ascii_case(b"100-continue")))
 }
@@ -227,9 +227,11 @@ fn number(digits: &[u8]) -> Option<u64> {
         .ok()
 }
 
-fn at_most_one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
-    let value = only_value(headers, name).map_err(|_| Refusal::Malformed)?;
-    Ok(value.map(HeaderValue::as_bytes))
+fn at_most_one<'a>(
+    headers: &'a HeaderLines,
+    name: &HeaderName,
+) -> Result<Option<&'a [u8]>, Refusal> {
+    headers.only(name).map_err(|_| Refusal::Malformed)
 }
 
 #[cfg(test)]

@@ -97,12 +97,12 @@ impl HttpServer {
     async fn request(
         &self,
         connection: &mut H1Connection,
-        arrived: ArrivedHead,
+        mut arrived: ArrivedHead,
         is_last: bool,
     ) -> NextStep {
         let gate = &self.gate;
         let active = gate.active.load();
-        let (facts, request, form) = h1_head::receive(gate, &active, connection, &arrived);
+        let (facts, request, form) = h1_head::receive(gate, &active, connection, &mut arrived);
         let request = match request {
             Ok(head) => match active.find(&head) {
                 Some(Found::Pass(_)) => {

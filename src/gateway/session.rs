@@ -11,7 +11,7 @@ use crate::gateway::head::{self, HeadParts, Origin};
 use crate::headers;
 use crate::listener::peer::ConnectionInfo;
 use crate::refusal::Refusal;
-use crate::request::RequestHead;
+use crate::request::{HeaderLines, RequestHead};
 use crate::telemetry::Facts;
 use crate::upstream::render;
 
@@ -22,7 +22,7 @@ pub(super) fn receive(
     active: &ActiveConfig,
     session: &mut Session,
 ) -> (Facts, Result<RequestHead, Refusal>) {
-    let headers = take_headers(session);
+    let headers = HeaderLines::from(&take_headers(session));
     let header = session.req_header();
     let is_h2 = header.version == Version::HTTP_2;
     let parts = HeadParts {

@@ -1,5 +1,5 @@
 //! Rules for the headers of a response that reach the sender.
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::{is_nominated, nominated};
 
@@ -27,7 +27,8 @@ pub fn answer(headers: HeaderMap, body: bool) -> HeaderMap {
 
 /// Returns the names of the hop-by-hop headers of a response.
 pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
-    let hop = nominated(headers);
+    let connection = headers.get_all(header::CONNECTION).iter();
+    let hop = nominated(connection.map(HeaderValue::as_bytes));
     headers
         .keys()
         .filter(|name| is_between_hops(name, &hop))
@@ -47,5 +48,5 @@ fn is_between_hops(name: &HeaderName, nominated: &[&[u8]]) -> bool {
     ];
     known.contains(name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-        || is_nominated(name, nominated)
+        || is_nominated(name.as_str(), nominated)
 }

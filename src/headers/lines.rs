@@ -24,8 +24,13 @@ impl Lines {
 
     /// Adds a line.
     pub fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.copy(name.as_str(), value.as_bytes());
+    }
+
+    /// Adds a line as it arrived.
+    pub(super) fn copy(&mut self, name: &str, value: &[u8]) {
         self.begin(name);
-        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(b"\r\n");
     }
 
@@ -35,21 +40,19 @@ impl Lines {
             .bytes()
             .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
         {
-            self.begin(name);
-            self.bytes.extend_from_slice(value.as_bytes());
-            self.bytes.extend_from_slice(b"\r\n");
+            self.copy(name.as_str(), value.as_bytes());
         }
     }
 
     /// Adds a line with a number, an address or a time.
     pub(super) fn push_shown(&mut self, name: &HeaderName, value: impl Display) {
-        self.begin(name);
+        self.begin(name.as_str());
         // writing to memory does not fail
         write!(self.bytes, "{value}\r\n").unwrap_or_default();
     }
 
-    fn begin(&mut self, name: &HeaderName) {
-        self.bytes.extend_from_slice(name.as_str().as_bytes());
+    fn begin(&mut self, name: &str) {
+        self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b": ");
     }
 

@@ -8,13 +8,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::request::{Client, RequestId};
 
 fn head(trusted: bool, lines: &[(&str, &str)]) -> RequestHead {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        headers.append(
-            HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            HeaderValue::from_str(value).unwrap(),
-        );
-    }
+    let headers = lines.iter().map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        (name, HeaderValue::from_str(value).unwrap())
+    });
     RequestHead {
         certificate: None,
         request_id: RequestId::from_u128(0),
@@ -22,7 +19,7 @@ fn head(trusted: bool, lines: &[(&str, &str)]) -> RequestHead {
         target: Bytes::from_static(b"/hook"),
         authority: "hooks.example".to_owned(),
         tls: true,
-        headers,
+        headers: headers.collect(),
         declared_size: None,
         client: Client {
             ip: IpAddr::from([192, 0, 2, 7]),
@@ -364,7 +361,7 @@ fn ids_that_no_header_should_carry_are_hashed() {
 
 #[test]
 fn an_answer_keeps_its_end_to_end_headers() {
-    let mut headers = HeaderMap::new();
+    let mut headers = http::HeaderMap::new();
     let lines = [
         ("connection", "x-a"),
         ("x-a", "1"),

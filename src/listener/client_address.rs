@@ -2,11 +2,13 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::HeaderMap;
+use http::HeaderName;
 
 use crate::address::{self, Class};
 use crate::config::snapshot::TrustedProxies;
-use crate::request::Client;
+use crate::request::{Client, HeaderLines};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl fmt::Display for Peer {
 /// Returns the client of a request from `peer`: the rightmost `X-Forwarded-For` address that is not a trusted proxy, if `peer` is one.
 /// Stops at the first entry that is not an IP address and uses the last valid one. A peer without an address gets 0.0.0.0 and does not
 /// count as a client of its own (`own: false`).
-pub fn client(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Client {
+pub fn client(peer: Peer, headers: &HeaderLines, trusted: &TrustedProxies) -> Client {
     let (ip, own) = match peer {
         Peer::Direct(ip) => (ip.to_canonical(), is_public(ip.to_canonical())),
         Peer::Proxied(ip) => (ip.to_canonical(), true),
@@ -101,14 +103,14 @@ pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
 }
 
 /// Returns the entries of all `X-Forwarded-For` lines, joined in order, from the right; `None` for an entry that is not an address.
-fn forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+fn forwarded_for(headers: &HeaderLines) -> impl Iterator<Item = Option<IpAddr>> {
+    let lines: Vec<_> = headers.get_all(&FORWARDED_FOR).collect();
     lines
         .into_iter()
         .rev()
-        .flat_map(|line| match line.to_str() {
-            Ok(line) => line.rsplit(',').map(address).collect::<Vec<_>>(),
-            Err(_) => vec![None],
+        .flat_map(|line| match std::str::from_utf8(line) {
+            Ok(line) if line.is_ascii() => line.rsplit(',').map(address).collect::<Vec<_>>(),
+            Ok(_) | Err(_) => vec![None],
         })
 }
 
@@ -149,13 +151,10 @@ mod tests {
     }
 
     fn client_of(peer: Peer, lines: &[&str], trusted: &TrustedProxies) -> (String, bool, bool) {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(
-                "x-forwarded-for",
-                http::HeaderValue::from_bytes(line.as_bytes()).unwrap(),
-            );
-        }
+        let headers = lines
+            .iter()
+            .map(|line| ("x-forwarded-for", line.as_bytes()));
+        let headers: HeaderLines = headers.collect();
         let Client {
             ip,
             own,

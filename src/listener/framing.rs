@@ -17,7 +17,7 @@ mod violation;
 use chunks::{Chunks, skip};
 pub(crate) use classes::is_target;
 use head::Head;
-pub use spans::{HeadSpans, Span};
+pub use spans::HeadSpans;
 pub use violation::Violation;
 
 /// The place where the bytes are cut.

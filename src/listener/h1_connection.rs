@@ -13,16 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::arriving;
 use crate::clock::within;
 use crate::listener::connection_state::ConnectionState;
-use crate::listener::framing::{Cut, HeadSpans, Span, Violation};
+use crate::listener::framing::{Cut, HeadSpans, Violation};
 use crate::listener::h1_parts::H1Parts;
 use crate::listener::peer::{ConnectionInfo, JudgedRequest};
 use crate::listener::scanned_stream::{DRAIN_TIMEOUT, MAX_DRAINED, ScannedStream};
+use crate::request::{HeaderLines, Span};
 
 /// An HTTP/1 connection.
 pub(crate) struct H1Connection {
@@ -61,17 +62,10 @@ impl ArrivedHead {
         }
     }
 
-    /// Returns the header lines that have ended. Their values share the bytes of the head. `None` for bytes that are no header lines, which
+    /// Takes the header lines that have ended. Their values share the bytes of the head. `None` for bytes that are no header lines, which
     /// the scanner lets through nowhere.
-    pub(crate) fn headers(&self) -> Option<HeaderMap> {
-        let mut headers = HeaderMap::with_capacity(self.spans.lines.len());
-        for (name, value) in &self.spans.lines {
-            let name = HeaderName::from_bytes(name.of(&self.bytes)).ok()?;
-            let value = HeadSpans::value(*value, &self.bytes);
-            let value = HeaderValue::from_maybe_shared(value.share(&self.bytes)).ok()?;
-            headers.append(name, value);
-        }
-        Some(headers)
+    pub(crate) fn take_headers(&mut self) -> Option<HeaderLines> {
+        HeaderLines::of_head(self.bytes.clone(), std::mem::take(&mut self.spans.lines))
     }
 }
 

@@ -112,12 +112,11 @@ fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
-    use crate::request::{Client, RequestId};
+    use crate::request::{Client, HeaderLines, RequestId};
 
     #[test]
     fn another_reading_of_a_head_is_noticed() {
@@ -127,7 +126,7 @@ mod tests {
             target: Bytes::from_static(b"/a"),
             authority: "a.example".to_owned(),
             tls: false,
-            headers: HeaderMap::new(),
+            headers: HeaderLines::default(),
             declared_size: Some(2),
             client: Client {
                 ip: [192, 0, 2, 1].into(),

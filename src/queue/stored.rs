@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::{Now, unix_ms};
 use crate::delivery::Delivery;
-use crate::request::{Body, Client, Params, Received, RequestHead, RequestId};
+use crate::request::{Body, Client, HeaderLines, Params, Received, RequestHead, RequestId};
 use crate::store::record::{Pairs, Record};
 use crate::verify::{Cleared, Covers, SecretLocations, StoredProof};
 
@@ -63,8 +63,8 @@ pub fn record(
         .filter(|(name, _)| !dropped.has_header(name));
     let headers = headers.map(|(name, value)| {
         (
-            Bytes::copy_from_slice(name.as_str().as_bytes()),
-            Bytes::copy_from_slice(value.as_bytes()),
+            Bytes::copy_from_slice(name.as_bytes()),
+            Bytes::copy_from_slice(value),
         )
     });
     Record {
@@ -184,6 +184,7 @@ pub fn restore(
             HeaderValue::from_bytes(value).map_err(|_| Unreadable("header"))?,
         );
     }
+    let headers = HeaderLines::from(&headers);
     let yes = |name| fact(record, name) == Some(word(true));
     let client = Client {
         ip: fact(record, CLIENT)

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use http::HeaderMap;
 use http::header::USER_AGENT;
 
 use super::shown::shown;
+use crate::request::HeaderLines;
 use crate::verify::NotAuthentic;
 
 /// Clients, and kinds of clients, that are distinguished for each code.
@@ -44,7 +44,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Returns the verdict on a request that is not authentic; without its headers, its sender has no name.
-    pub fn refuse(why: NotAuthentic, headers: Option<&HeaderMap>) -> Self {
+    pub fn refuse(why: NotAuthentic, headers: Option<&HeaderLines>) -> Self {
         Self::WouldRefuse {
             why,
             agent: headers.and_then(agent),
@@ -61,10 +61,9 @@ impl Verdict {
 }
 
 /// Returns the first word of `User-Agent`, cut to a length. Returns nothing if it could be a key.
-fn agent(headers: &HeaderMap) -> Option<Box<str>> {
+fn agent(headers: &HeaderLines) -> Option<Box<str>> {
     let word = headers
-        .get(USER_AGENT)?
-        .as_bytes()
+        .get(&USER_AGENT)?
         .split(u8::is_ascii_whitespace)
         .find(|word| !word.is_empty())?;
     let is_suspect = |part: &[u8]| {
@@ -235,7 +234,7 @@ mod tests {
     use super::*;
 
     fn shown_sender(text: &'static str) -> Option<String> {
-        agent(&HeaderMap::from_iter([(
+        agent(&HeaderLines::from_iter([(
             USER_AGENT,
             HeaderValue::from_static(text),
         )]))
@@ -262,10 +261,10 @@ mod tests {
             Some("…")
         );
         assert_eq!(shown_sender(" ").as_deref(), None);
-        assert_eq!(agent(&HeaderMap::new()), None);
+        assert_eq!(agent(&HeaderLines::default()), None);
         let long = HeaderValue::from_bytes(&[b'a'; 900]).unwrap();
         assert!(
-            agent(&HeaderMap::from_iter([(USER_AGENT, long)]))
+            agent(&HeaderLines::from_iter([(USER_AGENT, long)]))
                 .unwrap()
                 .chars()
                 .count()
@@ -273,7 +272,7 @@ mod tests {
         );
         let wild = HeaderValue::from_bytes(b"a\xff\xfe").unwrap();
         assert_eq!(
-            agent(&HeaderMap::from_iter([(USER_AGENT, wild)])).as_deref(),
+            agent(&HeaderLines::from_iter([(USER_AGENT, wild)])).as_deref(),
             Some("a\\xff\\xfe")
         );
     }

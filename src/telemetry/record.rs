@@ -3,14 +3,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::USER_AGENT;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::observed::Verdict;
 use super::shown::shown;
 use crate::clock::{Now, unix_ms};
 use crate::headers::shown_id;
 use crate::refusal::Refusal;
-use crate::request::{Client, ClientCertificate, REQUEST_ID, RequestHead, RequestId};
+use crate::request::{Client, ClientCertificate, HeaderLines, REQUEST_ID, RequestHead, RequestId};
 use crate::verify::{Cleared, Refused, SecretLocations};
 
 /// Characters of a path that are shown.
@@ -151,7 +151,7 @@ impl Facts {
         request_id: RequestId,
         method: &Method,
         raw_target: &[u8],
-        headers: &HeaderMap,
+        headers: &HeaderLines,
         client: Client,
         now: Now,
     ) -> Self {
@@ -162,8 +162,8 @@ impl Facts {
         Self {
             request_id,
             sender_request_id: headers
-                .get(REQUEST_ID)
-                .and_then(|value| visible(value.as_bytes(), SENDER_ID_SHOWN)),
+                .get(&REQUEST_ID)
+                .and_then(|value| visible(value, SENDER_ID_SHOWN)),
             route: None,
             provider: None,
             method: method.clone(),
@@ -198,10 +198,10 @@ impl Facts {
 
     /// Forgets what the route declares to be a secret, so that no line shows it.
     pub fn hide(&mut self, secrets: &SecretLocations) {
-        if secrets.has_header(&REQUEST_ID) {
+        if secrets.has_header(REQUEST_ID.as_str()) {
             self.sender_request_id = None;
         }
-        self.hides_agent = secrets.has_header(&USER_AGENT);
+        self.hides_agent = secrets.has_header(USER_AGENT.as_str());
     }
 
     /// Records the reason for which the route refused the head.
@@ -286,8 +286,8 @@ mod tests {
     use crate::clock::{Clock, FrozenClock};
 
     fn facts(target: &[u8], sender_id: &'static [u8]) -> Facts {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-request-id", HeaderValue::from_bytes(sender_id).unwrap());
+        let mut headers = HeaderLines::default();
+        headers.insert(&REQUEST_ID, &HeaderValue::from_bytes(sender_id).unwrap());
         let client = Client {
             ip: [127, 0, 0, 1].into(),
             own: false,

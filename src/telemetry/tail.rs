@@ -250,11 +250,11 @@ impl TailEvent {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Method};
+    use http::Method;
 
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
-    use crate::request::Client;
+    use crate::request::{Client, HeaderLines};
 
     fn facts(now: Now) -> Facts {
         let client = Client {
@@ -266,7 +266,7 @@ mod tests {
             RequestId::from_u128(1),
             &Method::POST,
             b"/a?secret",
-            &HeaderMap::new(),
+            &HeaderLines::default(),
             client,
             now,
         );

@@ -1,13 +1,13 @@
 //! The views of a record: metrics, log lines, recent refusals.
 use std::io;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::*;
 use crate::alarm::{Alarm, Change, Code};
 use crate::clock::SystemClock;
 use crate::refusal::Refusal;
-use crate::request::{Client, RequestId};
+use crate::request::{Client, HeaderLines, RequestId};
 use crate::verify::NotAuthentic;
 
 /// A writer that several hold.
@@ -56,7 +56,7 @@ fn facts(target: &str) -> Facts {
         RequestId::from_u128(1),
         &Method::POST,
         target.as_bytes(),
-        &HeaderMap::new(),
+        &HeaderLines::default(),
         client,
         SystemClock.now(),
     )

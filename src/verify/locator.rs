@@ -1,7 +1,7 @@
 //! Facts of a request: their places, and how strictly they are read.
 use std::borrow::Cow;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
 use super::authentic::NotAuthentic;
 use super::json;
@@ -45,8 +45,8 @@ impl HeaderNames {
     pub(super) fn read<'r>(
         &self,
         head: &'r RequestHead,
-    ) -> Result<Option<&'r HeaderValue>, HeaderConflict> {
-        let mut found: Option<&HeaderValue> = None;
+    ) -> Result<Option<&'r [u8]>, HeaderConflict> {
+        let mut found: Option<&[u8]> = None;
         for name in &self.0 {
             match (
                 head.single(name).map_err(|_| HeaderConflict::Repeated)?,
@@ -109,7 +109,7 @@ impl Locator {
         let value = match self {
             Self::Header(names) => {
                 let value = names.read(head).ok()??;
-                Cow::Borrowed(std::str::from_utf8(value.as_bytes()).ok()?)
+                Cow::Borrowed(std::str::from_utf8(value).ok()?)
             }
             Self::Json(pointer) => json::find(body, pointer).ok()??,
             Self::Query(name) => query(head, name).ok()??,
@@ -131,7 +131,7 @@ impl Locator {
             Self::Header(names) => names
                 .read(head)
                 .map_err(|_| NotAuthentic::SignatureMalformed)?
-                .map(|value| Cow::Borrowed(value.as_bytes())),
+                .map(Cow::Borrowed),
             Self::Json(pointer) => json::find(body, pointer)
                 .map_err(|_| NotAuthentic::SignatureMalformed)?
                 .map(bytes),
@@ -181,8 +181,7 @@ pub(super) fn strict_header<'r>(
     let value = head
         .single(name)
         .map_err(|_| NotAuthentic::SignatureMalformed)?
-        .ok_or(NotAuthentic::SignatureMissing)?
-        .as_bytes();
+        .ok_or(NotAuthentic::SignatureMissing)?;
     let plain = (1..=MAX_HEADER_BYTES).contains(&value.len())
         && value.iter().all(|byte| (b' '..=b'~').contains(byte));
     if plain {

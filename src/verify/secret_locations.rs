@@ -44,7 +44,7 @@ impl SecretLocations {
     }
 
     /// Returns whether a header holds a secret. Another spelling of a declared name counts: the upstream may not tell the two apart.
-    pub fn has_header(&self, name: &HeaderName) -> bool {
+    pub fn has_header(&self, name: &str) -> bool {
         is_among(&self.headers, name)
     }
 
@@ -104,7 +104,7 @@ impl SecretLocations {
 
     /// Returns whether a header's value is redacted wherever the request is shown: it is declared, or has a usual name of a secret.
     pub fn hides(&self, name: &HeaderName) -> bool {
-        self.has_header(name) || is_usual_secret(name)
+        self.has_header(name.as_str()) || is_usual_secret(name)
     }
 
     /// Returns a header's value for people: nothing of a secret, the ends of a signature, everything else with unprintable bytes escaped.
@@ -112,7 +112,7 @@ impl SecretLocations {
         if self.hides(name) {
             return REDACTED.to_owned();
         }
-        if !is_among(&self.signatures, name)
+        if !is_among(&self.signatures, name.as_str())
             && !contains_any(name, &[b"signature", b"hmac", b"xhubsig"])
         {
             return escaped(value);
@@ -188,11 +188,11 @@ impl SecretLocations {
     }
 }
 
-fn is_among(names: &[HeaderName], name: &HeaderName) -> bool {
+fn is_among(names: &[HeaderName], name: &str) -> bool {
     if names.is_empty() {
         return false;
     }
-    let folded = Folded::new(name.as_str());
+    let folded = Folded::new(name);
     names
         .iter()
         .any(|known| known == name || Folded::new(known.as_str()) == folded)

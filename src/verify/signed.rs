@@ -85,13 +85,13 @@ impl Signed {
 pub(super) fn set_header(head: &mut RequestHead, names: &[HeaderName], value: &HeaderValue) {
     let mut used: Vec<&HeaderName> = names
         .iter()
-        .filter(|name| head.headers.contains_key(*name))
+        .filter(|name| head.headers.contains(name))
         .collect();
     if used.is_empty() {
         used.extend(names.first());
     }
     for name in used {
-        head.headers.insert(name.clone(), value.clone());
+        head.headers.insert(name, value);
     }
 }
 

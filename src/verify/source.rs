@@ -100,9 +100,9 @@ impl Source {
                     }
                     // one of several equal values is enough
                     let all = if self.repeated { usize::MAX } else { 1 };
-                    for value in head.headers.get_all(name).iter().take(all) {
+                    for value in head.headers.get_all(name).take(all) {
                         present = true;
-                        self.split(value.as_bytes(), &mut take);
+                        self.split(value, &mut take);
                     }
                 }
                 if present {
@@ -137,7 +137,7 @@ impl Source {
                 .single(name)
                 .map_err(|_| NotAuthentic::SignatureMalformed)?
                 .ok_or(NotAuthentic::SignatureMissing)?;
-            if value.as_bytes() != expected.as_bytes() {
+            if value != expected.as_bytes() {
                 return Err(NotAuthentic::SignatureMalformed);
             }
         }
@@ -182,8 +182,7 @@ impl Source {
         let value = head
             .single(name)
             .map_err(|_| NotAuthentic::SignatureMalformed)?
-            .ok_or(NotAuthentic::TimestampMissing)?
-            .as_bytes();
+            .ok_or(NotAuthentic::TimestampMissing)?;
         match (&self.layout, pair) {
             (Layout::Pairs { separator, .. }, Some(pair)) => {
                 let mut found = items(value, separator).filter_map(|item| under(item, pair));

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
@@ -22,13 +22,10 @@ fn now() -> Now {
 }
 
 fn head(target: &str, headers: &[(&str, &[u8])]) -> RequestHead {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        map.append(
-            name.parse::<HeaderName>().unwrap(),
-            HeaderValue::from_bytes(value).unwrap(),
-        );
-    }
+    let headers = headers.iter().map(|(name, value)| {
+        let value = HeaderValue::from_bytes(value).unwrap();
+        (name.parse::<HeaderName>().unwrap(), value)
+    });
     RequestHead {
         certificate: None,
         request_id: RequestId::from_u128(7),
@@ -36,7 +33,7 @@ fn head(target: &str, headers: &[(&str, &[u8])]) -> RequestHead {
         target: Bytes::copy_from_slice(target.as_bytes()),
         authority: "hooks.example.com".to_owned(),
         tls: true,
-        headers: map,
+        headers: headers.collect(),
         declared_size: None,
         client: Client {
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -625,7 +622,7 @@ fn signed_request_is_accepted() {
             .unwrap();
         assert!(!format!("{made:?}").contains(text), "{made:?}");
         for (name, value) in made.headers {
-            signed.headers.insert(name, value);
+            signed.headers.insert(&name, &value);
         }
         if let Some((name, value)) = made.query.first() {
             signed.target = format!("/in?{name}={value}").into();
@@ -684,7 +681,7 @@ proptest! {
         let gate = verifier(keyed(content, source("", Layout::Whole), unix(TimeAt::Header(named("x-time")))), None, &[secret("s", KEY)]);
         let mut signed = head("/", &[]);
         for (name, value) in gate.sign(&signed, &Params::default(), &body, 0, now().wall).unwrap().headers {
-            signed.headers.insert(name, value);
+            signed.headers.insert(&name, &value);
         }
         let mut sent = body;
         if !honest {

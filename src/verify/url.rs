@@ -68,5 +68,5 @@ fn forwarded<'r>(
     let value = head
         .single(name)
         .map_err(|_| NotAuthentic::SignatureMalformed)?;
-    Ok(value.map(|value| value.as_bytes().trim_ascii()))
+    Ok(value.map(<[u8]>::trim_ascii))
 }

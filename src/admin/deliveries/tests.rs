@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,20 +29,17 @@ const WINDOW: Duration = Duration::from_secs(3600);
 
 /// Makes a request as it was received.
 fn received(target: &str, lines: &[(&str, &str)], body: Bytes) -> Received {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        headers.append(
-            HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            HeaderValue::from_str(value).unwrap(),
-        );
-    }
+    let headers = lines.iter().map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        (name, HeaderValue::from_str(value).unwrap())
+    });
     let head = RequestHead {
         request_id: RequestId::from_u128(7),
         method: Method::POST,
         target: Bytes::copy_from_slice(target.as_bytes()),
         authority: "hooks.example.com".to_owned(),
         tls: true,
-        headers,
+        headers: headers.collect(),
         declared_size: None,
         client: Client {
             ip: [198, 51, 100, 24].into(),

@@ -34,12 +34,15 @@ pub(super) fn curl(raw: &[u8], tls: bool) -> Result<String, Error> {
         quoted(message.method.as_str()),
         quoted(&url)
     );
-    for (name, value) in &message.headers {
-        if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name) {
+    for (name, value) in message.headers.iter() {
+        if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION]
+            .iter()
+            .any(|own| own == name)
+        {
             continue;
         }
         // for curl `Name:` removes a header, and `Name;` sends an empty one
-        let value = String::from_utf8_lossy(value.as_bytes());
+        let value = String::from_utf8_lossy(value);
         let line = if value.is_empty() {
             format!("{name};")
         } else {

@@ -116,7 +116,7 @@ pub(super) fn proof(
     let mut proof = Proof::of(shape.as_ref(), block, provider);
     let secrets = secret_set(secrets, shape.as_ref(), &given, &place.key("secrets"), cx);
     let Some(shape) = shape else { return proof };
-    if matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Header(name), .. }) if shape.secret_locations().has_header(name))
+    if matches!(&secrets, Some(SecretSet::Table { by: KeyedBy::Header(name), .. }) if shape.secret_locations().has_header(name.as_str()))
     {
         let help = "use another header or a path parameter in `by`".to_owned();
         cx.problems.error(

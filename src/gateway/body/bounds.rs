@@ -43,7 +43,7 @@ pub(in crate::gateway) type Feed<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 pub(super) fn lines(head: &RequestHead) -> usize {
     head.headers
         .iter()
-        .map(|(name, value)| LINE_OVERHEAD + name.as_str().len() + value.len())
+        .map(|(name, value)| LINE_OVERHEAD + name.len() + value.len())
         .sum()
 }
 

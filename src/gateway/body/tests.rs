@@ -1,11 +1,11 @@
 use std::collections::VecDeque;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::reading::{GRACE, capacity};
 use super::*;
 use crate::clock::{Clock, Now, SystemClock};
-use crate::request::{Client, RequestId};
+use crate::request::{Client, HeaderLines, RequestId};
 use std::time::Duration;
 
 const KIB: usize = 1024;
@@ -66,9 +66,9 @@ impl BodySource for Script {
 }
 
 fn head(declared_size: Option<u64>, expects: bool) -> RequestHead {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderLines::default();
     if expects {
-        headers.insert(http::header::EXPECT, "100-Continue".parse().unwrap());
+        headers.insert(&http::header::EXPECT, &"100-Continue".parse().unwrap());
     }
     RequestHead {
         request_id: RequestId::from_u128(0),

@@ -1,8 +1,9 @@
 //! Scans request line and header lines byte by byte, and the lines of a trailer.
 use super::classes::{PATH, QUERY, TOKEN, VALUE, is_in, run};
 use super::known::{Known, Name, Word};
-use super::spans::{HeadSpans, Span};
+use super::spans::HeadSpans;
 use super::violation::{Bad, Scanned, Violation};
+use crate::request::Span;
 
 /// The most bytes of a method: the longest registered one has 17.
 const MAX_METHOD: u8 = 24;

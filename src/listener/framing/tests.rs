@@ -432,9 +432,9 @@ fn first_head<'b>(bytes: &'b [u8], sizes: &[usize]) -> Option<(&'b [u8], HeadSpa
 type Parts = (String, String, bool, Vec<(String, Vec<u8>)>);
 
 fn by_spans(head: &[u8], spans: &HeadSpans) -> Parts {
-    let text = |span: Span| String::from_utf8(span.of(head).to_vec()).unwrap();
+    let text = |span: crate::request::Span| String::from_utf8(span.of(head).to_vec()).unwrap();
     let lines = spans.lines.iter().map(|(name, value)| {
-        let value = HeadSpans::value(*value, head).of(head);
+        let value = value.trimmed(head).of(head);
         (text(*name), value.to_vec())
     });
     (

@@ -1,4 +1,5 @@
 //! Checks that the gateway's own reading of a request is pingora's, and that a request that is handed over is byte for byte what arrived.
+use http::HeaderMap;
 use pingora::protocols::http::v1::server::HttpSession;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
@@ -37,7 +38,7 @@ async fn ours(bytes: &[u8], sizes: &[usize]) -> Option<Reading> {
     let (sender, io) = tokio::io::duplex(1 << 16);
     let sending = tokio::spawn(send(sender, bytes.to_vec(), sizes.to_vec()));
     let mut connection = H1Connection::over(io);
-    let head = connection.head().await?;
+    let mut head = connection.head().await?;
     assert_eq!(head.violation, None);
     let mut body = Vec::new();
     while let Some(chunk) = connection.chunk().await.ok()? {
@@ -49,7 +50,7 @@ async fn ours(bytes: &[u8], sizes: &[usize]) -> Option<Reading> {
         method: head.method(),
         target: head.target().to_vec(),
         is_1_0: head.spans.is_1_0,
-        headers: head.headers().unwrap(),
+        headers: head.take_headers().unwrap().to_map(),
         body,
     })
 }
@@ -173,7 +174,7 @@ fn anything() -> RequestHead {
         target: Bytes::from_static(b"/"),
         authority: String::new(),
         tls: false,
-        headers: HeaderMap::new(),
+        headers: HeaderLines::default(),
         declared_size: None,
         client: Client {
             ip: std::net::Ipv4Addr::UNSPECIFIED.into(),
@@ -221,7 +222,7 @@ fn cut_heads_tell_what_was_read_of_them() {
         ),
     ] {
         let (head, is_at_boundary) = head_of(bytes);
-        let head = head.unwrap();
+        let mut head = head.unwrap();
         assert!(head.violation.is_some() && !is_at_boundary, "{bytes:?}");
         assert_eq!(
             (head.method().as_str(), &head.target()[..]),
@@ -229,7 +230,7 @@ fn cut_heads_tell_what_was_read_of_them() {
             "{}",
             bytes.escape_ascii()
         );
-        let headers = head.headers().unwrap();
+        let headers = head.take_headers().unwrap();
         assert_eq!(headers.len(), lines, "{}", bytes.escape_ascii());
     }
 }

@@ -1,12 +1,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::clock::{Clock, Dates, FrozenClock};
-use crate::request::{Client, RequestId};
+use crate::request::{Client, HeaderLines, RequestId};
 use crate::verify::Template;
 
 fn received(method: Method, target: &str, body: &'static str) -> Received {
@@ -18,7 +17,7 @@ fn received(method: Method, target: &str, body: &'static str) -> Received {
         target: Bytes::copy_from_slice(target.as_bytes()),
         authority: "hooks.example.com".to_owned(),
         tls: true,
-        headers: HeaderMap::new(),
+        headers: HeaderLines::default(),
         declared_size: None,
         client: Client {
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),

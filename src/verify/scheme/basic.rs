@@ -28,7 +28,6 @@ fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
         .map_err(|_| NotAuthentic::SignatureMalformed)?
         .ok_or(NotAuthentic::SignatureMissing)?;
     let (scheme, rest) = value
-        .as_bytes()
         .split_at_checked(6)
         .ok_or(NotAuthentic::SignatureMalformed)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {

@@ -186,7 +186,7 @@ impl HmacScheme {
         }
         let has = |names: &HeaderNames| {
             let mut names = names.names().iter();
-            names.any(|name| head.headers.contains_key(name))
+            names.any(|name| head.headers.contains(name))
         };
         if let Some(Locator::Header(names)) = request.id
             && self.covers(request.id).id
@@ -304,9 +304,9 @@ fn insert(
 ) -> Result<(HeaderName, HeaderValue), CannotSign> {
     let value = HeaderValue::from_str(value).map_err(|_| CannotSign::Unwritable)?;
     let names = names.names();
-    let used = names.iter().find(|name| head.headers.contains_key(*name));
+    let used = names.iter().find(|name| head.headers.contains(name));
     let name = used.or(names.first()).ok_or(CannotSign::Unwritable)?;
-    head.headers.insert(name.clone(), value.clone());
+    head.headers.insert(name, &value);
     Ok((name.clone(), value))
 }
 

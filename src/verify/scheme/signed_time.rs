@@ -57,7 +57,7 @@ impl SignedTime {
                     HeaderConflict::Repeated => NotAuthentic::TimestampMalformed,
                     HeaderConflict::Contradicted => NotAuthentic::SignatureMalformed,
                 })?;
-                Cow::Borrowed(value.ok_or(NotAuthentic::TimestampMissing)?.as_bytes())
+                Cow::Borrowed(value.ok_or(NotAuthentic::TimestampMissing)?)
             }
             TimeAt::Pair(pair) => Cow::Borrowed(source.time(head, Some(pair))?),
             TimeAt::Item => Cow::Borrowed(source.time(head, None)?),

@@ -12,7 +12,7 @@ use hookgate::config::file;
 use hookgate::request::{Client, Params, Received, RequestHead, RequestId};
 use hookgate::verify::secret::{SecretSet, SecretText};
 use hookgate::verify::{CannotSign, NotAuthentic, Shape, Verifier};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 /// One request and the verdict of the software that judged it.
@@ -181,13 +181,10 @@ impl Case {
     }
 
     pub(crate) fn received(&self) -> Received {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            headers.append(
-                name.parse::<HeaderName>().unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            );
-        }
+        let headers = self.headers.iter().map(|(name, value)| {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            (name.parse::<HeaderName>().unwrap(), value)
+        });
         let body = self.body();
         let head = RequestHead {
             certificate: None,
@@ -196,7 +193,7 @@ impl Case {
             target: self.target().into(),
             authority: self.authority().to_owned(),
             tls: self.url.starts_with("https:"),
-            headers,
+            headers: headers.collect(),
             declared_size: u64::try_from(body.len()).ok(),
             client: Client {
                 ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
