@@ -65,18 +65,22 @@ pub struct Proof<'a> {
 }
 
 /// Returns the names that `Connection` declares to be hop-by-hop.
-fn nominated<'v>(connection: impl Iterator<Item = &'v [u8]>) -> Vec<&'v [u8]> {
+fn nominated<'v>(connection: impl Iterator<Item = &'v [u8]>) -> impl Iterator<Item = &'v [u8]> {
     connection
         .flat_map(|line| line.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())
-        .collect()
 }
 
 fn is_nominated(name: &str, nominated: &[&[u8]]) -> bool {
     nominated
         .iter()
         .any(|other| name.as_bytes().eq_ignore_ascii_case(other))
+}
+
+/// Returns whether `Connection` lists an option.
+pub(crate) fn lists_option<'v>(connection: impl Iterator<Item = &'v [u8]>, option: &str) -> bool {
+    nominated(connection).any(|listed| listed.eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// The policy of a route for the header lines of its senders.
@@ -171,7 +175,7 @@ impl<'a> Filter<'a> {
         let keys = policy.keys.iter().copied();
         Self {
             is_trusted: head.client.behind_trusted_proxy,
-            hop: nominated(head.headers.get_all(&header::CONNECTION)),
+            hop: nominated(head.headers.get_all(&header::CONNECTION)).collect(),
             read: policy.scheme.iter().chain(keys).map(folded).collect(),
             replaced: policy.replaced.iter().map(folded).collect(),
             policy,
@@ -215,9 +219,7 @@ impl<'a> Filter<'a> {
 
 /// Returns whether the request asks for a WebSocket as RFC 6455 requires.
 fn asks_for_a_websocket(head: &RequestHead) -> bool {
-    let asks = nominated(head.headers.get_all(&header::CONNECTION))
-        .iter()
-        .any(|name| name.eq_ignore_ascii_case(b"upgrade"));
+    let asks = lists_option(head.headers.get_all(&header::CONNECTION), "upgrade");
     let mut protocols = head.headers.get_all(&header::UPGRADE);
     let websocket = protocols
         .next()

@@ -16,7 +16,7 @@ mod header_lines;
 mod span;
 
 pub use folded::Folded;
-pub use header_lines::HeaderLines;
+pub use header_lines::{HeaderLines, Repeated};
 pub use span::Span;
 
 /// The header with the ID of a request: the sender's, the upstream's, or else the gateway's.
@@ -105,10 +105,6 @@ pub fn put_query<'q>(target: &mut BytesMut, parameters: impl IntoIterator<Item =
         separator = b'&';
     }
 }
-
-/// The error for a header that must have one value, and occurs several times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repeated;
 
 /// The gateway's own ID of a request. Sender and upstream get it as `X-Request-Id`.
 #[derive(Clone, Copy, PartialEq, Eq)]

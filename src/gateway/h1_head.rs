@@ -5,6 +5,7 @@ use http::{Method, Version};
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveConfig;
 use crate::gateway::head::{self, HeadParts, Origin};
+use crate::headers::lists_option;
 use crate::listener::client_address;
 use crate::listener::framing::Violation;
 use crate::listener::h1_connection::{ArrivedHead, H1Connection};
@@ -62,19 +63,15 @@ pub(super) fn receive(
     if arrived.violation.is_some() {
         // a proxy appends its own entry to `X-Forwarded-For`: the cut may have taken that away, and left what the sender wrote
         let trusted = &active.snapshot.trusted_proxies;
-        facts.client = client_address::client(connection.info().peer, &HeaderMap::new(), trusted);
+        facts.client =
+            client_address::client(connection.info().peer, &HeaderLines::default(), trusted);
     }
     (facts, head, form)
 }
 
 /// Returns whether the sender wants the connection to be closed: HTTP/1.0 does, unless it says otherwise.
 fn closes(headers: &HeaderLines, is_1_0: bool) -> bool {
-    let lists = |option: &str| {
-        headers
-            .get_all(&CONNECTION)
-            .flat_map(|value| value.split(|byte| *byte == b','))
-            .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
-    };
+    let lists = |option: &str| lists_option(headers.get_all(&CONNECTION), option);
     lists("close") || is_1_0 && !lists("keep-alive")
 }
 

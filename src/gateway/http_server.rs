@@ -82,7 +82,7 @@ impl HttpServer {
         stream: ScannedStream,
         is_last: bool,
         close: &watch::Receiver<bool>,
-    ) -> Option<H1Connection> {
+    ) -> Option<Box<H1Connection>> {
         let mut session = ServerSession::new_http1(Box::new(stream));
         // without a time limit: the accept loop watches the connection
         session.set_keepalive(Some(0));
@@ -90,7 +90,7 @@ impl HttpServer {
         let reused = self.proxy.process_new_http(session, close).await?;
         let (stream, _) = reused.consume();
         let stream = stream.into_any().downcast::<ScannedStream>().ok()?;
-        H1Connection::take_back(*stream)
+        H1Connection::take_back(*stream).map(Box::new)
     }
 
     /// Serves one request of a connection.
@@ -158,7 +158,7 @@ impl HttpServer {
 }
 
 impl Serve for HttpServer {
-    async fn serve_h1(&self, mut connection: H1Connection, close: &watch::Receiver<bool>) {
+    async fn serve_h1(&self, mut connection: Box<H1Connection>, close: &watch::Receiver<bool>) {
         let mut closing = close.clone();
         for left in (0..REQUESTS_PER_CONNECTION).rev() {
             let head = tokio::select! {

@@ -28,7 +28,7 @@ pub fn answer(headers: HeaderMap, body: bool) -> HeaderMap {
 /// Returns the names of the hop-by-hop headers of a response.
 pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
     let connection = headers.get_all(header::CONNECTION).iter();
-    let hop = nominated(connection.map(HeaderValue::as_bytes));
+    let hop: Vec<_> = nominated(connection.map(HeaderValue::as_bytes)).collect();
     headers
         .keys()
         .filter(|name| is_between_hops(name, &hop))

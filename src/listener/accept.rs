@@ -52,7 +52,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
     /// Serves an HTTP/1 connection to its end. It waits for no further head once `close` is true.
     fn serve_h1(
         &self,
-        connection: H1Connection,
+        connection: Box<H1Connection>,
         close: &watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send;
 
@@ -143,6 +143,8 @@ pub(crate) async fn accept_loop<A: Serve>(socket: L4Listener, listening: Listeni
         match admit(peer, &listening) {
             Ok(permit) => {
                 let listening = listening.clone();
+                // boxed, since each function that it passes through would keep room for it
+                let io = Box::new(io);
                 served.spawn(async move { begin(io, accepted, peer, permit, &listening).await });
             }
             Err(reason) => refuse(reason, peer, &listening),
@@ -212,7 +214,7 @@ fn refuse<A>(reason: RefusalReason, peer: Peer, listening: &Listening<A>) {
 
 /// Serves one connection, and counts it if it is refused before its first request.
 async fn begin<A: Serve>(
-    mut io: L4Stream,
+    mut io: Box<L4Stream>,
     accepted: Instant,
     peer: Peer,
     permit: ConnectionPermit,
@@ -227,7 +229,7 @@ async fn begin<A: Serve>(
 
 /// Serves one connection until it closes, or waits too long for a head.
 async fn serve<A: Serve>(
-    mut io: L4Stream,
+    mut io: Box<L4Stream>,
     accepted: Instant,
     mut peer: Peer,
     mut permit: ConnectionPermit,
@@ -242,11 +244,11 @@ async fn serve<A: Serve>(
         count_client(&mut permit, peer, &bounds)?;
     }
     let io: Stream = match &listening.tls {
-        None => Box::new(io),
+        None => io,
         Some(tls) => {
             let acceptor = Acceptor::from_server_config(tls.load_full());
             // boxed, since it is large and soon over
-            let handshake = Box::pin(acceptor.tls_handshake(io));
+            let handshake = Box::pin(acceptor.tls_handshake(*io));
             let Ok(Ok(io)) = within(deadline, handshake).await else {
                 return Err(RefusalReason::Tls);
             };
@@ -276,13 +278,13 @@ async fn serve<A: Serve>(
             // boxed, since most connections are not HTTP/2
             Box::pin(app.serve_h2(stream, &listening.close)).await;
         } else {
-            let connection = H1Connection::new(H1Parts {
+            let connection = Box::new(H1Connection::new(H1Parts {
                 io,
                 info,
                 state,
                 scanner: Scanner::new(bounds.header_bytes),
                 clock,
-            });
+            }));
             app.serve_h1(connection, &listening.close).await;
         }
     };

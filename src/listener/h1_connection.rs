@@ -269,7 +269,7 @@ impl H1Connection {
 
     /// Closes the connection in good order: ends our side, then discards what the sender still sends of a message that was not read to its
     /// end. Closing at once would reset the connection, and the reset could arrive before the response.
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(mut self: Box<Self>) {
         let deadline = self.parts.clock.mono() + DRAIN_TIMEOUT;
         let closed = async {
             // an error means that the other side has left. TLS writes here, and waits for a sender that does not read

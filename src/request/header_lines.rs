@@ -4,7 +4,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Repeated, Span};
+use super::span::Span;
 
 /// The longest name, in bytes: that of [`HeaderName`].
 const MAX_NAME: usize = 65_535;
@@ -195,6 +195,10 @@ impl fmt::Debug for HeaderLines {
             .finish()
     }
 }
+
+/// The error for a header that must have one value, and occurs several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
 
 #[cfg(test)]
 mod tests {

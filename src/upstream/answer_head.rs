@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use httparse::{ParserConfig, Status};
 
 use super::answer_body::{Framing, Malformed};
+use crate::headers::lists_option;
 
 /// The most header lines of an answer.
 const MAX_LINES: usize = 256;
@@ -164,17 +165,14 @@ impl Head {
 
     /// Returns whether the app keeps the connection open after the answer.
     pub(super) fn keeps_alive(&self) -> bool {
-        let lists = |option: &[u8]| {
-            self.headers
-                .get_all(CONNECTION)
-                .iter()
-                .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-                .any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option))
+        let lists = |option: &str| {
+            let lines = self.headers.get_all(CONNECTION).iter();
+            lists_option(lines.map(HeaderValue::as_bytes), option)
         };
         // RFC 9112, section 6.1: HTTP/1.0 has no transfer codings, so an app that sends one may mean another end
         let by_version =
-            !self.is_1_0 || lists(b"keep-alive") && !self.headers.contains_key(TRANSFER_ENCODING);
-        by_version && !self.is_ambiguous && !lists(b"close")
+            !self.is_1_0 || lists("keep-alive") && !self.headers.contains_key(TRANSFER_ENCODING);
+        by_version && !self.is_ambiguous && !lists("close")
     }
 }
 
