@@ -198,9 +198,15 @@ impl Embedded {
         let shared = Shared::new(time, capacity, Some(Arc::clone(&writes)));
         let mut lost = false;
         database.load(shared.time.now(), |key, left| {
+            let mut shard = shared.shard(key);
+            let Some(left) = left else {
+                return shard.forget(key);
+            };
             let until = saturating(left.as_millis());
-            // An entry that does not fit is the nearest to its expiry. It is counted, and leaves the disk when it expires.
-            lost |= shared.shard(key).remember(key, until, 0).is_some();
+            if !shard.remembers_until(key, until) {
+                // An entry that does not fit is the nearest to its expiry. It is counted, and leaves the disk when it expires.
+                lost |= shard.remember(key, until, 0).is_some();
+            }
         })?;
         let wall = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);
         lost |= !database.begin(shared.time.now(), wall)?;

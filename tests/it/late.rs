@@ -300,7 +300,7 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
         wait_for("the route to be kept", || {
             disk.query_row(is_kept, [], |row| row.get(0)).unwrap()
         });
-        disk.execute_batch("create trigger refuse before insert on ledger begin select raise(abort, 'no room'); end").unwrap();
+        disk.execute_batch("create trigger refuse before insert on journal begin select raise(abort, 'no room'); end").unwrap();
         let request = Request::linear("one", SECRET, SystemTime::now());
         request.is_answered(&gate, 200, None);
         wait_for("the disk to refuse it", || {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::room::Room;
 use super::sqlite::writing::Tally;
-use super::sqlite::{Change, Database, ledger};
+use super::sqlite::{Change, Database, journal};
 use super::time::StoreTime;
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::StoreError;
@@ -118,7 +118,7 @@ impl Thread {
         let changes: Vec<Change> = self.backlog.iter().take(most).cloned().collect();
         let (now, began) = (self.time.now(), SystemClock.mono());
         let whole = self.database.transaction(now, |writing| {
-            ledger::save(writing, &changes)?;
+            journal::save(writing, &changes)?;
             jobs.iter_mut().try_for_each(|job| job.write.apply(writing))
         });
         let bytes = jobs.iter().map(|job| job.options.bytes).sum();
@@ -222,7 +222,7 @@ impl Thread {
                 .collect();
             let saved = self
                 .database
-                .transaction(self.time.now(), |writing| ledger::save(writing, &batch));
+                .transaction(self.time.now(), |writing| journal::save(writing, &batch));
             self.refused = saved.is_err();
             saved?;
             self.maintenance.wrote(&self.database, batch.len() * 64);

@@ -190,6 +190,15 @@ impl Memory {
             })
     }
 
+    /// Returns whether `key` is remembered until `until` at least, to the second.
+    pub fn remembers_until(&self, key: Key, until: u64) -> bool {
+        let number = u128::from_be_bytes(key.0);
+        self.segments
+            .get(self.index(number))
+            .and_then(|segment| segment.until(number))
+            .is_some_and(|known| known >= seconds(until))
+    }
+
     /// Frees the expired IDs of one segment, another at each call: for a ledger at rest, which no commit tidies.
     pub fn tidy(&mut self, now: u64) {
         self.tidied = (self.tidied + 1) % self.segments.len();

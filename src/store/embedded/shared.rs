@@ -95,12 +95,17 @@ impl Shared {
         commit.ownership
     }
 
-    /// Notes a key for `window`, unclaimed.
+    /// Notes a key for `window`, unclaimed. A key that is remembered as long already is left alone: each further note of a request would be
+    /// another row of the journal.
     pub(super) fn note(&self, key: Key, window: Duration) {
         let now = self.time.elapsed();
         let window_ms = saturating(window.as_millis());
+        let until = now.saturating_add(window_ms);
         let mut shard = self.shard(key);
-        let forgot = shard.remember(key, now.saturating_add(window_ms), now);
+        if shard.remembers_until(key, until) {
+            return;
+        }
+        let forgot = shard.remember(key, until, now);
         if let Some(writes) = &self.writes {
             let until = self
                 .time

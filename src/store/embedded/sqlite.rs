@@ -13,6 +13,7 @@ mod attempt;
 mod connection;
 mod directory;
 mod ended;
+pub(crate) mod journal;
 pub(crate) mod lease;
 pub(crate) mod ledger;
 pub(crate) mod look;
@@ -34,7 +35,7 @@ pub(crate) use connection::{Checkpointed, checkpoint, connect, connect_reader, m
 use connection::{int, row, rows, unsigned};
 use directory::FILE;
 pub use directory::{Directory, OpenError};
-pub use ledger::Change;
+pub use journal::Change;
 use marker::Marker;
 pub use writing::FaultHook;
 use writing::{Tally, Writing};
@@ -94,7 +95,7 @@ impl Database {
             .pragma_update(None, "wal_autocheckpoint", 0)
             .map_err(store_error)?;
         if let Some(found) = schema::version(&connection).map_err(store_error)?
-            && found != schema::SCHEMA
+            && !(schema::OLDEST..=schema::SCHEMA).contains(&found)
         {
             return Err(OpenError::OtherSchema { path, found });
         }

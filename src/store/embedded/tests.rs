@@ -97,7 +97,11 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 fn rows(path: &Path) -> i64 {
     let connection = rusqlite::Connection::open(path.join("hookgate.db")).unwrap();
     connection
-        .query_row("select count(*) from ledger", [], |row| row.get(0))
+        .query_row(
+            "select coalesce(sum(length(entries)), 0) / 24 from journal",
+            [],
+            |row| row.get(0),
+        )
         .unwrap()
 }
 
@@ -296,13 +300,27 @@ async fn id_forgotten_early_is_deleted_from_the_disk() {
     assert_eq!(rows(directory.path()), 50);
 }
 
+/// A request that fails again and again is one row of the journal, which has no index by key.
+#[tokio::test]
+async fn repeated_notes_of_a_request_take_one_row() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let ledger = open(directory.path(), &clock);
+    for age in 0..100 {
+        ledger.note_soon(key(1), WINDOW - Duration::from_secs(age));
+        clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(ledger.shared.remembered(&[key(1)]), 1);
+    drop(ledger);
+    assert_eq!(rows(directory.path()), 1);
+}
+
 #[tokio::test]
 async fn failing_disk_loses_no_commit() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let ledger = open(directory.path(), &clock);
     let other = rusqlite::Connection::open(directory.path().join("hookgate.db")).unwrap();
     // A trigger stands for the full disk: each write fails, nothing is written.
-    other.execute_batch("create trigger refuse before insert on ledger begin select raise(abort, 'no room'); end").unwrap();
+    other.execute_batch("create trigger refuse before insert on journal begin select raise(abort, 'no room'); end").unwrap();
     commit(&ledger, 0..10).await;
     until("trouble", || ledger.trouble().is_some()).await;
     assert_eq!(ledger.counts().unsaved, 10);

@@ -6,12 +6,14 @@ use parking_lot::Mutex;
 
 use super::super::checkpoint::Checkpoints;
 use super::super::drift::Drift;
-use super::super::sqlite::{Database, ledger, saved};
+use super::super::sqlite::{Database, journal, ledger, saved};
 use super::super::time::StoreTime;
 use crate::store::{Key, StoreError};
 
 /// Rows of the ledger deleted at once: a few milliseconds.
 const ROWS_PER_STEP: usize = 500;
+/// Rows of the journal deleted at once. Each has the entries of a batch.
+const BATCHES_PER_STEP: usize = 50;
 /// Entries are looked at this long before they end.
 const PROLONG_BEFORE_END: i64 = 60_000;
 /// Milliseconds between two writes of the time. After a crash the store's time continues from the last one by the wall clock.
@@ -75,16 +77,19 @@ impl Maintenance {
                 now.saturating_sub(time_saved_at) >= SAVE_TIME_INTERVAL
             }),
         );
-        let ((more, held, purged), _) = database.transaction(now, |writing| {
+        let ((more, held, (rows, batches)), _) = database.transaction(now, |writing| {
             if keep {
                 ledger::keep_time(writing, wall)?;
             }
             let more = ledger::prolong(writing, position, now + PROLONG_BEFORE_END, ROWS_PER_STEP)?;
             // what has not been looked at may have a delivery that waits: the statement itself spares those
             let purged = if trusted {
-                ledger::purge(writing, ROWS_PER_STEP)?
+                (
+                    ledger::purge(writing, ROWS_PER_STEP)?,
+                    journal::purge(writing, BATCHES_PER_STEP)?,
+                )
             } else {
-                0
+                (0, 0)
             };
             Ok((more, writing.take_remembered(), purged))
         })?;
@@ -92,7 +97,7 @@ impl Maintenance {
             self.time_saved_at = Some(now);
         }
         // these go into the log as all writes do
-        if keep || purged > 0 || !held.is_empty() {
+        if keep || rows + batches > 0 || !held.is_empty() {
             self.wrote(database, 0);
         }
         for (key, until) in held {
@@ -101,7 +106,8 @@ impl Maintenance {
         self.position = more.unwrap_or((now + PROLONG_BEFORE_END, [0xff; 16]));
         // memory knows all by now: this may fail on its own
         let gives_back = self.give_back(database)?;
-        Ok(more.is_some() || purged == ROWS_PER_STEP || gives_back)
+        let full = rows == ROWS_PER_STEP || batches == BATCHES_PER_STEP;
+        Ok(more.is_some() || full || gives_back)
     }
 
     /// Gives some of the free space back to the disk; whether there is more.

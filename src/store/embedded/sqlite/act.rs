@@ -3,6 +3,7 @@ use rusqlite::params;
 
 use super::ended::reopen;
 use super::int;
+use super::journal::mark;
 use super::park::target_time;
 use super::unit::{Raised, WAITS_IN_LANE, again, cancel, end, raise, take_dead};
 use super::writing::{DELIVERIES, Writing};
@@ -101,6 +102,7 @@ pub(crate) fn forget(
     let mut done = 0;
     for key in keys {
         done += writing.execute("delete from ledger where key = ?1", params![key.0])?;
+        mark(writing, *key)?;
     }
     let done = known.max(saturating(done));
     note(writing, "forget", entry, done)?;
@@ -289,6 +291,7 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
             params![key, id],
         )? > 0
         {
+            mark(writing, Key(key))?;
             forgotten = Some(Key(key));
         }
     }

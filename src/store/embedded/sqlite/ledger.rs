@@ -1,4 +1,4 @@
-//! Committed delivery IDs: the journal of the ledger, and the row that an accepted delivery commits with.
+//! The row that the key of an accepted delivery has in the ledger. All other committed IDs are in the journal (`journal.rs`).
 use std::time::Duration;
 
 use rusqlite::params;
@@ -13,30 +13,19 @@ pub(super) const COMMITTED: i64 = 1;
 /// The time in milliseconds by which an entry is extended while its delivery waits, each time that it would end sooner.
 const HOLD: i64 = 6 * 3_600_000;
 
-/// A change of the `ledger` table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// `key` was committed and is remembered until then, in milliseconds of the store's time.
-    Remember(Key, i64),
-    /// `key` was forgotten.
-    Forget(Key),
-    /// A person wanted `key` forgotten: what the journal remembered of it before goes, what was accepted since stays.
-    Erase(Key),
-    /// The time since which the ledger of each route is complete, as text.
-    Continuity(String),
-}
-
 impl Database {
     /// Calls `each` with every ID that is remembered past `now` (milliseconds of the store's time), or whose delivery waits, and the time
-    /// until it ends.
+    /// until it ends: the last of its ends holds. `None` cancels what was said of an ID before.
     ///
     /// # Errors
     /// The database is damaged or cannot be read.
     pub(crate) fn load(
         &self,
         now: i64,
-        mut each: impl FnMut(Key, Duration),
+        mut each: impl FnMut(Key, Option<Duration>),
     ) -> Result<(), StoreError> {
+        // before the ledger, whose rows no mark of the journal cancels
+        self.load_journal(now, &mut each)?;
         // whether its delivery waits matters only to one that ends soon: looked up for each of a million it would take seconds
         let all = "select key, coalesce(ends, until), (ends is not null or until <= ?2) and delivery is not null
             and exists (select 1 from due where due.id = ledger.delivery) from ledger where state = ?1";
@@ -54,32 +43,11 @@ impl Database {
             };
             let left = until.saturating_sub(now).max(if waits { HOLD } else { 0 });
             if left > 0 {
-                each(Key(key), Duration::from_millis(left.unsigned_abs()));
+                each(Key(key), Some(Duration::from_millis(left.unsigned_abs())));
             }
         }
         Ok(())
     }
-}
-
-/// Writes changes of the journal. An ID whose delivery waits is not forgotten.
-pub(crate) fn save(writing: &Writing<'_>, changes: &[Change]) -> Result<(), StoreError> {
-    for change in changes {
-        match change {
-            Change::Remember(key, until) => writing.execute(
-                "insert into ledger (key, state, until) values (?1, ?2, ?3)
-                on conflict (key) do update set state = excluded.state, until = max(until, excluded.until), ends = max(ends, excluded.until),
-                delivery = case when exists (select 1 from due where due.id = ledger.delivery) then delivery end",
-                params![key.0, COMMITTED, until],
-            )?,
-            Change::Forget(key) => writing.execute(
-                "delete from ledger where key = ?1 and (delivery is null or not exists (select 1 from due where due.id = ledger.delivery))",
-                params![key.0],
-            )?,
-            Change::Erase(key) => writing.execute("delete from ledger where key = ?1 and delivery is null", params![key.0])?,
-            Change::Continuity(text) => writing.execute("insert or replace into meta (name, value) values ('continuity', ?1)", params![text])?,
-        };
-    }
-    Ok(())
 }
 
 /// Deletes at most `step` expired rows whose delivery does not wait. Returns the number of rows it looked at.

@@ -3,8 +3,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-/// The version of the schema that this program writes. It reads no other.
-pub(super) const SCHEMA: i64 = 1;
+/// The version of the schema that this program writes.
+pub(super) const SCHEMA: i64 = 2;
+/// The oldest version that this program reads: it adds what is missing. Version 1 had no `journal`; its rows without a delivery in `ledger` stay
+/// there until they end.
+pub(super) const OLDEST: i64 = 1;
 /// The application ID in the header of the database: `hook` in ASCII. Builds before 0.1.0 numbered other schemas, and left no ID.
 const APPLICATION: i32 = 0x686f_6f6b;
 
@@ -26,12 +29,16 @@ const HEADER: u64 = 100;
 /// - `lease` is the number of a lease: in `due` and `dead` of the last one, in `attempt` of the one under which the attempt was made.
 /// - `lane.waiting` is the number of waiting units of a lane, `lane.seq` the number that its newest unit got.
 /// - `ledger.ends` is the end of an entry that is held longer, until `ledger.until`, because its delivery waits. If it is null, `until` is the end.
+/// - `ledger` has a row for the key of each accepted delivery, `journal` an entry for every other committed ID. `journal.entries` are those of a
+///   batch, in their order, and `journal.until` is the last of their ends.
 /// - `delivery` has a rowid: without one, each row of more than a quarter page would lie in an overflow page of its own.
 const TABLES: &str = "
     create table if not exists meta (name text primary key, value) without rowid;
     create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null,
         ends integer) without rowid;
     create index if not exists ledger_until on ledger (until);
+    create table if not exists journal (row integer primary key, until integer not null, entries blob not null);
+    create index if not exists journal_until on journal (until);
     create table if not exists name (number integer primary key autoincrement, kind integer not null, name text not null, owners text not null,
         parked_at integer, parked integer, unique (kind, name));
     create table if not exists delivery (row integer primary key, id blob not null, origin integer not null, at integer not null, key blob,
@@ -76,7 +83,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> 
         .optional()
 }
 
-/// Makes the tables of a new store in one transaction. Returns the hash key of the store.
+/// Makes the tables of a new store, or those that an older one lacks, in one transaction. Returns the hash key of the store.
 pub(super) fn create(
     connection: &mut Connection,
     new_hash_key: [u8; 16],
@@ -87,6 +94,8 @@ pub(super) fn create(
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     let insert = "insert or ignore into meta (name, value) values ('schema', ?1), ('hash_key', ?2)";
     transaction.execute(insert, params![SCHEMA, new_hash_key])?;
+    let migrate = "update meta set value = ?1 where name = 'schema' and value <> ?1";
+    transaction.execute(migrate, params![SCHEMA])?;
     let find = "select value from meta where name = 'hash_key'";
     let hash_key = transaction.query_row(find, [], |row| row.get(0))?;
     transaction.commit()?;

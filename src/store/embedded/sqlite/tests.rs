@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use super::directory::network;
 use super::*;
@@ -29,12 +31,18 @@ fn key(byte: u8) -> Key {
 }
 
 fn load(database: &Database, now: i64) -> Vec<(u8, u128)> {
-    let mut rows = Vec::new();
-    database
-        .load(now, |key, left| rows.push((key.0[0], left.as_millis())))
-        .unwrap();
-    rows.sort_unstable();
-    rows
+    let mut rows = BTreeMap::new();
+    let each = |key: Key, left: Option<Duration>| match left {
+        None => drop(rows.remove(&key.0)),
+        Some(left) => {
+            let known = rows.entry(key.0).or_insert(left);
+            *known = left.max(*known);
+        }
+    };
+    database.load(now, each).unwrap();
+    rows.into_iter()
+        .map(|(key, left)| (key[0], left.as_millis()))
+        .collect()
 }
 
 /// Returns the steps of the query plan.
@@ -59,23 +67,25 @@ fn rows_are_saved_loaded_and_purged_in_steps() {
         .collect();
     let mut save = |changes: &[Change]| {
         database
-            .transaction(0, |writing| ledger::save(writing, changes))
+            .transaction(0, |writing| journal::save(writing, changes))
             .unwrap()
     };
-    save(&changes);
+    for change in changes {
+        save(&[change]);
+    }
     save(&[
         Change::Remember(key(0), 5000),
-        Change::Forget(key(9)),
-        Change::Forget(key(77)),
+        Change::Erase(key(9)),
+        Change::Erase(key(77)),
     ]);
     assert_eq!(load(&database, 1006), [(0, 3994), (7, 1), (8, 2)]);
     let mut purge = || {
         database
-            .transaction(1006, |writing| ledger::purge(writing, 4))
+            .transaction(1006, |writing| journal::purge(writing, 4))
             .unwrap()
             .0
     };
-    assert_eq!((purge(), purge()), (4, 2));
+    assert_eq!((purge(), purge()), (4, 3));
     assert_eq!(load(&database, 0).len(), 3);
     drop(database);
     let database = Database::open(&directory, [2; 16]).unwrap();
@@ -101,6 +111,10 @@ fn frequent_queries_use_an_index() {
     check(
         "select key, until from ledger where (until, key) > (1, x'00') and until <= 5 order by until, key limit 9",
         "ledger_until",
+    );
+    check(
+        "select row from journal where until <= 5 order by until, row limit 9",
+        "journal_until",
     );
     check(
         "select target, run_at from due where attempt_count = 0 and target > 3 order by target, run_at limit 1",
@@ -150,7 +164,7 @@ fn another_schema_is_refused_with_its_version() {
     let error = Database::open(&directory, [1; 16]).unwrap_err();
     assert!(matches!(error, OpenError::OtherSchema { found: 9, .. }));
     assert!(
-        error.to_string().contains("(schema 9, this one knows 1)"),
+        error.to_string().contains("(schema 9, this one knows 2)"),
         "{error}"
     );
 }
@@ -167,7 +181,7 @@ fn truncated_file_is_noticed_on_open() {
     });
     let changes: Vec<_> = changes.collect();
     database
-        .transaction(0, |writing| ledger::save(writing, &changes))
+        .transaction(0, |writing| journal::save(writing, &changes))
         .unwrap();
     drop(database);
     let file = held.path().join(FILE);
