@@ -64,23 +64,37 @@ pub struct Proof<'a> {
     pub covers: Covers,
 }
 
-/// Returns the names that `Connection` declares to be hop-by-hop.
-fn nominated<'v>(connection: impl Iterator<Item = &'v [u8]>) -> impl Iterator<Item = &'v [u8]> {
+/// Returns the options that `Connection` lists.
+fn options<'v>(connection: impl Iterator<Item = &'v [u8]>) -> impl Iterator<Item = &'v [u8]> {
     connection
         .flat_map(|line| line.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())
 }
 
-fn is_nominated(name: &str, nominated: &[&[u8]]) -> bool {
-    nominated
-        .iter()
-        .any(|other| name.as_bytes().eq_ignore_ascii_case(other))
+/// The names that `Connection` declares to be hop-by-hop, sorted: a sender may list thousands.
+struct Nominated<'v>(Vec<&'v [u8]>);
+
+impl<'v> Nominated<'v> {
+    fn by(connection: impl Iterator<Item = &'v [u8]>) -> Self {
+        let mut names: Vec<_> = options(connection).collect();
+        names.sort_unstable_by(|one, other| without_case(one).cmp(without_case(other)));
+        Self(names)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let compare = |other: &&[u8]| without_case(other).cmp(without_case(name.as_bytes()));
+        self.0.binary_search_by(compare).is_ok()
+    }
+}
+
+fn without_case(name: &[u8]) -> impl Iterator<Item = u8> {
+    name.iter().map(u8::to_ascii_lowercase)
 }
 
 /// Returns whether `Connection` lists an option.
 pub(crate) fn lists_option<'v>(connection: impl Iterator<Item = &'v [u8]>, option: &str) -> bool {
-    nominated(connection).any(|listed| listed.eq_ignore_ascii_case(option.as_bytes()))
+    options(connection).any(|listed| listed.eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// The policy of a route for the header lines of its senders.
@@ -162,7 +176,7 @@ struct Filter<'a> {
     /// Whether a trusted proxy sent the request.
     is_trusted: bool,
     /// The names that `Connection` declares to be hop-by-hop.
-    hop: Vec<&'a [u8]>,
+    hop: Nominated<'a>,
     /// The headers that the route reads, folded.
     read: Vec<Folded>,
     /// The headers that the gateway sends in place of the sender's, folded.
@@ -175,7 +189,7 @@ impl<'a> Filter<'a> {
         let keys = policy.keys.iter().copied();
         Self {
             is_trusted: head.client.behind_trusted_proxy,
-            hop: nominated(head.headers.get_all(&header::CONNECTION)).collect(),
+            hop: Nominated::by(head.headers.get_all(&header::CONNECTION)),
             read: policy.scheme.iter().chain(keys).map(folded).collect(),
             replaced: policy.replaced.iter().map(folded).collect(),
             policy,
@@ -188,10 +202,7 @@ impl<'a> Filter<'a> {
         let is_replaced = self.replaced.contains(&folded);
         // in another spelling, an app could read its value instead of the judged one
         let is_respelled = self.read.contains(&folded) && !self.reads(name);
-        if is_replaced
-            || is_respelled
-            || self.policy.dropped.has_header(name)
-            || is_nominated(name, &self.hop)
+        if is_replaced || is_respelled || self.policy.dropped.has_header(name) || self.hop.has(name)
         {
             return false;
         }

@@ -13,6 +13,8 @@ const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
 /// The working time of each worker thread, on average, after which the allocator has memory to give back. Requests take it within a few
 /// dozen, an idle gateway within minutes.
 const USED: Duration = Duration::from_millis(5);
+/// The most worker threads that count for it.
+const MAX_COUNTED: u32 = 8;
 /// The number of rounds that follow: memory that became free shortly before the first is given back in the second.
 const ROUNDS: u8 = 2;
 /// The number of small allocations that make a thread's heap of mimalloc look at all of its pages: it does so at every 10,000th request for
@@ -47,7 +49,7 @@ pub fn raise_open_files() {
 pub async fn give_back(gate: Arc<Gate>) {
     let metrics = Handle::current().metrics();
     let workers = metrics.num_workers();
-    let used = USED.saturating_mul(u32::try_from(workers).unwrap_or(u32::MAX));
+    let used = USED.saturating_mul(u32::try_from(workers).unwrap_or(u32::MAX).min(MAX_COUNTED));
     let mut rounds = Rounds::default();
     loop {
         tick(GIVE_BACK_INTERVAL).await;

@@ -3,11 +3,12 @@ use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::source::{Unread, is_pattern, matching, read_regular};
 
 /// The SHA-256 of the content of a file.
@@ -43,7 +44,9 @@ impl Identity {
 
     /// Returns the second after which the content was not modified any more; `None` before 1970.
     pub fn modified(&self) -> Option<SystemTime> {
-        let seconds = u64::try_from(self.modified.0).ok()?.checked_add(1)?;
+        // whoever writes may set the first of the two, but not the second
+        let last = self.modified.0.max(self.changed.0);
+        let seconds = u64::try_from(last).ok()?.checked_add(1)?;
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
 }
@@ -54,6 +57,8 @@ pub struct Contents {
     files: HashSet<Content>,
     /// The directories and patterns, with the paths of their files.
     lists: HashSet<(PathBuf, Vec<PathBuf>)>,
+    /// The time of the last read.
+    read: Option<Instant>,
 }
 
 /// The content of a file.
@@ -78,6 +83,12 @@ impl std::fmt::Debug for Contents {
 }
 
 impl Contents {
+    /// Returns the time since the last file was read.
+    pub fn age(&self) -> Duration {
+        let now = SystemClock.mono();
+        now.saturating_duration_since(self.read.unwrap_or(now))
+    }
+
     /// Reads the files again, and returns whether all have the same content as before. A file that was read twice with different contents is
     /// not the same.
     pub fn are_current(&self) -> bool {
@@ -99,13 +110,16 @@ impl Content {
     }
 }
 
-/// Returns the paths of the files of a directory or of a pattern.
+/// Returns the paths that a load would look at: those of a directory without the hidden ones, or the files that match a pattern. A link whose
+/// target is absent is no file, so that its return is a change.
 fn names(path: &Path) -> Vec<PathBuf> {
-    let mut names = if is_pattern(path) {
-        matching(path).unwrap_or_default()
+    let mut names: Vec<PathBuf> = if !path.is_dir() && is_pattern(path) {
+        let matches = matching(path).unwrap_or_default();
+        matches.into_iter().filter(|path| path.is_file()).collect()
     } else {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect()
+        let shown = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+        shown.map(|entry| entry.path()).collect()
     };
     names.sort();
     names
@@ -143,6 +157,7 @@ impl Inputs {
         content: Option<Digest>,
         identity: Option<Identity>,
     ) {
+        self.contents.read = Some(SystemClock.mono());
         self.contents.files.insert(Content {
             path: path.to_owned(),
             most,
@@ -216,6 +231,26 @@ mod tests {
         assert!(fourth.are_current());
         write("absent/b", "1");
         assert!(!fourth.are_current(), "a file that was absent");
+    }
+
+    #[test]
+    fn lists_hold_what_a_load_would_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a[1]");
+        fs::create_dir(&root).unwrap();
+        let list = |path: &Path| {
+            let mut inputs = Inputs::default();
+            inputs.list(path);
+            inputs.finish().2
+        };
+        let pattern = dir.path().join("*.yaml");
+        let (of_directory, of_pattern) = (list(&root), list(&pattern));
+        fs::write(root.join(".hidden"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("target"), dir.path().join("a.yaml")).unwrap();
+        assert!(of_directory.are_current() && of_pattern.are_current());
+        fs::write(root.join("target"), "").unwrap();
+        assert!(!of_directory.are_current(), "the name looks like a pattern");
+        assert!(!of_pattern.are_current(), "the target of a link is there");
     }
 
     #[test]

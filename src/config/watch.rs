@@ -114,7 +114,7 @@ pub async fn watch(beginning: Beginning, changed: mpsc::Sender<()>) {
 }
 
 /// A thread that compares the files once in a while, and sends a hint if they differ. It wakes an idle process once; a timer of the runtime and
-/// a task on its blocking threads would wake it several times. A file system that does not answer holds up this thread alone.
+/// a task on its blocking threads would wake it several times.
 struct Poll(Sender<(Vec<PathBuf>, Prints)>);
 
 impl Poll {
@@ -154,7 +154,7 @@ fn compare(states: &Receiver<(Vec<PathBuf>, Prints)>, hint: &mpsc::Sender<Depth>
                 if now.is_same(&last) {
                     last = now;
                 } else {
-                    // a pending hint is enough; the next comparison repeats it
+                    // a pending hint is enough; the next comparison of this depth repeats it
                     hint.try_send(depth).ok();
                 }
             }

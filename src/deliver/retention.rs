@@ -12,7 +12,7 @@ use crate::config::snapshot::Keep;
 use crate::store::archive::{Counts, Retention};
 use crate::store::queue::{OriginId, TargetId};
 
-/// The wait between two sweeps.
+/// The time from the beginning of one sweep to that of the next.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The wait between two steps of one sweep, in which other writes get the disk.
 const STEP_INTERVAL: Duration = Duration::from_millis(20);

@@ -19,7 +19,7 @@ use crate::store::embedded::drift::Drift;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, NewUnit, OriginId, Start, TargetId};
 use crate::store::record::Record;
 
-/// The pause between two observations.
+/// The time from the beginning of one observation to that of the next.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The most changes that wait for the store. The oldest are dropped first.
 const MAX_WAITING: usize = 256;

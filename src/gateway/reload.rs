@@ -131,23 +131,18 @@ impl Reloader {
         let contents = Arc::clone(&self.last.lock().await.contents);
         if self.state().error.is_some() || !are_current(contents).await {
             // the outcome is logged and kept for status
-            self.reload_after(SETTLE_PAUSE).await.ok();
+            self.reload().await.ok();
         }
     }
 
-    /// Reads, compiles and swaps the config at once: whoever asks for it has written the files. Returns the number of the new generation.
+    /// Reads, compiles and swaps the config, once nobody is writing its files. Returns the number of the new generation.
     ///
     /// # Errors
     /// The reason why nothing has changed.
     pub async fn reload(&self) -> Result<u64, NotReloaded> {
-        self.reload_after(Duration::ZERO).await
-    }
-
-    /// Reads, compiles and swaps the config, once its files have not changed for `pause`.
-    async fn reload_after(&self, pause: Duration) -> Result<u64, NotReloaded> {
         let mut last = self.last.lock().await;
         let generation = self.gate.snapshot().generation + 1;
-        let loaded = match self.settled(&last.cache, generation, pause).await {
+        let loaded = match self.settled(&last.cache, generation).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(RefusedConfig {
                 report, mut files, ..
@@ -229,13 +224,13 @@ impl Reloader {
                 .any(|one| one.should_change(&dates));
             // a refused config is read again when it changes
             if is_due && self.state().error.is_none() {
-                self.reload_after(SETTLE_PAUSE).await.ok();
+                self.reload().await.ok();
             }
         }
     }
 
-    /// Reads and compiles the config. Its files must have the same content when they are read again after `pause`, so that none is half-written
-    /// and all belong to one version; else it begins anew, and waits longer.
+    /// Reads and compiles the config. Its files must have the same content when they are read again, [`SETTLE_PAUSE`] after the last of them was
+    /// read first, so that none is half-written and all belong to one version; else it begins anew.
     ///
     /// # Errors
     /// The reads never agree, or the config cannot be read.
@@ -243,7 +238,6 @@ impl Reloader {
         &self,
         cache: &Arc<Cache>,
         generation: u64,
-        mut pause: Duration,
     ) -> Result<Result<Loaded, RefusedConfig>, NotReloaded> {
         for _ in 0..MAX_READS {
             let read = self
@@ -254,13 +248,13 @@ impl Reloader {
                 Ok(loaded) => &loaded.contents,
                 Err(refused) => &refused.contents,
             };
-            if !pause.is_zero() && !self.is_running(&read) {
-                tokio::time::sleep(pause).await;
+            if !self.is_running(&read) {
+                // compiling was a part of it
+                tokio::time::sleep(SETTLE_PAUSE.saturating_sub(contents.age())).await;
             }
             if are_current(Arc::clone(contents)).await {
                 return Ok(read);
             }
-            pause = SETTLE_PAUSE;
         }
         Err(NotReloaded::Unsettled)
     }

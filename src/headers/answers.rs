@@ -1,7 +1,7 @@
 //! Rules for the headers of a response that reach the sender.
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::{is_nominated, nominated};
+use super::Nominated;
 
 /// Removes the headers of a response that are not for the sender. `body` says whether a body follows: a length without one would mislead.
 pub fn answer(headers: HeaderMap, body: bool) -> HeaderMap {
@@ -28,7 +28,7 @@ pub fn answer(headers: HeaderMap, body: bool) -> HeaderMap {
 /// Returns the names of the hop-by-hop headers of a response.
 pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
     let connection = headers.get_all(header::CONNECTION).iter();
-    let hop: Vec<_> = nominated(connection.map(HeaderValue::as_bytes)).collect();
+    let hop = Nominated::by(connection.map(HeaderValue::as_bytes));
     headers
         .keys()
         .filter(|name| is_between_hops(name, &hop))
@@ -36,7 +36,7 @@ pub fn between_hops(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-fn is_between_hops(name: &HeaderName, nominated: &[&[u8]]) -> bool {
+fn is_between_hops(name: &HeaderName, nominated: &Nominated<'_>) -> bool {
     let known = [
         header::CONNECTION,
         header::TE,
@@ -48,5 +48,5 @@ fn is_between_hops(name: &HeaderName, nominated: &[&[u8]]) -> bool {
     ];
     known.contains(name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-        || is_nominated(name.as_str(), nominated)
+        || nominated.has(name.as_str())
 }

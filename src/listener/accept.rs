@@ -247,12 +247,15 @@ async fn serve<A: Serve>(
         None => io,
         Some(tls) => {
             let acceptor = Acceptor::from_server_config(tls.load_full());
-            // boxed, since it is large and soon over
-            let handshake = Box::pin(acceptor.tls_handshake(*io));
-            let Ok(Ok(io)) = within(deadline, handshake).await else {
+            // boxed, and its result too, since they are large and soon over
+            let handshake = Box::pin(async move {
+                let io: Stream = Box::new(acceptor.tls_handshake(*io).await.ok()?);
+                Some(io)
+            });
+            let Ok(Some(io)) = within(deadline, handshake).await else {
                 return Err(RefusalReason::Tls);
             };
-            Box::new(io)
+            io
         }
     };
     let state = Arc::new(ConnectionState::new(accepted));

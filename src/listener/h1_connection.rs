@@ -62,8 +62,8 @@ impl ArrivedHead {
         }
     }
 
-    /// Takes the header lines that have ended. Their values share the bytes of the head. `None` for bytes that are no header lines, which
-    /// the scanner lets through nowhere.
+    /// Takes the header lines that have ended. Their values share the bytes of the head. `None` for bytes that could end a
+    /// name or a value, which the scanner lets through nowhere.
     pub(crate) fn take_headers(&mut self) -> Option<HeaderLines> {
         HeaderLines::of_head(self.bytes.clone(), std::mem::take(&mut self.spans.lines))
     }

@@ -3,6 +3,7 @@ pub(crate) mod accept;
 pub mod client_address;
 pub(crate) mod connection_limits;
 pub(crate) mod connection_state;
+mod discard;
 pub mod framing;
 pub(crate) mod h1_connection;
 mod h1_parts;

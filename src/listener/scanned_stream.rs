@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,10 +21,10 @@ use pingora::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
 use crate::clock::Clock;
 use crate::listener::connection_state::{BUSY, ConnectionState};
+use crate::listener::discard::{Drain, poll_discard};
 use crate::listener::framing::{Cut, Scanner};
 use crate::listener::h1_parts::{Behind, H1Parts};
 use crate::listener::h2_frame_limit::{ControlFrameLimit, TooManyFrames};
@@ -39,8 +39,6 @@ const WRITE_BUFFER: usize = 2048;
 pub(super) const MAX_DRAINED: usize = 4 * 1024 * 1024;
 /// The longest time for which they are read.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// The size of each such read.
-const DRAIN_BUFFER: usize = 16 * 1024;
 
 /// The stream that pingora reads and writes.
 pub(crate) struct ScannedStream {
@@ -63,12 +61,6 @@ pub(crate) struct ScannedStream {
     drain: Option<Drain>,
 }
 
-/// The bytes that are still read and discarded, and the deadline.
-struct Drain {
-    left: usize,
-    end: Pin<Box<Sleep>>,
-}
-
 /// The scan of the bytes that arrive.
 enum Scan {
     /// HTTP/2, whose heads h2 bounds, and whose timeout ends with the preface; with the bytes read since the task last yielded.
@@ -77,8 +69,9 @@ enum Scan {
     H1(Scanner),
     /// HTTP/1 after a violation: pingora reads these bytes, then nothing.
     Cut(&'static [u8]),
-    /// HTTP/1 with another message behind the one being served, which is never read. The connection ends with the response.
-    Overrun,
+    /// HTTP/1 with another message behind the one being served. Up to so many bytes of it are discarded, and the connection ends with the
+    /// response.
+    Overrun(usize),
     /// None any more: the sender sends nothing more, or no more HTTP.
     Over,
 }
@@ -128,7 +121,7 @@ impl ScannedStream {
         Self {
             scan: match behind {
                 Behind::Body => Scan::H1(parts.scanner),
-                Behind::Other => Scan::Overrun,
+                Behind::Other => Scan::Overrun(MAX_DRAINED),
                 Behind::Cut(ending) => Scan::Cut(ending),
             },
             head,
@@ -197,7 +190,7 @@ impl ScannedStream {
                 }
                 Ok(())
             }
-            Scan::Cut(_) | Scan::Overrun | Scan::Over => Ok(()),
+            Scan::Cut(_) | Scan::Overrun(_) | Scan::Over => Ok(()),
         }
     }
 
@@ -231,27 +224,23 @@ impl ScannedStream {
     fn is_unread(&self) -> bool {
         match &self.scan {
             Scan::H1(scanner) => !scanner.is_between() || self.state.is_overrun(),
-            Scan::Cut(_) | Scan::Overrun => true,
+            Scan::Cut(_) | Scan::Overrun(_) => true,
             Scan::H2(..) | Scan::Over => false,
         }
     }
 
-    /// Reads and discards what the sender still sends, within bounds, until it closes its side.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let io = self.io.get_mut();
-        let Some(drain) = &mut self.drain else {
-            return Poll::Ready(());
+    /// Discards what the sender sends behind the request being served, within bounds, so that pingora notices when the sender leaves.
+    fn poll_overrun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Scan::Overrun(left) = &mut self.scan else {
+            return Poll::Pending;
         };
-        let mut buffer = [0; DRAIN_BUFFER];
-        while drain.left > 0 && drain.end.as_mut().poll(cx).is_pending() {
-            let mut buf = ReadBuf::new(&mut buffer);
-            let read = std::task::ready!(Pin::new(&mut *io).poll_read(cx, &mut buf));
-            if read.is_err() || buf.filled().is_empty() {
-                break;
-            }
-            drain.left = drain.left.saturating_sub(buf.filled().len());
+        ready!(poll_discard(&mut self.io, left, cx))?;
+        // a sender that goes on sending is still there
+        if *left == 0 {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
         }
-        Poll::Ready(())
     }
 }
 
@@ -266,7 +255,7 @@ impl AsyncRead for ScannedStream {
         }
         match self.scan {
             Scan::Cut(_) => return self.read_after_cut(buf),
-            Scan::Overrun => return Poll::Pending,
+            Scan::Overrun(_) => return self.poll_overrun(cx),
             Scan::H2(..) | Scan::H1(_) | Scan::Over => {}
         }
         if let Scan::H2(_, turn) = &mut self.scan
@@ -287,7 +276,7 @@ impl AsyncRead for ScannedStream {
         self.scan_arrived(buf, before)?;
         match self.scan {
             Scan::Cut(_) if buf.filled().len() == before => self.read_after_cut(buf),
-            Scan::Cut(_) | Scan::Overrun | Scan::H2(..) | Scan::H1(_) | Scan::Over => {
+            Scan::Cut(_) | Scan::Overrun(_) | Scan::H2(..) | Scan::H1(_) | Scan::Over => {
                 Poll::Ready(Ok(()))
             }
         }
@@ -322,16 +311,16 @@ impl AsyncWrite for ScannedStream {
     /// Flushes and ends our side, then discards what still arrives. pingora closes an HTTP/1 connection by this, not by [`Shutdown`].
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.drain.is_none() {
-            std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             if !self.is_unread() {
                 return Poll::Ready(Ok(()));
             }
-            self.drain = Some(Drain {
-                left: MAX_DRAINED,
-                end: Box::pin(sleep(DRAIN_TIMEOUT)),
-            });
+            self.drain = Some(Drain::new(MAX_DRAINED, DRAIN_TIMEOUT));
         }
-        self.poll_drain(cx).map(Ok)
+        let this = &mut *self;
+        let io = this.io.get_mut();
+        let drained = this.drain.as_mut().map(|drain| drain.poll(io, cx));
+        drained.unwrap_or(Poll::Ready(())).map(Ok)
     }
 }
 

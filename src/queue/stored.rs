@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::clock::{Now, unix_ms};
 use crate::delivery::Delivery;
@@ -176,15 +176,12 @@ pub fn restore(
             .map(str::to_owned)
             .map_err(|_| Unreadable(what))
     };
-    let mut headers = HeaderMap::with_capacity(record.headers.len());
-    for (name, value) in &record.headers {
+    let headers = record.headers.iter().map(|(name, value)| {
         let name = HeaderName::from_bytes(name).map_err(|_| Unreadable("header"))?;
-        headers.append(
-            name,
-            HeaderValue::from_bytes(value).map_err(|_| Unreadable("header"))?,
-        );
-    }
-    let headers = HeaderLines::from(&headers);
+        let value = HeaderValue::from_bytes(value).map_err(|_| Unreadable("header"))?;
+        Ok((name, value))
+    });
+    let headers: HeaderLines = headers.collect::<Result<_, _>>()?;
     let yes = |name| fact(record, name) == Some(word(true));
     let client = Client {
         ip: fact(record, CLIENT)

@@ -12,7 +12,7 @@ const MAX_NAME: usize = 65_535;
 /// The header lines of a request, in the order in which they arrived.
 ///
 /// A request has some ten lines, and each is looked up a few times: comparing names in turn costs less than a hash table that is made for
-/// one request. Values stay in the bytes of the head; names are written once, in lower case, one after the other.
+/// one request. Values of an HTTP/1 head stay in its bytes; names are written once, in lower case, one after the other.
 #[derive(Clone, Default)]
 pub struct HeaderLines {
     names: String,
@@ -22,14 +22,15 @@ pub struct HeaderLines {
 }
 
 impl HeaderLines {
-    /// Takes the lines of a head, of which `lines` says where names and values are. `None` if a name cannot be one: it is not text, or too
-    /// long.
-    pub fn of_head(bytes: Bytes, mut lines: Vec<(Span, Span)>) -> Option<Self> {
+    /// Takes the lines of a head, of which `lines` says where names and values are. `None` if a name is too long, or a name or value has bytes
+    /// that could end it: the scanner lets none through, and here each line is checked once more before it is written anywhere.
+    pub(crate) fn of_head(bytes: Bytes, mut lines: Vec<(Span, Span)>) -> Option<Self> {
         let room = lines.iter().map(|(name, _)| name.range().len()).sum();
         let mut names = String::with_capacity(room);
         for (name, value) in &mut lines {
             let text = std::str::from_utf8(name.of(&bytes)).ok()?;
-            if text.len() > MAX_NAME {
+            *value = value.trimmed(&bytes);
+            if text.len() > MAX_NAME || !is_name(text.as_bytes()) || !is_value(value.of(&bytes)) {
                 return None;
             }
             *name = Span {
@@ -37,7 +38,6 @@ impl HeaderLines {
                 end: names.len() + text.len(),
             };
             names.push_str(text);
-            *value = value.trimmed(&bytes);
         }
         names.make_ascii_lowercase();
         Some(Self {
@@ -108,7 +108,7 @@ impl HeaderLines {
         }
     }
 
-    /// Adds a line.
+    /// Adds a line. All lines are copied.
     pub fn append(&mut self, name: &HeaderName, value: &HeaderValue) {
         *self = self
             .iter()
@@ -116,7 +116,7 @@ impl HeaderLines {
             .collect();
     }
 
-    /// Sets a header, in place of all its lines.
+    /// Sets a header, in place of all its lines. All lines are copied.
     pub fn insert(&mut self, name: &HeaderName, value: &HeaderValue) {
         *self = self
             .iter()
@@ -133,6 +133,18 @@ impl HeaderLines {
         });
         lines.collect()
     }
+}
+
+/// Returns whether a name has visible ASCII without a colon alone. Not stopping at the first other byte lets the compiler look at many at once.
+fn is_name(name: &[u8]) -> bool {
+    let plain = |all, byte: &u8| all & (b'!'..=b'~').contains(byte) & (*byte != b':');
+    !name.is_empty() && name.iter().fold(true, plain)
+}
+
+/// Returns whether a value has no control character but tabs.
+fn is_value(value: &[u8]) -> bool {
+    let plain = |all, byte: &u8| all & ((*byte >= b' ') & (*byte != 0x7f) | (*byte == b'\t'));
+    value.iter().fold(true, plain)
 }
 
 impl<'l> FromIterator<(&'l str, &'l [u8])> for HeaderLines {
@@ -154,6 +166,10 @@ impl<'l> FromIterator<(&'l str, &'l [u8])> for HeaderLines {
                 },
             ));
         }
+        // what is held is charged by its size
+        names.shrink_to_fit();
+        bytes.shrink_to_fit();
+        lines.shrink_to_fit();
         Self {
             names,
             bytes: bytes.into(),
@@ -231,9 +247,28 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_name_are_no_lines() {
-        let head = Bytes::from_static(b"\xff: a");
-        let place = (Span { start: 0, end: 1 }, Span { start: 3, end: 4 });
-        assert_eq!(HeaderLines::of_head(head, vec![place]), None);
+        for (head, is_line) in [
+            (&b"n: a"[..], true),
+            (b"n: \t\xff", true),
+            (b"\xff: a", false),
+            (b"\n: a", false),
+            (b" : a", false),
+            (b":: a", false),
+            (b"n: \n", false),
+            (b"n: \r", false),
+            (b"n: \0", false),
+            (b"n: \x7f", false),
+        ] {
+            let place = (
+                Span { start: 0, end: 1 },
+                Span {
+                    start: 3,
+                    end: head.len(),
+                },
+            );
+            let read = HeaderLines::of_head(Bytes::from_static(head), vec![place]);
+            assert_eq!(read.is_some(), is_line, "{}", head.escape_ascii());
+        }
         let long = Bytes::from("a".repeat(MAX_NAME + 1));
         let place = Span {
             start: 0,

@@ -39,7 +39,7 @@ pub(super) struct Reading<'a> {
     account: Account,
     /// The bytes that are held besides those of the body.
     overhead: usize,
-    /// The bytes of the spare mapping that it arrives in. All of its pages may have been written to, so they are held from the begin.
+    /// The bytes of the spare mapping that it arrives in. All of its pages may have been written to, so they are held from the beginning.
     spare: usize,
     pace: Pace,
     whole: Buffer,
@@ -177,11 +177,15 @@ impl<'a> Reading<'a> {
 
     /// Takes a spare mapping for a body of declared size, if there is room for its bytes.
     fn take_spare(&mut self) {
-        let Some(size) = self.declared.and_then(|size| self.whole.take_spare(size)) else {
+        let Some(declared) = self.declared else {
+            return;
+        };
+        let Some(size) = self.whole.take_spare(declared) else {
             return;
         };
         self.spare = size;
-        if self.charge(0).is_err() {
+        // charged as a whole: what does not fit later would end the body
+        if self.charge(declared).is_err() {
             self.spare = 0;
             self.whole = Buffer::new(Arc::clone(self.account.budget()));
         }

@@ -252,7 +252,7 @@ async fn spare_mapping_is_charged_with_its_size() {
         };
         let arrived = read(&mut script, &head, bounds, &mut feed).await.unwrap();
         assert_eq!(arrived.body.bytes().len(), MIB);
-        let (first, beside) = (first.unwrap(), 64 * KIB + 16 * KIB);
+        let (first, beside) = (first.unwrap(), 128 * KIB + 16 * KIB);
         assert!(
             (most..=most + beside).contains(&first),
             "{first} of {spare}"

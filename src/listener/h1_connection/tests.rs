@@ -167,6 +167,31 @@ proptest! {
     }
 }
 
+/// pingora waits on a stream while it serves a request, to notice a sender that leaves.
+#[tokio::test]
+async fn sender_that_leaves_behind_another_message_is_noticed() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut sender, io) = tokio::io::duplex(1 << 16);
+    sender
+        .write_all(&[&request[..], b"X"].concat())
+        .await
+        .unwrap();
+    let mut connection = H1Connection::over(io);
+    let head = connection.head().await.unwrap();
+    let judged = JudgedRequest::of(&anything());
+    let mut stream = connection.into_stream(head.bytes, judged);
+    let mut received = [0; 100];
+    assert_eq!(stream.read(&mut received).await.unwrap(), request.len());
+    let waiting = stream.read(&mut received);
+    let leaving = async {
+        sender.write_all(b"more of it").await.unwrap();
+        tokio::task::yield_now().await;
+        drop(sender);
+    };
+    let (read, ()) = tokio::join!(waiting, leaving);
+    assert_eq!(read.unwrap(), 0, "nothing of the other message is read");
+}
+
 fn anything() -> RequestHead {
     RequestHead {
         request_id: RequestId::from_u128(0),

@@ -2,10 +2,11 @@ use super::*;
 use crate::clock::{Clock as _, SystemClock};
 
 fn head(target: &'static str) -> RequestHead {
-    let lines: [(&str, &[u8]); 4] = [
+    let lines: [(&str, &[u8]); 5] = [
         ("host", b"hooks.example"),
         ("x-token", b"the secret itself"),
         ("x-twice", b"one"),
+        ("accept", b"a"),
         ("x-twice", b"t\xffo"),
     ];
     RequestHead {

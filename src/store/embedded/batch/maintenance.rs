@@ -12,8 +12,8 @@ use crate::store::{Key, StoreError};
 
 /// Rows of the ledger deleted at once: a few milliseconds.
 const ROWS_PER_STEP: usize = 500;
-/// Rows of the journal deleted at once. Each has the entries of a batch.
-const BATCHES_PER_STEP: usize = 50;
+/// Rows of the journal deleted at once, if they are small. Each has the entries of a batch.
+const BATCHES_PER_STEP: usize = 500;
 /// Entries are looked at this long before they end.
 const PROLONG_BEFORE_END: i64 = 60_000;
 /// Milliseconds between two writes of the time. After a crash the store's time continues from the last one by the wall clock.
@@ -77,22 +77,24 @@ impl Maintenance {
                 now.saturating_sub(time_saved_at) >= SAVE_TIME_INTERVAL
             }),
         );
-        let ((more, held, (rows, batches)), _) = database.transaction(now, |writing| {
-            if keep {
-                ledger::keep_time(writing, wall)?;
-            }
-            let more = ledger::prolong(writing, position, now + PROLONG_BEFORE_END, ROWS_PER_STEP)?;
-            // what has not been looked at may have a delivery that waits: the statement itself spares those
-            let purged = if trusted {
-                (
-                    ledger::purge(writing, ROWS_PER_STEP)?,
-                    journal::purge(writing, BATCHES_PER_STEP)?,
-                )
-            } else {
-                (0, 0)
-            };
-            Ok((more, writing.take_remembered(), purged))
-        })?;
+        let ((more, held, (rows, (batches, more_batches))), _) =
+            database.transaction(now, |writing| {
+                if keep {
+                    ledger::keep_time(writing, wall)?;
+                }
+                let more =
+                    ledger::prolong(writing, position, now + PROLONG_BEFORE_END, ROWS_PER_STEP)?;
+                // what has not been looked at may have a delivery that waits: the statement itself spares those
+                let purged = if trusted {
+                    (
+                        ledger::purge(writing, ROWS_PER_STEP)?,
+                        journal::purge(writing, BATCHES_PER_STEP)?,
+                    )
+                } else {
+                    (0, (0, false))
+                };
+                Ok((more, writing.take_remembered(), purged))
+            })?;
         if keep {
             self.time_saved_at = Some(now);
         }
@@ -106,7 +108,7 @@ impl Maintenance {
         self.position = more.unwrap_or((now + PROLONG_BEFORE_END, [0xff; 16]));
         // memory knows all by now: this may fail on its own
         let gives_back = self.give_back(database)?;
-        let full = rows == ROWS_PER_STEP || batches == BATCHES_PER_STEP;
+        let full = rows == ROWS_PER_STEP || more_batches;
         Ok(more.is_some() || full || gives_back)
     }
 

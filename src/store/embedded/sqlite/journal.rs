@@ -7,9 +7,10 @@
 //! **Deletion.** Rows are only ever deleted in the order of (`until`, `row`), where `until` is the last end of a row's entries. A mark takes the
 //! last `until` of the whole table, so it follows all that it cancels in that order, and never goes before it.
 //!
-//! **Bound.** Memory holds at most `ledger_entries` keys, and for each one that it forgets to make room, one entry is deleted here. A key has
-//! more than one entry only if it was committed again after it had ended or been forgotten, or noted for longer. An entry stays for at most
-//! twice the time for which it holds, as the entries of a row end within a power of two. A mark prolongs nothing: its `until` is that of a row.
+//! **Bound.** Memory holds at most `ledger_entries` keys, and for each one that it forgets to make room, an entry of a row that ends first is
+//! deleted here, be it of another key: the ledger has a gap then in any case, and says so. A key has more than one entry only if it was committed
+//! again after it had ended or been forgotten, or noted for longer. While the clock is trusted, an entry stays for at most a quarter longer than
+//! it holds, as the entries of a row end within that. A mark prolongs nothing: its `until` is that of a row.
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::store::{Key, StoreError};
 
 /// Bytes of an entry: a key, and its end or [`FORGOTTEN`].
 const ENTRY: usize = 24;
+/// The bytes of rows after which a step of the purge ends.
+const PURGED_BYTES: i64 = 1 << 20;
 /// The end of a mark.
 const FORGOTTEN: i64 = i64::MIN;
 
@@ -78,14 +81,19 @@ fn decode(entry: &[u8]) -> Option<(Key, i64)> {
     Some((Key(*key), i64::from_be_bytes(end.try_into().ok()?)))
 }
 
-/// The entries of a batch, by the power of two of the time until they end: a row goes when its last entry has ended.
+/// The entries of a batch, by the time until they end, in quarters of a power of two: a row goes when its last entry has ended.
 #[derive(Default)]
-struct Batch(BTreeMap<Option<u32>, (i64, Vec<u8>)>);
+struct Batch(BTreeMap<Quarter, (i64, Vec<u8>)>);
+
+/// A length of time: the power of two, and which quarter of it; `None` if it is over.
+type Quarter = Option<(u32, i64)>;
 
 impl Batch {
     fn add(&mut self, key: Key, end: i64, now: i64) {
-        let power = end.saturating_sub(now).checked_ilog2();
-        let (until, entries) = self.0.entry(power).or_insert((end, Vec::new()));
+        let left = end.saturating_sub(now);
+        let power = left.checked_ilog2();
+        let quarter: Quarter = power.map(|power| (power, left >> power.saturating_sub(2)));
+        let (until, entries) = self.0.entry(quarter).or_insert((end, Vec::new()));
         *until = end.max(*until);
         entries.extend_from_slice(&encode(key, end));
     }
@@ -178,7 +186,7 @@ pub(super) fn mark(writing: &Writing<'_>, key: Key) -> Result<(), StoreError> {
     writing.execute(append, params![entry]).map(drop)
 }
 
-/// Deletes `count` entries for as many keys that memory forgot to make room. It does not look for these keys: the first to end go, as in memory.
+/// Deletes `count` entries for as many keys that memory forgot to make room. It does not look for these keys: those of the rows that end first go.
 fn delete_first(writing: &Writing<'_>, mut count: usize) -> Result<(), StoreError> {
     while count > 0 {
         let first = "select row, entries from journal order by until, row limit 1";
@@ -198,12 +206,23 @@ fn delete_first(writing: &Writing<'_>, mut count: usize) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Deletes at most `step` rows whose entries have all ended. Returns their number.
-pub(crate) fn purge(writing: &Writing<'_>, step: usize) -> Result<usize, StoreError> {
-    writing.execute(
-        "delete from journal where row in (select row from journal where until <= ?1 order by until, row limit ?2)",
+/// Deletes at most `step` rows whose entries have all ended, or fewer if they are large. Returns their number, and whether there may be more.
+pub(crate) fn purge(writing: &Writing<'_>, step: usize) -> Result<(usize, bool), StoreError> {
+    let ended = writing.rows(
+        "select row, length(entries) from journal where until <= ?1 order by until, row limit ?2",
         params![writing.now, int(step)],
-    )
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let (mut deleted, mut bytes) = (0, 0);
+    for (row, size) in &ended {
+        writing.execute("delete from journal where row = ?1", params![row])?;
+        deleted += 1;
+        bytes += size;
+        if bytes >= PURGED_BYTES {
+            break;
+        }
+    }
+    Ok((deleted, deleted < ended.len() || deleted == step))
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ impl Test {
     }
 
     fn purge(&mut self) -> usize {
-        self.write(|writing| Ok(ledger::purge(writing, STEP)? + purge(writing, STEP)?))
+        self.write(|writing| Ok(ledger::purge(writing, STEP)? + purge(writing, STEP)?.0))
     }
 
     fn rows(&self) -> i64 {
