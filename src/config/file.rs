@@ -109,7 +109,7 @@ pub struct Limits {
     /// For the first head of a connection this includes the PROXY header and TLS. `hookgate_connections_refused_total` counts the
     /// connections that were closed before their first request, by reason.
     pub header_timeout: Option<String>,
-    /// The time that a connection may be idle between two requests (default 60s). For HTTP/2, a change needs a restart.
+    /// The time that a connection may be idle between two requests (default 60s).
     pub idle_timeout: Option<String>,
     /// The largest size of a request head (default 32KiB). For HTTP/2, a change needs a restart.
     pub header_bytes: Option<String>,

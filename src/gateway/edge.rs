@@ -22,7 +22,7 @@ use crate::gateway::session::{Downstream, prepare_stream, receive};
 use crate::gateway::{Gate, answer, body, head, pipeline};
 use crate::listener::connection_state::ConnectionState;
 use crate::listener::framing::Violation;
-use crate::listener::peer::{ConnectionInfo, JudgedRequest};
+use crate::listener::peer::{ConnectionInfo, JudgedRequest, ServedStream};
 use crate::refusal::Refusal;
 use crate::request::RequestHead;
 
@@ -72,6 +72,7 @@ impl ProxyHttp for Edge {
     ) -> PingoraResult<bool> {
         let gate = &self.0;
         let _in_flight = InFlight::begin(&*gate.lifecycle.activity);
+        let stream = ServedStream::begin(session.digest(), &gate.clock);
         let active = gate.active.load();
         let (mut facts, head) = receive(gate, &active, session);
         let head = agreed(session, head);
@@ -100,7 +101,9 @@ impl ProxyHttp for Edge {
         let decided = match end_overrun(session, decided) {
             Ok(Reply::Pass(route, head)) => match prepare_stream(session, &route, &head) {
                 Ok(host) => {
-                    *ctx = Some(Box::new(Passing::begin(&self.0, route, host, record)));
+                    *ctx = Some(Box::new(Passing::begin(
+                        &self.0, route, host, record, stream,
+                    )));
                     return Ok(false);
                 }
                 Err(refusal) => Err(refusal.into()),

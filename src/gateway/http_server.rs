@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes};
-use pingora::apps::{HttpServerApp as _, HttpServerOptions, ServerApp as _};
+use pingora::apps::{HttpServerApp as _, ServerApp as _};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::HttpProxy;
@@ -238,9 +238,6 @@ impl BodySource for H1Body<'_> {
 fn proxy(gate: Arc<Gate>) -> HttpProxy<Edge> {
     let limits = gate.snapshot().limits.clone();
     let mut proxy = HttpProxy::new(Edge(gate), Arc::new(ServerConf::default()));
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(limits.idle_timeout);
-    proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS);
     h2.max_header_list_size(

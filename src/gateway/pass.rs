@@ -29,7 +29,7 @@ use crate::headers::{self, OWN_REQUEST_ID, REQUEST_ID};
 use crate::listener::client_address::network_of;
 use crate::listener::connection_state::ConnectionState;
 use crate::listener::framing::Violation;
-use crate::listener::peer::ConnectionInfo;
+use crate::listener::peer::{ConnectionInfo, ServedStream};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::telemetry::{Ended, Record};
@@ -50,6 +50,8 @@ pub(super) struct Passing {
     /// Dropped before the next field, so that the number of deliveries in flight is never too low.
     _stream: StreamInFlight,
     _in_flight: InFlight<Arc<Activity>>,
+    /// Keeps an HTTP/2 connection from being idle.
+    _served: Option<ServedStream>,
     host: HeaderValue,
     /// The addresses that are left, in the order of attempts; `None` before the look-up.
     peers: Option<Vec<HttpPeer>>,
@@ -84,6 +86,7 @@ impl Passing {
         route: Arc<ActivePass>,
         host: HeaderValue,
         record: Record,
+        served: Option<ServedStream>,
     ) -> Self {
         let client = record.facts().client;
         let owner = Owner {
@@ -97,6 +100,7 @@ impl Passing {
             gate: Arc::clone(gate),
             _in_flight: InFlight::begin(Arc::clone(&gate.lifecycle.activity)),
             _stream: StreamInFlight::begin(&gate.lifecycle),
+            _served: served,
             route,
             record,
             host,

@@ -70,9 +70,8 @@ struct Bound {
     health: Option<SocketAddr>,
     admin: Option<snapshot::AdminAddress>,
     store: snapshot::Store,
-    /// HTTP/1 follows this and the next at once; HTTP/2 only after a restart.
+    /// HTTP/1 follows this at once; HTTP/2 only after a restart.
     header_bytes: usize,
-    idle_timeout: Duration,
 }
 
 impl Bound {
@@ -87,7 +86,6 @@ impl Bound {
             admin: snapshot.admin.as_ref().map(|admin| admin.address.clone()),
             store: snapshot.store.clone(),
             header_bytes: snapshot.limits.header_bytes,
-            idle_timeout: snapshot.limits.idle_timeout,
         }
     }
 }
@@ -124,10 +122,6 @@ impl Shared {
             (
                 "limits.header_bytes for HTTP/2",
                 was.header_bytes != is.header_bytes,
-            ),
-            (
-                "limits.idle_timeout for HTTP/2",
-                was.idle_timeout != is.idle_timeout,
             ),
         ];
         differs

@@ -266,6 +266,7 @@ async fn serve<A: Serve>(
             .get_ssl()
             .and_then(|tls| tls.peer_certificate_der().map(peer::certificate)),
         state: (!is_h2).then(|| Arc::clone(&state)),
+        streams: is_h2.then(|| Arc::clone(&state)),
         judged: None,
     };
     let clock = Arc::clone(&listening.clock);

@@ -22,6 +22,8 @@ pub(crate) struct ConnectionState {
     pub(crate) violation: OnceLock<(u64, Violation)>,
     /// Whether the upstream has agreed to another protocol, so that what follows is not HTTP.
     pub(crate) switched: AtomicBool,
+    /// The number of HTTP/2 streams that are being served.
+    streams: AtomicU64,
     accepted: Instant,
 }
 
@@ -43,6 +45,7 @@ impl ConnectionState {
             messages: AtomicU64::new(0),
             violation: OnceLock::new(),
             switched: AtomicBool::new(false),
+            streams: AtomicU64::new(0),
             accepted: now,
         }
     }
@@ -51,6 +54,17 @@ impl ConnectionState {
     pub(crate) fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.phase.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// Notes that an HTTP/2 stream is being served.
+    pub(crate) fn begin_stream(&self) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that an HTTP/2 stream has ended. With the last one, the connection is idle.
+    pub(crate) fn end_stream(&self, now: Instant) {
+        self.end_request(now);
+        self.streams.fetch_sub(1, Ordering::Release);
     }
 
     /// Returns the framing violation in the request being served, as far as it has arrived.
@@ -89,9 +103,11 @@ impl ConnectionState {
     /// Returns the time until the next check; `None` if the connection has waited too long. It is never longer than the shorter of both
     /// timeouts, since a head may begin right after the check.
     pub(crate) fn next_check(&self, timeouts: HeadTimeouts, now: Instant) -> Option<Duration> {
+        // read before the phase, which a stream that ends sets first
+        let streams = self.streams.load(Ordering::Acquire);
         let phase = self.phase.load(Ordering::Relaxed);
         let longest = timeouts.head.min(timeouts.idle);
-        if phase == BUSY {
+        if phase == BUSY || streams > 0 {
             return Some(longest);
         }
         let allowed = if is_in_head(phase) {
@@ -144,6 +160,22 @@ mod tests {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(60),
     };
+
+    #[test]
+    fn connection_is_idle_once_its_last_stream_has_ended() {
+        let accepted = SystemClock.mono();
+        let at = |second: u64| accepted + Duration::from_secs(second);
+        let state = ConnectionState::new(accepted);
+        let look = |second: u64| state.next_check(TIMEOUTS, at(second)).is_some();
+        state.end_request(at(1));
+        assert!(look(60) && !look(62), "it had no stream");
+        state.begin_stream();
+        state.begin_stream();
+        state.end_stream(at(70));
+        assert!(look(1000), "another stream is served");
+        state.end_stream(at(1000));
+        assert!(look(1059) && !look(1061));
+    }
 
     #[test]
     fn timeout_of_a_head_starts_at_accept_or_its_first_byte() {

@@ -108,6 +108,7 @@ impl H1Connection {
             peer: Peer::Unix,
             certificate: None,
             state: Some(Arc::clone(&state)),
+            streams: None,
             judged: None,
         };
         Self::new(H1Parts {

@@ -11,6 +11,7 @@ use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
+use crate::clock::Clock;
 use crate::listener::client_address::Peer;
 use crate::listener::connection_state::ConnectionState;
 use crate::request::{ClientCertificate, RequestHead};
@@ -24,6 +25,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// The state of the connection over HTTP/1; none over HTTP/2, where several requests are served at once.
     pub(crate) state: Option<Arc<ConnectionState>>,
+    /// The state of an HTTP/2 connection, which counts its streams.
+    pub(crate) streams: Option<Arc<ConnectionState>>,
     /// The request that the gateway handed over to pingora on it.
     pub(crate) judged: Option<Arc<JudgedRequest>>,
 }
@@ -72,6 +75,30 @@ impl ConnectionInfo {
     /// Returns the state of the connection of an HTTP/1 request.
     pub(crate) fn state_of(digest: Option<&Digest>) -> Option<&ConnectionState> {
         Self::of(digest)?.state.as_deref()
+    }
+}
+
+/// An HTTP/2 stream that is being served. Its connection is not idle before this is dropped.
+pub(crate) struct ServedStream {
+    connection: Arc<ConnectionState>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ServedStream {
+    /// Begins to serve a stream of a connection; nothing over HTTP/1.
+    pub(crate) fn begin(digest: Option<&Digest>, clock: &Arc<dyn Clock>) -> Option<Self> {
+        let connection = ConnectionInfo::of(digest)?.streams.clone()?;
+        connection.begin_stream();
+        Some(Self {
+            connection,
+            clock: Arc::clone(clock),
+        })
+    }
+}
+
+impl Drop for ServedStream {
+    fn drop(&mut self) {
+        self.connection.end_stream(self.clock.mono());
     }
 }
 

@@ -23,7 +23,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 
 use crate::clock::Clock;
-use crate::listener::connection_state::{BUSY, ConnectionState};
+use crate::listener::connection_state::ConnectionState;
 use crate::listener::discard::{Drain, poll_discard};
 use crate::listener::framing::{Cut, Scanner};
 use crate::listener::h1_parts::{Behind, H1Parts};
@@ -166,16 +166,20 @@ impl ScannedStream {
             self.scan = Scan::Over;
             return Ok(());
         }
-        self.state.arrive(|| self.clock.mono());
+        // over HTTP/2 the state is that of the streams, once there may be one
+        if !matches!(&self.scan, Scan::H2(limit, _) if limit.has_preface()) {
+            self.state.arrive(|| self.clock.mono());
+        }
         if self.state.switched.load(Ordering::Relaxed) {
             self.scan = Scan::Over;
         }
         match &mut self.scan {
             Scan::H2(limit, turn) => {
                 *turn = turn.saturating_add(arrived.len());
+                let had_preface = limit.has_preface();
                 let scanned = limit.scan(arrived, || self.clock.mono());
-                if limit.has_preface() {
-                    self.state.phase.store(BUSY, Ordering::Relaxed);
+                if limit.has_preface() && !had_preface {
+                    self.state.end_request(self.clock.mono());
                 }
                 scanned.map_err(|TooManyFrames| io::Error::other("too many control frames"))
             }

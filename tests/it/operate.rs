@@ -9,6 +9,7 @@ use super::support::config::{self, SECRET};
 use super::support::gate::{Gate, hookgate, wait_at_most, wait_for};
 use super::support::http;
 use super::support::sign::github;
+use super::support::tls_gate;
 
 fn run(args: &[&str]) -> Output {
     hookgate()
@@ -435,11 +436,21 @@ fn sleeps(pid: u32) -> u64 {
         .sum()
 }
 
+/// Waits until the process of a gate wakes at most five times a second. The first seconds give back what its requests used.
+#[cfg(target_os = "linux")]
+fn wait_until_asleep(gate: &Gate) {
+    const SECONDS: u64 = 4;
+    wait_at_most(Duration::from_secs(30), "the gateway to be idle", || {
+        let before = sleeps(gate.pid());
+        std::thread::sleep(Duration::from_secs(SECONDS));
+        sleeps(gate.pid()) - before <= 5 * SECONDS
+    });
+}
+
 /// An idle gateway lets the machine sleep, also after it has served and streamed requests.
 #[test]
 #[cfg(target_os = "linux")]
 fn idle_gateway_wakes_at_most_five_times_a_second() {
-    const SECONDS: u64 = 4;
     let app = App::start();
     let gate = Gate::start(&config::pass(&app.url(), "", ""));
     assert_eq!(
@@ -449,12 +460,26 @@ fn idle_gateway_wakes_at_most_five_times_a_second() {
     );
     let page = http::request(gate.address("senders"), "GET", "/page", &[], b"");
     assert_eq!(page.status, 200);
-    // the first seconds give back what the requests used
-    wait_at_most(Duration::from_secs(30), "the gateway to be idle", || {
-        let before = sleeps(gate.pid());
-        std::thread::sleep(Duration::from_secs(SECONDS));
-        sleeps(gate.pid()) - before <= 5 * SECONDS
+    wait_until_asleep(&gate);
+}
+
+/// The same over HTTP/2, whose connection is open still.
+#[test]
+#[cfg(target_os = "linux")]
+fn idle_gateway_wakes_as_seldom_after_http_2() {
+    let app = App::start();
+    let (gate, certificate) = tls_gate::start_with(&config::pass(&app.url(), "", ""));
+    let runtime = tls_gate::runtime();
+    let _sender = runtime.block_on(async {
+        let mut sender = tls_gate::connect(&gate, certificate).await;
+        let request = ::http::Request::get("https://gate.test/page")
+            .body(())
+            .unwrap();
+        let (answer, _) = sender.send_request(request, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        sender
     });
+    wait_until_asleep(&gate);
 }
 
 #[test]

@@ -13,6 +13,7 @@ async fn read_all(sent: &[u8], size: usize) -> (String, bool, Arc<ConnectionStat
         peer: Peer::Unix,
         certificate: None,
         state: None,
+        streams: None,
         judged: None,
     };
     let mut stream = ScannedStream::new(

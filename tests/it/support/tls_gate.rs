@@ -23,6 +23,18 @@ pub fn gate_before(app: &str) -> (Gate, CertificateDer<'static>) {
 
 /// A gate on `yaml`, whose listener speaks TLS.
 pub fn gate_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
+    let (dir, yaml, certificate) = with_tls(yaml);
+    (Gate::in_process_in(dir, &yaml), certificate)
+}
+
+/// Starts the same as a process of its own.
+pub fn start_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
+    let (dir, yaml, certificate) = with_tls(yaml);
+    (Gate::start_in(dir, &yaml), certificate)
+}
+
+/// Returns a directory with a certificate, and `yaml` with a listener that uses it.
+fn with_tls(yaml: &str) -> (Arc<tempfile::TempDir>, String, CertificateDer<'static>) {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let key = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), key.cert.pem()).unwrap();
@@ -34,7 +46,7 @@ pub fn gate_with(yaml: &str) -> (Gate, CertificateDer<'static>) {
             pair(dir.path())
         ),
     );
-    (Gate::in_process_in(dir, &yaml), key.cert.der().clone())
+    (dir, yaml, key.cert.der().clone())
 }
 
 fn pair(dir: &Path) -> String {
