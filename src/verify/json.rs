@@ -6,11 +6,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize as _, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
 /// The largest body that is searched, in bytes.
 const MAX_BYTES: usize = 32 << 20;
+/// The blanks of JSON.
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 /// The deepest pointer.
 const MAX_STEPS: usize = 16;
 
@@ -83,19 +87,19 @@ fn locate<'b>(body: &'b [u8], pointer: &str) -> Result<Option<&'b RawValue>, Unr
         return Err(Unreadable);
     }
     let text = std::str::from_utf8(body).map_err(|_| Unreadable)?;
-    let mut raw: &RawValue = serde_json::from_str(text).map_err(|_| Unreadable)?;
-    for step in pointer
+    let mut steps = pointer
         .strip_prefix('/')
         .ok_or(Unreadable)?
         .split('/')
-        .take(MAX_STEPS)
-    {
-        match inside(raw, &unescape(step))? {
-            Some(next) => raw = next,
-            None => return Ok(None),
-        }
+        .take(MAX_STEPS);
+    // the first step reads all of the body, so it also says whether it is JSON
+    let first = unescape(steps.next().ok_or(Unreadable)?);
+    let mut found = inside(text.trim_matches(BLANKS), &first)?;
+    for step in steps {
+        let Some(raw) = found else { break };
+        found = inside(raw.get(), &unescape(step))?;
     }
-    Ok(Some(raw))
+    Ok(found)
 }
 
 fn unescape(step: &str) -> Cow<'_, str> {
@@ -123,22 +127,25 @@ fn scalar(raw: &str) -> Result<Option<Cow<'_, str>>, Unreadable> {
     })
 }
 
-fn inside<'b>(raw: &'b RawValue, step: &str) -> Result<Option<&'b RawValue>, Unreadable> {
-    let mut reader = serde_json::Deserializer::from_str(raw.get());
-    let found = if raw.get().starts_with('{') {
+/// Returns the value under `step` in `text`, a value without blanks around it.
+///
+/// # Errors
+/// The text is not JSON, or repeats the key.
+fn inside<'b>(text: &'b str, step: &str) -> Result<Option<&'b RawValue>, Unreadable> {
+    let is_canonical = step == "0" || !step.starts_with('0');
+    let is_index = is_canonical && step.bytes().all(|byte| byte.is_ascii_digit());
+    let index = step.parse().ok().filter(|_| is_index);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let found = if text.starts_with('{') {
         reader.deserialize_map(InMap(step))
-    } else if raw.get().starts_with('[') {
-        let canonical = step == "0" || !step.starts_with('0');
-        match step.parse() {
-            Ok(index) if canonical && step.bytes().all(|byte| byte.is_ascii_digit()) => {
-                reader.deserialize_seq(InList(index))
-            }
-            _ => return Ok(None),
-        }
+    } else if let Some(index) = index.filter(|_| text.starts_with('[')) {
+        reader.deserialize_seq(InList(index))
     } else {
-        return Ok(None);
+        IgnoredAny::deserialize(&mut reader).map(|_| None)
     };
-    found.map_err(|_| Unreadable)
+    let found = found.map_err(|_| Unreadable)?;
+    reader.end().map_err(|_| Unreadable)?;
+    Ok(found)
 }
 
 struct InMap<'s>(&'s str);
