@@ -58,14 +58,6 @@ impl RequestHead {
         self.split().1
     }
 
-    /// Returns the value of a header that must have one value. Equal values count once.
-    ///
-    /// # Errors
-    /// [`Repeated`] if it occurs with different values: two readers could take different ones.
-    pub fn single(&self, name: &HeaderName) -> Result<Option<&[u8]>, Repeated> {
-        self.headers.single(name)
-    }
-
     fn split(&self) -> (&[u8], Option<&[u8]>) {
         let mut halves = self.target.splitn(2, |byte| *byte == b'?');
         (halves.next().unwrap_or_default(), halves.next())

@@ -10,8 +10,8 @@ use crate::gateway::Gate;
 
 /// The time between two looks whether memory can be given back.
 const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
-/// The working time of each worker thread, on average, after which the allocator has memory to give back. Requests take it within a few
-/// dozen, an idle gateway within minutes.
+/// The working time of each worker thread, on average, after which the allocator has memory to give back. A few dozen requests
+/// take so long; an idle gateway needs minutes for it.
 const USED: Duration = Duration::from_millis(5);
 /// The most worker threads that count for it.
 const MAX_COUNTED: u32 = 8;

@@ -1,7 +1,7 @@
 //! A recorded HTTP/1 request: head and body bytes, parsed as strictly as the gateway parses them.
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::clock::Now;
 use crate::request::{Client, HeaderLines, RequestHead, RequestId};
@@ -47,7 +47,7 @@ impl Message {
         };
         let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes());
         let method = method.map_err(|_| Fault::Unreadable("the method is not a word"))?;
-        let mut headers = HeaderMap::new();
+        let mut headers = Vec::new();
         for header in request.headers.iter() {
             let name = HeaderName::from_bytes(header.name.as_bytes());
             let name = name
@@ -55,10 +55,10 @@ impl Message {
             let value = HeaderValue::from_bytes(header.value);
             let value = value
                 .map_err(|_| Fault::Unreadable("the value of a header has an invalid character"))?;
-            headers.append(name, value);
+            headers.push((name, value));
         }
         let target = Bytes::copy_from_slice(request.path.unwrap_or_default().as_bytes());
-        let headers = HeaderLines::from(&headers);
+        let headers: HeaderLines = headers.into_iter().collect();
         let authority = authority(&headers)?;
         let rest = bytes.get(head_length..).unwrap_or_default();
         let body = body(&headers, rest)?;

@@ -53,7 +53,8 @@ pub struct File {
     ///
     /// The client of a request is the peer of its connection. If that peer is a trusted proxy, the client is the rightmost address of
     /// `X-Forwarded-For` that is not a trusted proxy; the search stops at an entry that is not an IP address. With the PROXY protocol, the
-    /// address in its header is the peer. A head that was cut is recorded with its peer, since its last `X-Forwarded-For` may not be whole.
+    /// address in its header is the peer. A request whose head is malformed or too large is recorded
+    /// with its peer, since its last `X-Forwarded-For` may not be whole.
     /// Clients are counted by address, IPv6 by /64.
     ///
     /// Clients of a unix socket have the address 0.0.0.0 and share one set of limits. Their statements about other clients are ignored unless

@@ -44,7 +44,7 @@ impl Identity {
 
     /// Returns the second after which the content was not modified any more; `None` before 1970.
     pub fn modified(&self) -> Option<SystemTime> {
-        // whoever writes may set the first of the two, but not the second
+        // a program that writes a file may set the first of the two, but not the second
         let last = self.modified.0.max(self.changed.0);
         let seconds = u64::try_from(last).ok()?.checked_add(1)?;
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds))

@@ -123,7 +123,7 @@ impl Poll {
         let (state, states) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("config-watch".to_owned());
         if let Err(error) = thread.spawn(move || compare(&states, &hint)) {
-            tracing::error!(%error, "the files of the config are watched by events of the system alone");
+            tracing::error!(%error, "the thread that compares the files of the config cannot start; only changes that the system reports are seen");
         }
         Self(state)
     }

@@ -249,7 +249,7 @@ impl Reloader {
                 Err(refused) => &refused.contents,
             };
             if !self.is_running(&read) {
-                // compiling was a part of it
+                // the time of the compile counts
                 tokio::time::sleep(SETTLE_PAUSE.saturating_sub(contents.age())).await;
             }
             if are_current(Arc::clone(contents)).await {

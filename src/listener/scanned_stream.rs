@@ -166,7 +166,7 @@ impl ScannedStream {
             self.scan = Scan::Over;
             return Ok(());
         }
-        // over HTTP/2 the state is that of the streams, once there may be one
+        // over HTTP/2, the streams alone decide whether the connection is idle once the preface is there
         if !matches!(&self.scan, Scan::H2(limit, _) if limit.has_preface()) {
             self.state.arrive(|| self.clock.mono());
         }

@@ -166,7 +166,7 @@ impl<'l> FromIterator<(&'l str, &'l [u8])> for HeaderLines {
                 },
             ));
         }
-        // what is held is charged by its size
+        // the budget charges the bytes of the lines, and no room beside them
         names.shrink_to_fit();
         bytes.shrink_to_fit();
         lines.shrink_to_fit();

@@ -49,7 +49,9 @@ impl HeaderNames {
         let mut found: Option<&[u8]> = None;
         for name in &self.0 {
             match (
-                head.single(name).map_err(|_| HeaderConflict::Repeated)?,
+                head.headers
+                    .single(name)
+                    .map_err(|_| HeaderConflict::Repeated)?,
                 found,
             ) {
                 (Some(value), Some(first)) if value != first => {
@@ -179,6 +181,7 @@ pub(super) fn strict_header<'r>(
     name: &HeaderName,
 ) -> Result<&'r [u8], NotAuthentic> {
     let value = head
+        .headers
         .single(name)
         .map_err(|_| NotAuthentic::SignatureMalformed)?
         .ok_or(NotAuthentic::SignatureMissing)?;

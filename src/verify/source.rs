@@ -94,7 +94,7 @@ impl Source {
             SourcePlace::Headers(names) => {
                 let mut present = false;
                 for name in names {
-                    let single = head.single(name);
+                    let single = head.headers.single(name);
                     if !self.repeated && single.is_err() {
                         return Err(NotAuthentic::SignatureMalformed);
                     }
@@ -134,6 +134,7 @@ impl Source {
     fn expected(&self, head: &RequestHead) -> Result<(), NotAuthentic> {
         for (name, expected) in &self.expect {
             let value = head
+                .headers
                 .single(name)
                 .map_err(|_| NotAuthentic::SignatureMalformed)?
                 .ok_or(NotAuthentic::SignatureMissing)?;
@@ -180,6 +181,7 @@ impl Source {
         };
         let name = names.first().ok_or(NotAuthentic::TimestampMissing)?;
         let value = head
+            .headers
             .single(name)
             .map_err(|_| NotAuthentic::SignatureMalformed)?
             .ok_or(NotAuthentic::TimestampMissing)?;

@@ -66,6 +66,7 @@ fn forwarded<'r>(
         return Ok(None);
     }
     let value = head
+        .headers
         .single(name)
         .map_err(|_| NotAuthentic::SignatureMalformed)?;
     Ok(value.map(<[u8]>::trim_ascii))

@@ -102,7 +102,8 @@ impl Verifier {
     /// Returns whether two readers could read a header of the scheme, or the header with the account, differently.
     pub fn is_ambiguous(&self, head: &RequestHead) -> bool {
         let account = self.secrets.keyed_by().and_then(KeyedBy::header);
-        account.is_some_and(|name| head.single(name).is_err()) || self.shape.is_ambiguous(head)
+        account.is_some_and(|name| head.headers.single(name).is_err())
+            || self.shape.is_ambiguous(head)
     }
 
     /// Returns the greatest age of a signed time; `None` if the signature covers no time.

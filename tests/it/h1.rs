@@ -121,7 +121,7 @@ fn pipelined_request_is_never_read() {
     }
 }
 
-/// pingora reads a head into a buffer of 4 KiB. What arrives behind a full one is known before the response.
+/// pingora reads a head into a buffer of 4 KiB. Bytes that arrive behind a full one are known before the response.
 #[test]
 fn pipelined_request_behind_a_full_buffer_is_announced() {
     const BUFFER: usize = 4096;

@@ -166,7 +166,7 @@ fn proxy_header_gives_the_client_address() {
     assert_eq!(turned_away(&gate, "no_proxy_header"), 0);
 }
 
-/// A trusted proxy appends its own entry to `X-Forwarded-For`. In a head that was cut, what is left may be the sender's own.
+/// A trusted proxy appends its own entry to `X-Forwarded-For`. The rest of a head that was cut may be the sender's own.
 #[test]
 fn cut_head_behind_a_proxy_names_no_client() {
     let app = App::start();

@@ -184,7 +184,7 @@ impl<'a> Reading<'a> {
             return;
         };
         self.spare = size;
-        // charged as a whole: what does not fit later would end the body
+        // charged as a whole: bytes that do not fit later would end the body
         if self.charge(declared).is_err() {
             self.spare = 0;
             self.whole = Buffer::new(Arc::clone(self.account.budget()));

@@ -24,6 +24,7 @@ pub(super) fn finish(inputs: &Inputs<'_>) -> Result<Comparison, NotAuthentic> {
 /// Returns the digest of the `user:password` that the request presents.
 fn presented(head: &RequestHead) -> Result<[u8; 32], NotAuthentic> {
     let value = head
+        .headers
         .single(&AUTHORIZATION)
         .map_err(|_| NotAuthentic::SignatureMalformed)?
         .ok_or(NotAuthentic::SignatureMissing)?;

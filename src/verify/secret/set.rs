@@ -226,7 +226,7 @@ impl SecretSet {
         };
         let key = match by {
             KeyedBy::Param(name) => params.get(name),
-            KeyedBy::Header(name) => match head.single(name) {
+            KeyedBy::Header(name) => match head.headers.single(name) {
                 Ok(value) => value.and_then(|value| std::str::from_utf8(value).ok()),
                 Err(_) => return Candidates::Repeated,
             },

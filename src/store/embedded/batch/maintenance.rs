@@ -84,7 +84,7 @@ impl Maintenance {
                 }
                 let more =
                     ledger::prolong(writing, position, now + PROLONG_BEFORE_END, ROWS_PER_STEP)?;
-                // what has not been looked at may have a delivery that waits: the statement itself spares those
+                // rows that were not looked at may have a delivery that waits: the statement itself spares those
                 let purged = if trusted {
                     (
                         ledger::purge(writing, ROWS_PER_STEP)?,

@@ -34,7 +34,7 @@ pub enum Change {
     Remember(Key, i64),
     /// `key` was forgotten early, to make room for another.
     Forget(Key),
-    /// A person wanted `key` forgotten: what the journal remembered of it before goes, what was accepted since stays.
+    /// A person wanted `key` forgotten: its entries before this one go, and a delivery that was accepted since stays.
     Erase(Key),
     /// The time since which the ledger of each route is complete, as text.
     Continuity(String),
