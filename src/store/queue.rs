@@ -13,13 +13,34 @@ use crate::clock::unix_ms;
 use crate::retry::{Reason, Schedule};
 use crate::store::turns::Turn;
 
-/// The origin of a delivery: an inbound route. Numbers stand for names that may change.
+/// The first number of a tenant. Names of the config have numbers below.
+pub const FIRST_TENANT: u32 = 1 << 29;
+/// The first number of an endpoint. Tenants have numbers below.
+pub const FIRST_ENDPOINT: u32 = 1 << 30;
+/// The last number of an endpoint.
+pub const LAST_ENDPOINT: u32 = (1 << 31) - 1;
+
+/// The origin of a delivery: an inbound route, or the tenant that an event belongs to. Numbers stand for names that may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(pub u32);
 
-/// The target of a delivery: for an inbound route, the same route.
+impl OriginId {
+    /// Returns whether it is the number of a tenant.
+    pub fn is_tenant(self) -> bool {
+        (FIRST_TENANT..FIRST_ENDPOINT).contains(&self.0)
+    }
+}
+
+/// The target of a delivery: for an inbound route, the same route; for an event, an endpoint of its tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetId(pub u32);
+
+impl TargetId {
+    /// Returns whether it is the number of an endpoint.
+    pub fn is_endpoint(self) -> bool {
+        (FIRST_ENDPOINT..=LAST_ENDPOINT).contains(&self.0)
+    }
+}
 
 /// The ID of an accepted delivery: a UUIDv7 drawn by the caller before its first call, so that it is time order and page cursor in one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -623,7 +623,7 @@ fn another_versions_store_is_refused_and_left_as_it_is() {
         change(other);
         let text = refuses(dir.path(), &yaml);
         assert!(
-            text.contains(&format!("(schema {schema}, this one knows 2)"))
+            text.contains(&format!("(schema {schema}, this one knows 3)"))
                 && text.contains(&*file.to_string_lossy()),
             "{text}"
         );

@@ -223,15 +223,15 @@ impl Database {
         Ok((done, tally))
     }
 
-    /// Returns whether a delivery waits or is dead.
+    /// Returns whether a delivery waits or is dead, or there is a tenant: what nobody can send again.
     fn holds_deliveries(&self) -> Result<bool, StoreError> {
-        let any = "select exists (select 1 from due) or exists (select 1 from dead)";
+        let any = "select exists (select 1 from due) or exists (select 1 from dead) or exists (select 1 from tenant)";
         self.connection
             .query_row(any, [], |row| row.get(0))
             .map_err(store_error)
     }
 
-    /// Ends the use of the database: without a delivery that waits or is dead, a damaged file would lose none.
+    /// Ends the use of the database: without a delivery that waits or is dead, and without a tenant, a damaged file would lose none.
     pub(crate) fn unmark(&self) -> Result<(), StoreError> {
         if self.marker.is_there() && !self.holds_deliveries()? {
             self.marker

@@ -9,6 +9,7 @@ use super::park::park;
 use super::writing::Writing;
 use crate::store::StoreError;
 use crate::store::names::{Kind, Named, NumberRow, Numbers, Owner, assign};
+use crate::store::queue::FIRST_TENANT;
 
 /// All numbers; one that a newer version wrote for a kind of its own is left out.
 const ALL: &str = "select number, kind, name, owners from name order by number";
@@ -32,6 +33,11 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
     let before: Vec<NumberRow> = writing.rows(ALL, [], read)?.into_iter().flatten().collect();
     let mut after = before.clone();
     let numbers = assign(&mut after, names);
+    if after.iter().any(|row| row.number >= FIRST_TENANT) {
+        return Err(StoreError::Unavailable(
+            "all numbers of names are used".into(),
+        ));
+    }
     let put = "insert into name (number, kind, name, owners) values (?1, ?2, ?3, ?4)
         on conflict (number) do update set name = excluded.name, owners = excluded.owners";
     for (at, row) in after.iter().enumerate() {

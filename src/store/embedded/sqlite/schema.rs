@@ -3,10 +3,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::store::queue::{FIRST_ENDPOINT, FIRST_TENANT};
+
 /// The version of the schema that this program writes.
-pub(super) const SCHEMA: i64 = 2;
-/// The oldest version that this program reads: it adds what is missing. Version 1 had no `journal`; its rows without a delivery in `ledger` stay
-/// there until they end.
+pub(super) const SCHEMA: i64 = 3;
+/// The oldest version that this program reads: it adds what is missing.
+///
+/// - Version 1 had no `journal`; its rows without a delivery in `ledger` stay there until they end.
+/// - Version 2 had no tenants and endpoints, no `attempt.facts`, and an index of the sender's ID without the origin.
 pub(super) const OLDEST: i64 = 1;
 /// The application ID in the header of the database: `hook` in ASCII. Builds before 0.1.0 numbered other schemas, and left no ID.
 const APPLICATION: i32 = 0x686f_6f6b;
@@ -18,7 +22,8 @@ const HEADER: u64 = 100;
 ///
 /// The table that holds a unit says its state: in `due` it waits; in `dead` it is dead, or cancelled (no reason); in neither it was delivered.
 /// A delivery without a waiting unit has a row in `ended`, with the time at which it ended.
-/// Times are milliseconds of the store's own time, except `due.leased_at`, `attempt.started` and `audit.at`, which are wall-clock times for display.
+/// Times are milliseconds of the store's own time, except `due.leased_at`, `attempt.started`, `audit.at` and all times of tenants, endpoints,
+/// secrets and `health`, which are wall-clock times.
 ///
 /// - `name.name` is the name of a number's ledger. `name.owners` lists the names that have had the number, separated by blanks, the newest last.
 ///   A `/` before a name means that its route stored new deliveries under another number.
@@ -32,6 +37,13 @@ const HEADER: u64 = 100;
 /// - `ledger` has a row for the key of each accepted delivery, `journal` an entry for every other committed ID. `journal.entries` are those of a
 ///   batch, in their order, and `journal.until` is the last of their ends.
 /// - `delivery` has a rowid: without one, each row of more than a quarter page would lie in an overflow page of its own.
+/// - `attempt.facts` says what was sent where, for attempts to endpoints; it is null for attempts to routes, so that these cost no index row.
+/// - `version` has the bodies of an event for endpoints that get another version of its type than the one in `delivery.body`.
+/// - `tenant` and `endpoint` get their numbers from sequences that begin at [`FIRST_TENANT`] and [`FIRST_ENDPOINT`]: names stay below both. A
+///   number is never used again. A removed row stays, because deliveries name its number; it has no `uid` of its own any more.
+/// - `edition` grows by one with each change, and a change names the edition that it was computed from.
+/// - `sealed` is encrypted by a key that the store does not have.
+/// - `health` has a row for each endpoint whose last attempts failed, `hours` is the number of different hours in which one did.
 const TABLES: &str = "
     create table if not exists meta (name text primary key, value) without rowid;
     create table if not exists ledger (key blob primary key, state integer not null, token blob, delivery blob, until integer not null,
@@ -45,7 +57,7 @@ const TABLES: &str = "
         delivery_id text, event_type text, record blob not null, body blob not null, lane blob);
     create unique index if not exists delivery_id on delivery (id);
     create index if not exists delivery_origin on delivery (origin, id);
-    create index if not exists delivery_by_sender_id on delivery (delivery_id) where delivery_id is not null;
+    create index if not exists delivery_own on delivery (delivery_id, origin) where delivery_id is not null;
     create table if not exists due (id blob, target integer, run_at integer not null, lease integer not null, leased integer not null,
         attempt_count integer not null, cause integer not null, since integer not null, lane blob, seq integer, last_attempt integer not null,
         leased_at integer, primary key (id, target)) without rowid;
@@ -54,8 +66,9 @@ const TABLES: &str = "
     create index if not exists due_lane on due (target, lane, seq) where lane is not null;
     create table if not exists attempt (row integer primary key, id blob not null, target integer not null, lease integer not null,
         cause integer not null, started integer not null, took integer not null, connect integer, first_byte integer, status integer, error text, peer text,
-        late integer not null, head blob not null, body blob not null, number integer not null);
+        late integer not null, head blob not null, body blob not null, number integer not null, facts blob);
     create unique index if not exists attempt_unit on attempt (id, target, lease);
+    create index if not exists attempt_target on attempt (target, row) where facts is not null;
     create table if not exists dead (id blob, target integer, at integer not null, reason integer, lease integer not null,
         attempt_count integer not null, lane blob, last_attempt integer not null, primary key (id, target)) without rowid;
     create index if not exists dead_target on dead (target, id);
@@ -64,7 +77,30 @@ const TABLES: &str = "
     create table if not exists lane (target integer, lane blob, waiting integer not null, seq integer not null, primary key (target, lane)) without rowid;
     create table if not exists tally (kind integer, number integer, rows integer not null, bytes integer not null, primary key (kind, number)) without rowid;
     create table if not exists audit (row integer primary key, at integer not null, who text not null, what text not null, which text not null,
-        reason text not null, done integer not null);";
+        reason text not null, done integer not null);
+    create table if not exists version (row integer primary key, id blob not null, version integer not null, body blob not null);
+    create unique index if not exists version_of on version (id, version);
+    create table if not exists tenant (number integer primary key autoincrement, uid text not null unique, created integer not null,
+        edition integer not null, removed_at integer, settings text not null);
+    create table if not exists endpoint (number integer primary key autoincrement, id text not null unique, tenant integer not null, uid text,
+        edition integer not null, state integer not null, since integer not null, url text not null, settings text not null, sealed blob, job text,
+        cursor blob);
+    create unique index if not exists endpoint_uid on endpoint (tenant, uid) where uid is not null;
+    create index if not exists endpoint_tenant on endpoint (tenant, number) where state <> 6;
+    create index if not exists endpoint_inactive on endpoint (number) where state <> 0 and state <> 6;
+    create index if not exists endpoint_job on endpoint (number) where job is not null;
+    create table if not exists secret (endpoint integer, n integer, name text not null, created integer not null, ends integer,
+        sealed blob not null, primary key (endpoint, n)) without rowid;
+    create table if not exists health (endpoint integer primary key, since integer not null, failures integer not null, hours integer not null,
+        last integer not null, status integer, cause text, first blob not null, notified integer not null) without rowid;";
+
+/// The change of a table that an older version made, before [`TABLES`] adds what it lacks.
+const ATTEMPT_FACTS: &str = "alter table attempt add column facts blob";
+/// An index of older versions, in whose place `delivery_own` is.
+const OLD_INDEX: &str = "drop index if exists delivery_by_sender_id";
+/// Lets a sequence begin with a number, unless it has begun.
+const BEGIN_SEQUENCE: &str = "insert into sqlite_sequence (name, seq)
+    select ?1, ?2 where not exists (select 1 from sqlite_sequence where name = ?1)";
 
 /// Returns the schema version of a database, 0 if a build before 0.1.0 wrote it; `None` if it is empty.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
@@ -90,7 +126,16 @@ pub(super) fn create(
 ) -> rusqlite::Result<[u8; 16]> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    if transaction.table_exists(None, "attempt")?
+        && !transaction.column_exists(None, "attempt", "facts")?
+    {
+        transaction.execute_batch(ATTEMPT_FACTS)?;
+    }
+    transaction.execute_batch(OLD_INDEX)?;
     transaction.execute_batch(TABLES)?;
+    for (table, first) in [("tenant", FIRST_TENANT), ("endpoint", FIRST_ENDPOINT)] {
+        transaction.execute(BEGIN_SEQUENCE, params![table, first - 1])?;
+    }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     let insert = "insert or ignore into meta (name, value) values ('schema', ?1), ('hash_key', ?2)";
     transaction.execute(insert, params![SCHEMA, new_hash_key])?;
@@ -128,3 +173,6 @@ pub(super) fn is_short(path: &Path) -> std::io::Result<bool> {
     };
     Ok(length < page * u64::from(u32::from_be_bytes([n0, n1, n2, n3])))
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,6 +149,18 @@ fn frequent_queries_use_an_index() {
         "select 1 from attempt where id = x'00' and target = 1 and lease = 2 and late = 0",
         "attempt_unit",
     );
+    check(
+        "select id from delivery where delivery_id = 'a' and origin = 1",
+        "delivery_own",
+    );
+    check(
+        "select id from attempt where target = 1 and facts is not null and row < 9 order by row desc limit 3",
+        "attempt_target",
+    );
+    check(
+        "select body from version where id = x'00' and version = 1",
+        "version_of",
+    );
 }
 
 #[test]
@@ -164,7 +176,7 @@ fn another_schema_is_refused_with_its_version() {
     let error = Database::open(&directory, [1; 16]).unwrap_err();
     assert!(matches!(error, OpenError::OtherSchema { found: 9, .. }));
     assert!(
-        error.to_string().contains("(schema 9, this one knows 2)"),
+        error.to_string().contains("(schema 9, this one knows 3)"),
         "{error}"
     );
 }
