@@ -20,6 +20,7 @@ use crate::store::{
 };
 use crate::units::saturating;
 
+mod address_book;
 mod archive;
 pub(crate) mod batch;
 mod checkpoint;

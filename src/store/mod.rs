@@ -3,6 +3,7 @@
 //! A store keeps its own time: callers pass durations, never instants, so that clocks of replicas need not agree.
 //! Every call may be repeated with the same token: after [`StoreError::Unknown`] the caller repeats it and gets the answer of the first
 //! call.
+pub mod address_book;
 mod answer;
 pub mod archive;
 pub mod embedded;
@@ -20,10 +21,10 @@ pub use ledger::{
 
 pub(crate) use crate::store::embedded::batch::{WriteOptions, WriteQueue};
 
-/// A whole store: ledger, queue, and what looks into them.
-pub trait Store: queue::Queue + archive::Archive {}
+/// A whole store: ledger, queue, what looks into them, and the address book of sending.
+pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {}
 
-impl<T: queue::Queue + archive::Archive> Store for T {}
+impl<T: queue::Queue + archive::Archive + address_book::AddressBook> Store for T {}
 
 #[cfg(test)]
 pub(crate) mod contract;

@@ -17,7 +17,7 @@ use crate::store::queue::{DeliveryRef, OriginId, TargetId};
 use crate::store::{Answer, StoreError, WriteOptions};
 
 /// The options of writes that finish earlier work. They are accepted even when new deliveries are not.
-const FINISHES_WORK: WriteOptions = WriteOptions {
+pub(super) const FINISHES_WORK: WriteOptions = WriteOptions {
     key: None,
     bytes: 0,
     finishes: true,
@@ -251,7 +251,7 @@ impl Archive for Embedded {
         };
         let mut targets: Vec<u32> = tally
             .keys()
-            .filter(|(kind, _)| *kind != DELIVERIES)
+            .filter(|(kind, _)| matches!(*kind, WAITING | DEAD | CANCELLED))
             .map(|(_, number)| *number)
             .collect();
         targets.sort_unstable();

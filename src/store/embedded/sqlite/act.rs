@@ -1,4 +1,6 @@
 //! The acts of people on deliveries, each with a row that names the person and the reason.
+use std::sync::Arc;
+
 use rusqlite::params;
 
 use super::ended::reopen;
@@ -25,6 +27,20 @@ pub(crate) struct Entry {
     pub(crate) reason: String,
     /// The row that it adds to.
     pub(crate) goes_on: Option<AuditRow>,
+}
+
+/// The audit entry of an act, with the act.
+#[derive(Clone, Debug)]
+pub(crate) struct Audited {
+    pub(crate) what: Arc<str>,
+    pub(crate) entry: Entry,
+}
+
+impl Audited {
+    /// Writes the entry of an act on one thing.
+    pub(super) fn note(&self, writing: &Writing<'_>) -> Result<(), StoreError> {
+        note(writing, &self.what, &self.entry, 1).map(drop)
+    }
 }
 
 /// The result of an act.

@@ -1,9 +1,10 @@
 //! Connections to the database: how they are opened, and how rows, numbers and errors of SQLite are read.
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Params, Row};
 
+use crate::clock::unix_ms;
 use crate::store::StoreError;
 
 /// Statements that a connection caches.
@@ -68,6 +69,16 @@ pub(super) fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
 /// Milliseconds as SQLite has them.
 pub(crate) fn ms(duration: Duration) -> i64 {
     int(duration.as_millis())
+}
+
+/// Reads a time in milliseconds of wall time.
+pub(super) fn at(ms: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// Returns a time as it is after it was written and read.
+pub(super) fn whole_ms(time: SystemTime) -> SystemTime {
+    at(int(unix_ms(time)))
 }
 
 /// Converts an error of SQLite to the error for a caller.

@@ -18,6 +18,10 @@ pub(crate) const WAITING: i64 = 1;
 pub(crate) const DEAD: i64 = 2;
 /// Cancelled units of a target, which are in [`DEAD`] too.
 pub(crate) const CANCELLED: i64 = 3;
+/// Tenants that are not removed, under the number 0.
+pub(crate) const TENANTS: i64 = 4;
+/// Endpoints, by the number of their state.
+pub(crate) const ENDPOINTS: i64 = 5;
 
 /// By kind and number: rows and bytes.
 pub(crate) type Tally = HashMap<(i64, u32), (i64, i64)>;

@@ -1,0 +1,352 @@
+//! Tenants and their endpoints, with secrets and health: what deliveries of a config's routes do not have. The store keeps rows, and opens no
+//! seal.
+//!
+//! A tenant is the origin of its events, an endpoint a target. A row is changed by compare-and-swap: read it, compute the new one, save it with
+//! the edition that was read. A number is never used again; a removed row stays, so that old deliveries can say where they went.
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::Answer;
+use super::queue::{DeliveryRef, OriginId, TargetId};
+
+/// A customer of the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its number as the origin of its events. A new tenant gets one from the store, whatever this says.
+    pub origin: OriginId,
+    /// The app's name of it. A removed tenant has `#` and its number, so that its name is free again.
+    pub uid: Arc<str>,
+    /// The time at which it was made, in whole milliseconds.
+    pub created: SystemTime,
+    /// The number of its changes. Saving sets it.
+    pub edition: u32,
+    /// Whether it was removed. This cannot be undone.
+    pub removed: bool,
+    /// Its settings as JSON.
+    pub settings: Arc<str>,
+}
+
+/// The state of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointState {
+    /// Its events are delivered.
+    Active,
+    /// A person paused it.
+    Paused,
+    /// The gateway paused it: it failed for too long.
+    PausedByFailures,
+    /// The gateway paused it: it answered 410.
+    PausedByGone,
+    /// A person resumed it. Events that should not be delivered are being cancelled.
+    Resuming,
+    /// A person removed it. Events that wait for it are being ended.
+    Removing,
+    /// It was removed. This cannot be undone.
+    Removed,
+}
+
+impl EndpointState {
+    /// All states.
+    pub const ALL: [Self; 7] = [
+        Self::Active,
+        Self::Paused,
+        Self::PausedByFailures,
+        Self::PausedByGone,
+        Self::Resuming,
+        Self::Removing,
+        Self::Removed,
+    ];
+}
+
+/// A URL of a tenant to which its events are sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its number as a target, from [`AddressBook::reserve_endpoint`].
+    pub target: TargetId,
+    /// Its ID, `ep_…`: unique over all tenants.
+    pub id: Arc<str>,
+    /// The tenant.
+    pub tenant: OriginId,
+    /// The app's name of it, unique within the tenant. A removed endpoint has none.
+    pub uid: Option<Arc<str>>,
+    /// The number of its changes. Saving sets it.
+    pub edition: u32,
+    /// The state.
+    pub state: EndpointState,
+    /// The time since which it has the state, in whole milliseconds.
+    pub since: SystemTime,
+    /// The URL.
+    pub url: Arc<str>,
+    /// Its settings as JSON.
+    pub settings: Arc<str>,
+    /// Its own headers, sealed.
+    pub sealed: Option<Bytes>,
+    /// Its secrets, by number.
+    pub secrets: Vec<SecretRow>,
+    /// How it fails; none if its last attempt succeeded. Saving leaves this alone, see [`AddressBook::save_endpoint`].
+    pub health: Option<HealthRow>,
+    /// What is being done to its units in steps, as JSON.
+    pub job: Option<Arc<str>>,
+    /// The position of the job.
+    pub cursor: Option<Bytes>,
+}
+
+/// URL, settings and job may hold what a customer keeps to itself; seals are shown by nobody.
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("target", &self.target)
+            .field("id", &self.id)
+            .field("tenant", &self.tenant)
+            .field("edition", &self.edition)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret of an endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretRow {
+    /// Its number within the endpoint.
+    pub n: u32,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The time at which it was made, in whole milliseconds.
+    pub created: SystemTime,
+    /// The time at which it ends, in whole milliseconds, if it does.
+    pub ends: Option<SystemTime>,
+    /// The secret, sealed.
+    pub sealed: Bytes,
+}
+
+impl std::fmt::Debug for SecretRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretRow")
+            .field("n", &self.n)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The failures of an endpoint since its last success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRow {
+    /// The time of the first failure, in whole milliseconds.
+    pub since: SystemTime,
+    /// The number of failures.
+    pub failures: u32,
+    /// The number of different hours in which there was one.
+    pub hours: u32,
+    /// The time of the last failure, in whole milliseconds.
+    pub last: SystemTime,
+    /// The status of the last failure, if there was one.
+    pub status: Option<u16>,
+    /// The error of the last failure, if there was no status.
+    pub cause: Option<Arc<str>>,
+    /// The event that failed first.
+    pub first: DeliveryRef,
+    /// How far the app was notified of it; 0: not at all. It only grows, and [`Self::RECOVERED`] is the last.
+    pub notified: u8,
+}
+
+impl HealthRow {
+    /// The endpoint succeeded again after the app was notified of its failures, and the app does not know that yet.
+    pub const RECOVERED: u8 = u8::MAX;
+}
+
+/// The name of an endpoint within its tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointName {
+    /// Its ID.
+    Id(Arc<str>),
+    /// The app's name of it.
+    Uid(Arc<str>),
+}
+
+/// The audit entry of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The person: the name of a token.
+    pub who: Arc<str>,
+    /// The act.
+    pub what: Arc<str>,
+    /// To what, as text.
+    pub which: Arc<str>,
+    /// The reason, in words.
+    pub reason: Arc<str>,
+}
+
+/// The result of saving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// It is on the disk.
+    Done {
+        /// Its number.
+        number: u32,
+        /// Its edition now.
+        edition: u32,
+    },
+    /// The row is not, or no longer, as the caller knows it: another changed or removed it, or its tenant was removed.
+    Conflict,
+    /// Another has the app's name.
+    Taken,
+    /// The tenant has as many endpoints as it may have.
+    Full,
+}
+
+/// An endpoint to which nothing is delivered now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inactive {
+    /// The endpoint.
+    pub target: TargetId,
+    /// Its state, neither [`EndpointState::Active`] nor [`EndpointState::Removed`].
+    pub state: EndpointState,
+    /// The time since which it has the state.
+    pub since: SystemTime,
+}
+
+/// An endpoint whose last attempt failed, or of whose recovery the app was not notified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhealthy {
+    /// The endpoint.
+    pub target: TargetId,
+    /// Its tenant.
+    pub tenant: OriginId,
+    /// Its state.
+    pub state: EndpointState,
+    /// Its failures.
+    pub health: HealthRow,
+}
+
+/// A sealed text of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SealedPart {
+    /// Its own headers.
+    Headers,
+    /// The secret of this number.
+    Secret(u32),
+}
+
+/// The sealed texts of an endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedRows {
+    /// The endpoint.
+    pub target: TargetId,
+    /// The texts: headers first, then the secrets by number.
+    pub parts: Vec<(SealedPart, Bytes)>,
+}
+
+impl std::fmt::Debug for SealedRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedRows")
+            .field("target", &self.target)
+            .field("parts", &self.parts.len())
+            .finish()
+    }
+}
+
+/// A sealed text that was sealed again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Resealed {
+    /// The text.
+    pub part: SealedPart,
+    /// The seal that was read.
+    pub before: Bytes,
+    /// The seal in its place.
+    pub after: Bytes,
+}
+
+impl std::fmt::Debug for Resealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resealed")
+            .field("part", &self.part)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Numbers for metrics. They are maintained, not counted at each call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressCounts {
+    /// Tenants that are not removed.
+    pub tenants: u64,
+    /// Endpoints by state, in the order of [`EndpointState::ALL`], without removed ones.
+    pub endpoints: Vec<(EndpointState, u64)>,
+}
+
+/// The rows of tenants and endpoints.
+///
+/// Every call may be repeated: a save whose row is already what it would make is done, and writes no second audit entry. A call about one
+/// tenant's endpoint names the tenant, and finds nothing of another. Lists are in the order of their cursor; one that is shorter than `limit`
+/// is the last.
+pub trait AddressBook: Send + Sync {
+    /// Returns tenants by their app's names, after one.
+    fn tenants(&self, after: Option<Arc<str>>, limit: u16) -> Answer<'_, Vec<Tenant>>;
+    /// Returns the tenant with a name of the app.
+    fn tenant(&self, uid: &str) -> Answer<'_, Option<Tenant>>;
+    /// Makes a tenant (`expected` is none, its number is given by the store), or replaces the row of which the caller read this edition.
+    fn save_tenant(
+        &self,
+        tenant: Tenant,
+        expected: Option<u32>,
+        audit: Option<AuditEntry>,
+    ) -> Answer<'_, Saved>;
+
+    /// Returns the endpoints of a tenant by number, after one, without removed ones.
+    fn endpoints(
+        &self,
+        tenant: OriginId,
+        after: Option<TargetId>,
+        limit: u16,
+    ) -> Answer<'_, Vec<Endpoint>>;
+    /// Returns an endpoint of a tenant, unless it was removed.
+    fn endpoint(&self, tenant: OriginId, name: EndpointName) -> Answer<'_, Option<Endpoint>>;
+    /// Returns those of `targets` that exist, removed ones too, in the given order.
+    fn endpoints_of(&self, targets: &[TargetId]) -> Answer<'_, Vec<Endpoint>>;
+    /// Draws the number of a new endpoint: its secrets are sealed for the number before there is a row. Each call draws another.
+    fn reserve_endpoint(&self) -> Answer<'_, TargetId>;
+    /// Makes an endpoint (`expected` is none) of a tenant that is not removed, if that has fewer than `limit_of_tenant`; or replaces the row of
+    /// which the caller read this edition. The secrets are replaced with it.
+    ///
+    /// Health is the deliverer's: it is not saved. An endpoint that becomes active, or is removed, has none afterwards. A removed one keeps no
+    /// name of the app, headers, secrets and job either.
+    ///
+    /// `audit` is none for a step of a job, whose beginning has an entry.
+    fn save_endpoint(
+        &self,
+        endpoint: Endpoint,
+        expected: Option<u32>,
+        limit_of_tenant: u32,
+        audit: Option<AuditEntry>,
+    ) -> Answer<'_, Saved>;
+
+    /// Returns the endpoints that are neither active nor removed, by number, after one.
+    fn inactive(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Inactive>>;
+    /// Returns the endpoints that have a job, by number, after one.
+    fn with_jobs(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Endpoint>>;
+    /// Returns the endpoints whose last attempt failed, or that recovered and were not reported, by number, after one.
+    fn unhealthy(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Unhealthy>>;
+    /// Notes how far the app was notified of the failures of an endpoint since `since`, unless that is less than what is known; none: the
+    /// recovery was reported, and the row is forgotten. Nothing is changed if other failures began meanwhile.
+    fn note_notified(
+        &self,
+        target: TargetId,
+        since: SystemTime,
+        notified: Option<u8>,
+    ) -> Answer<'_, ()>;
+    /// Returns what those of `numbers` are called that exist: a tenant by its app's name, an endpoint by its ID.
+    fn called(&self, numbers: &[u32]) -> Answer<'_, Vec<(u32, Arc<str>)>>;
+    /// Numbers for metrics.
+    fn address_counts(&self) -> Answer<'_, AddressCounts>;
+
+    /// Returns the text by which the key of the seals is recognised.
+    fn seal_check(&self) -> Answer<'_, Option<Bytes>>;
+    /// Replaces that text.
+    fn set_seal_check(&self, sealed: Bytes) -> Answer<'_, ()>;
+    /// Returns the sealed texts of endpoints that have some, by number, after one.
+    fn to_reseal(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<SealedRows>>;
+    /// Replaces those of an endpoint's sealed texts that are still as they were read. The edition grows if one was, so that no other change
+    /// brings an older seal back. Returns how many were.
+    fn reseal(&self, target: TargetId, resealed: Vec<Resealed>) -> Answer<'_, u32>;
+}

@@ -1,0 +1,232 @@
+//! Makes and replaces the rows of endpoints.
+use rusqlite::params;
+
+use super::act::Audited;
+use super::connection::whole_ms;
+use super::endpoint::{by_number, number_of};
+use super::int;
+use super::tenant;
+use super::writing::{ENDPOINTS, Writing};
+use crate::clock::unix_ms;
+use crate::store::StoreError;
+use crate::store::address_book::{Endpoint, EndpointState, HealthRow, Saved};
+use crate::store::queue::{LAST_ENDPOINT, OriginId, TargetId};
+
+/// Draws the number of an endpoint.
+pub(crate) fn reserve(writing: &Writing<'_>) -> Result<TargetId, StoreError> {
+    let next = "update sqlite_sequence set seq = seq + 1 where name = 'endpoint' and seq < ?1 returning seq";
+    writing
+        .row(next, params![LAST_ENDPOINT], |row| row.get(0))?
+        .ok_or_else(|| StoreError::Unavailable("all numbers of endpoints are used".into()))
+}
+
+/// Makes or replaces the row of an endpoint, with its secrets.
+pub(crate) fn save(
+    writing: &Writing<'_>,
+    endpoint: &Endpoint,
+    expected: Option<u32>,
+    limit_of_tenant: u32,
+    audited: Option<&Audited>,
+) -> Result<Saved, StoreError> {
+    let found = by_number(writing, endpoint.target)?;
+    let wanted = normal(endpoint, expected);
+    let done = Saved::Done {
+        number: wanted.target.0,
+        edition: wanted.edition,
+    };
+    if found.as_ref().is_some_and(|found| is_same(found, &wanted)) {
+        return Ok(done);
+    }
+    let refused = match (&found, expected) {
+        (None, None) => refuse_new(writing, &wanted, limit_of_tenant)?,
+        (Some(found), Some(expected)) => refuse_change(writing, found, &wanted, expected)?,
+        (None, Some(_)) | (Some(_), None) => Some(Saved::Conflict),
+    };
+    if let Some(refused) = refused {
+        return Ok(refused);
+    }
+    write(writing, &wanted)?;
+    let before = found.map(|found| found.state);
+    if before != Some(wanted.state) {
+        let ends_health = matches!(wanted.state, EndpointState::Active | EndpointState::Removed);
+        if ends_health && before.is_some() {
+            writing.execute(
+                "delete from health where endpoint = ?1",
+                params![wanted.target],
+            )?;
+        }
+        if let Some(before) = before {
+            writing.count(ENDPOINTS, u32::from(number_of(before)), -1, 0);
+        }
+        writing.count(ENDPOINTS, u32::from(number_of(wanted.state)), 1, 0);
+    }
+    if let Some(audited) = audited {
+        audited.note(writing)?;
+    }
+    Ok(done)
+}
+
+/// Returns the row as it is saved: with whole milliseconds, secrets in their order, and without what a removed endpoint does not keep.
+fn normal(endpoint: &Endpoint, expected: Option<u32>) -> Endpoint {
+    let mut normal = Endpoint {
+        edition: expected.map_or(1, |expected| expected.saturating_add(1)),
+        since: whole_ms(endpoint.since),
+        health: None,
+        ..endpoint.clone()
+    };
+    if normal.state == EndpointState::Removed {
+        normal.uid = None;
+        normal.sealed = None;
+        normal.secrets.clear();
+        normal.job = None;
+        normal.cursor = None;
+    }
+    for secret in &mut normal.secrets {
+        secret.created = whole_ms(secret.created);
+        secret.ends = secret.ends.map(whole_ms);
+    }
+    normal.secrets.sort_by_key(|secret| secret.n);
+    normal
+}
+
+/// Returns whether a row is what an earlier call of this save made of it.
+fn is_same(found: &Endpoint, wanted: &Endpoint) -> bool {
+    let found = Endpoint {
+        health: None,
+        ..found.clone()
+    };
+    found == *wanted
+}
+
+fn refuse_new(
+    writing: &Writing<'_>,
+    wanted: &Endpoint,
+    limit_of_tenant: u32,
+) -> Result<Option<Saved>, StoreError> {
+    let same_id = "select 1 from endpoint where id = ?1";
+    if !wanted.target.is_endpoint()
+        || wanted.state == EndpointState::Removed
+        || !tenant::is_there(writing, wanted.tenant)?
+        || writing
+            .row(same_id, params![wanted.id], |_| Ok(()))?
+            .is_some()
+    {
+        return Ok(Some(Saved::Conflict));
+    }
+    if is_taken(writing, wanted)? {
+        return Ok(Some(Saved::Taken));
+    }
+    let is_full = count(writing, wanted.tenant)? >= limit_of_tenant;
+    Ok(is_full.then_some(Saved::Full))
+}
+
+fn count(writing: &Writing<'_>, tenant: OriginId) -> Result<u32, StoreError> {
+    let count = "select count(*) from endpoint where tenant = ?1 and state <> 6";
+    let count = writing.row(count, params![tenant.0], |row| row.get(0))?;
+    Ok(count.unwrap_or(0))
+}
+
+fn refuse_change(
+    writing: &Writing<'_>,
+    found: &Endpoint,
+    wanted: &Endpoint,
+    expected: u32,
+) -> Result<Option<Saved>, StoreError> {
+    if found.edition != expected
+        || found.state == EndpointState::Removed
+        || found.tenant != wanted.tenant
+        || found.id != wanted.id
+    {
+        return Ok(Some(Saved::Conflict));
+    }
+    Ok(is_taken(writing, wanted)?.then_some(Saved::Taken))
+}
+
+/// Returns whether another endpoint of the tenant has the app's name.
+fn is_taken(writing: &Writing<'_>, wanted: &Endpoint) -> Result<bool, StoreError> {
+    let other = "select 1 from endpoint where tenant = ?1 and uid = ?2 and number <> ?3";
+    let other = writing.row(
+        other,
+        params![wanted.tenant.0, wanted.uid, wanted.target],
+        |_| Ok(()),
+    )?;
+    Ok(other.is_some())
+}
+
+fn write(writing: &Writing<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
+    let Endpoint {
+        target,
+        id,
+        tenant,
+        uid,
+        edition,
+        state,
+        since,
+        url,
+        settings,
+        sealed,
+        secrets,
+        health: _,
+        job,
+        cursor,
+    } = endpoint;
+    let put = "insert into endpoint (number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        on conflict (number) do update set (uid, edition, state, since, url, settings, sealed, job, cursor) = (excluded.uid, excluded.edition,
+            excluded.state, excluded.since, excluded.url, excluded.settings, excluded.sealed, excluded.job, excluded.cursor)
+            where endpoint.tenant = excluded.tenant";
+    writing.execute(
+        put,
+        params![
+            target,
+            id,
+            tenant.0,
+            uid,
+            edition,
+            state,
+            int(unix_ms(*since)),
+            url,
+            settings,
+            sealed.as_deref(),
+            job,
+            cursor.as_deref()
+        ],
+    )?;
+    writing.execute("delete from secret where endpoint = ?1", params![target])?;
+    let insert = "insert into secret (endpoint, n, name, created, ends, sealed) values (?1, ?2, ?3, ?4, ?5, ?6)";
+    for secret in secrets {
+        let ends = secret.ends.map(|ends| int(unix_ms(ends)));
+        writing.execute(
+            insert,
+            params![
+                target,
+                secret.n,
+                secret.name,
+                int(unix_ms(secret.created)),
+                ends,
+                &secret.sealed[..]
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Notes how far the app was notified of a row of health; none: forgets a row whose end was reported.
+pub(crate) fn note_notified(
+    writing: &Writing<'_>,
+    target: TargetId,
+    since: i64,
+    notified: Option<u8>,
+) -> Result<(), StoreError> {
+    let done = match notified {
+        Some(notified) => writing.execute(
+            "update health set notified = ?3 where endpoint = ?1 and since = ?2 and notified < ?3",
+            params![target, since, notified],
+        ),
+        None => writing.execute(
+            "delete from health where endpoint = ?1 and since = ?2 and notified = ?3",
+            params![target, since, HealthRow::RECOVERED],
+        ),
+    };
+    done.map(drop)
+}
