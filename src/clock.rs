@@ -42,6 +42,20 @@ pub fn rfc3339(at: SystemTime) -> String {
         .unwrap_or_default()
 }
 
+/// Parses RFC 3339, as [`rfc3339`] writes it.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    let since = u64::try_from(at.as_millisecond()).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_millis(since))
+}
+
+/// Returns the day of `at` in UTC for people, such as `3 November 2026`. Empty for a time that no calendar has.
+pub fn day(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at)
+        .map(|at| at.strftime("%-d %B %Y").to_string())
+        .unwrap_or_default()
+}
+
 /// One reading of the time by which dates of the config (`expires`, `not_before`, `until`, certificates) are judged.
 #[derive(Clone, Debug)]
 pub struct Dates {

@@ -1,7 +1,6 @@
 //! A delivery, the circumstances of an attempt to send it, and the outcome.
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,11 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use nix::errno::Errno;
 
 use crate::clock::Dates;
 use crate::request::{Params, Received, RequestHead};
 use crate::verify::Cleared;
+
+mod fault;
+
+pub use fault::{Fault, Shortage, TlsFault};
 
 /// A webhook request that may be forwarded.
 #[derive(Debug)]
@@ -100,6 +102,14 @@ impl Outcome {
             Self::Unreached(_) | Self::Ambiguous(_) => None,
         }
     }
+
+    /// Returns the reason why there is no answer, if there is none.
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Answered(_) => None,
+            Self::Unreached(fault) | Self::Ambiguous(fault) => Some(fault),
+        }
+    }
 }
 
 /// Facts about how a request was sent.
@@ -111,70 +121,6 @@ pub struct SendFacts {
     pub first_byte: Option<Duration>,
     /// The address connected to; `None` for a unix socket.
     pub peer: Option<SocketAddr>,
-}
-
-/// The reason why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The breaker is open; it lets a probe through after this time.
-    BreakerOpen(Duration),
-    /// The name does not resolve.
-    Resolve,
-    /// No connection: refused, unreachable, TLS failed.
-    Connect,
-    /// No connection in time.
-    ConnectTimeout,
-    /// The connection broke before the head of an answer.
-    Reset,
-    /// An idle connection was closed before any byte of an answer. The request may have arrived all the same.
-    Stale,
-    /// No answer in time.
-    Timeout,
-    /// The answer is not valid HTTP.
-    Malformed,
-    /// No connection, because the gateway ran out of a resource of its own machine. The upstream may be healthy.
-    Local(Shortage),
-}
-
-/// A resource of the gateway's own machine that is used up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
-    /// File descriptors: `EMFILE`, `ENFILE`.
-    Descriptors,
-    /// Local ports: `EADDRNOTAVAIL`.
-    Ports,
-    /// Memory for sockets: `ENOBUFS`, `ENOMEM`.
-    Memory,
-}
-
-impl Shortage {
-    /// All shortages.
-    pub const ALL: [Self; 3] = [Self::Descriptors, Self::Ports, Self::Memory];
-
-    /// Returns the shortage that caused a system error, if one did.
-    pub fn of(error: &io::Error) -> Option<Self> {
-        let shortages = [
-            (Errno::EMFILE, Self::Descriptors),
-            (Errno::ENFILE, Self::Descriptors),
-            (Errno::EADDRNOTAVAIL, Self::Ports),
-            (Errno::ENOBUFS, Self::Memory),
-            (Errno::ENOMEM, Self::Memory),
-        ];
-        let errno = Errno::from_raw(error.raw_os_error()?);
-        shortages
-            .into_iter()
-            .find(|(known, _)| *known == errno)
-            .map(|(_, shortage)| shortage)
-    }
-
-    /// Returns the resource in words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Descriptors => "file descriptors",
-            Self::Ports => "local ports",
-            Self::Memory => "memory for sockets",
-        }
-    }
 }
 
 /// The upstream's answer.

@@ -53,6 +53,7 @@ impl AdminSource for Fixed {
             at: "2026-01-01T00:00:00.000Z".to_owned(),
             code: "no_route".to_owned(),
             status: 404,
+            why: None,
             route: None,
             request_id: "0".repeat(26),
             client: [127, 0, 0, 1].into(),

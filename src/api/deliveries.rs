@@ -227,6 +227,9 @@ pub struct Attempt {
     /// The error code, if there was no response: `cut_off` if the gateway ended before the outcome was known; otherwise it begins with
     /// `unreached` or `ambiguous`.
     pub error: Option<String>,
+    /// The reason for which there was no response, in a sentence; null if the error code has none.
+    #[serde(default)]
+    pub message: Option<String>,
     /// The address that the gateway connected to.
     pub peer: Option<String>,
     /// The stored headers of the response.

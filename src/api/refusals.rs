@@ -1,4 +1,5 @@
 //! The last refused requests, as `/-/refusals` returns them.
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -23,6 +24,9 @@ pub struct RecentRefusal {
     pub code: String,
     /// The status of the response.
     pub status: u16,
+    /// The exact reason behind the code, where it is known: why the upstream cannot be reached, or what is malformed.
+    #[serde(default)]
+    pub why: Option<String>,
     /// The route, if one was found.
     pub route: Option<String>,
     /// The gateway's ID of the request.
@@ -41,6 +45,7 @@ impl From<RefusedRequest> for RecentRefusal {
             at: rfc3339(refused.at),
             code: refused.code.to_owned(),
             status: refused.status.as_u16(),
+            why: refused.why.map(Cow::into_owned),
             route: refused.route.as_deref().map(str::to_owned),
             request_id: refused.request_id.to_string(),
             client: refused.client,

@@ -177,6 +177,9 @@ pub struct UpstreamStatus {
     pub url: String,
     /// The state of the upstream's circuit breaker, which opens when no connection can be made: `closed`, `open` or `half_open`.
     pub breaker: String,
+    /// The reason for which the last connection could not be made, in a sentence; null once one is made.
+    #[serde(default)]
+    pub message: Option<String>,
 }
 
 /// The clock, compared with the times that providers sign.

@@ -337,7 +337,7 @@ mod tests {
         );
         assert_eq!(
             error.why.as_deref(),
-            Some("cannot connect: the connection was refused; is the gateway running?")
+            Some("cannot connect: the server refused the connection; is the gateway running?")
         );
         let config = Path::new("my config.yaml");
         let error = get(free, "/readyz", Some(config)).unwrap_err();

@@ -4,6 +4,7 @@ mod certificates;
 mod files;
 mod finding;
 mod gate;
+mod handshakes;
 mod mounts;
 
 use std::collections::BTreeSet;
@@ -72,6 +73,7 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
             )
         });
         findings.extend(upstreams(loaded)?);
+        findings.extend(handshakes(loaded)?);
         findings.extend(gate::routes(&loaded.snapshot, now));
         findings.extend(gate::listeners(&loaded.snapshot));
         findings.extend(gate::secrets(&loaded.origins));
@@ -101,6 +103,12 @@ fn upstreams(loaded: &Loaded) -> Result<Vec<Finding>, Error> {
     };
     let reaches = context::block_on(bypass::look(&loaded.snapshot, &own))?;
     Ok(reaches.iter().map(bypass::judge).collect())
+}
+
+/// Makes a TLS handshake with each upstream that has TLS.
+fn handshakes(loaded: &Loaded) -> Result<Vec<Finding>, Error> {
+    let made = context::block_on(handshakes::make(&loaded.snapshot))?;
+    Ok(made.iter().map(handshakes::judge).collect())
 }
 
 /// Checks the files that the config was read from: secrets, keys, certificates, and how they are mounted.

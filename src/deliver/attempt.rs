@@ -13,7 +13,7 @@ use super::worker::Worker;
 use crate::activity::{Activity, InFlight};
 use crate::delivery::{Answer, Delivery};
 use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
-use crate::queue::outcome::{BeforeAttempt, next_step, was_attempted};
+use crate::queue::outcome::{BeforeAttempt, error_code, next_step, was_attempted};
 use crate::queue::pause;
 use crate::random;
 use crate::store::queue::{Attempt, Cause, Lane, Lease, Leased, Next, Subject};
@@ -164,9 +164,7 @@ impl AttemptTask {
             excerpt.retry_after,
             random::number(),
         );
-        let error = sent.error_code();
         let row = was_attempted(outcome).then(|| Attempt {
-            error: error.map(Arc::from),
             head: excerpt.head,
             body: excerpt.body,
             ..attempt_row(self.cause, begun, took, outcome, sent.facts)
@@ -175,7 +173,7 @@ impl AttemptTask {
         let report = AttemptReport {
             lease: *lease,
             outcome,
-            error,
+            error: error_code(outcome),
             not_called: sent.not_called,
             took,
             next,

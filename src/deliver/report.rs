@@ -2,7 +2,6 @@
 use std::time::Duration;
 
 use crate::delivery::{Answer, Fault, Outcome, SendFacts};
-use crate::queue::outcome::error_code;
 use crate::store::Ownership;
 use crate::store::queue::{Lease, Next};
 use crate::upstream::call::NotCalled;
@@ -37,8 +36,10 @@ impl From<Sent> for SendResult {
 impl From<NotCalled> for SendResult {
     fn from(why: NotCalled) -> Self {
         Self {
+            outcome: Outcome::Unreached(why.fault()),
+            answer: None,
+            facts: SendFacts::default(),
             not_called: Some(why),
-            ..Self::unreached(Fault::Connect)
         }
     }
 }
@@ -51,14 +52,6 @@ impl SendResult {
             answer: None,
             facts: SendFacts::default(),
             not_called: None,
-        }
-    }
-
-    /// Returns the error code of an attempt without an answer.
-    pub(super) fn error_code(&self) -> Option<&'static str> {
-        match &self.not_called {
-            Some(why) => Some(why.word()),
-            None => error_code(self.outcome),
         }
     }
 }

@@ -92,7 +92,10 @@ pub(super) async fn forward(
     match (outcome, answer) {
         (Outcome::Answered(_), Some(answer)) => Ok(Reply::Forwarded(answer)),
         (Outcome::Answered(_), None) => Err(Refusal::UpstreamMalformed),
-        (Outcome::Unreached(fault) | Outcome::Ambiguous(fault), _) => Err(refusal_of(fault)),
+        (Outcome::Unreached(fault) | Outcome::Ambiguous(fault), _) => {
+            facts.fault = Some(fault);
+            Err(refusal_of(fault))
+        }
     }
 }
 
@@ -295,10 +298,12 @@ fn settlement(outcome: Outcome, spill: Option<Spill>) -> Settlement {
 pub(super) fn refusal_of(fault: Fault) -> Refusal {
     match fault {
         Fault::BreakerOpen(retry_after) => Refusal::UpstreamOpen { retry_after },
-        Fault::Resolve | Fault::Connect => Refusal::UpstreamUnreachable,
+        Fault::Resolve | Fault::Blocked | Fault::Refused | Fault::Unreachable | Fault::Tls(_) => {
+            Refusal::UpstreamUnreachable
+        }
         Fault::ConnectTimeout | Fault::Timeout => Refusal::UpstreamTimeout,
         Fault::Reset | Fault::Stale => Refusal::UpstreamReset,
-        Fault::Malformed => Refusal::UpstreamMalformed,
+        Fault::Malformed | Fault::TooLarge => Refusal::UpstreamMalformed,
         Fault::Local(shortage) => Refusal::OutOf(shortage),
     }
 }

@@ -130,6 +130,7 @@ impl Passing {
                 Ok(peers) => self.peers = Some(peers),
                 Err(fault) => {
                     self.settle();
+                    self.record.facts_mut().fault = Some(fault);
                     return self.refuse(refusal_of(fault));
                 }
             }
@@ -343,11 +344,13 @@ impl Passing {
             ErrorSource::Upstream if timed_out && !self.sent => Some(Refusal::BodyTimeout),
             ErrorSource::Upstream => {
                 self.settle();
-                Some(refusal_of(if self.is_late() {
+                let fault = if self.is_late() {
                     Fault::Timeout
                 } else {
                     failure::fault(error)
-                }))
+                };
+                self.record.facts_mut().fault = Some(fault);
+                Some(refusal_of(fault))
             }
             ErrorSource::Downstream if failure::is_gone(error.etype()) => None,
             ErrorSource::Downstream => Some(Refusal::Malformed),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-use crate::clock::Now;
-use crate::delivery::{Delivery, Outcome, SendFacts};
+use crate::clock::{Now, parse_rfc3339, rfc3339};
+use crate::delivery::{Delivery, Fault, Outcome, SendFacts};
 use crate::headers::shown_id;
 use crate::queue::outcome::error_code;
 use crate::retry::parse_retry_after;
@@ -68,18 +68,40 @@ pub fn attempt_row(
         connect: facts.connect,
         first_byte: facts.first_byte,
         status: outcome.status().map(|status| status.as_u16()),
-        error: error_code(outcome).map(Arc::from),
+        error: stored_error(outcome),
         peer: facts.peer.map(|peer| peer.to_string().into()),
         head: Bytes::new(),
         body: Bytes::new(),
     }
 }
 
+/// Returns the error of an attempt as it is stored: its code, and behind a blank the date that belongs to it, if there is one.
+pub fn stored_error(outcome: Outcome) -> Option<Arc<str>> {
+    let code = error_code(outcome)?;
+    let date = outcome.fault().and_then(Fault::date);
+    Some(date.map_or_else(
+        || code.into(),
+        |date| format!("{code} {}", rfc3339(date)).into(),
+    ))
+}
+
+/// Splits a stored error into its code and the message of its fault. There is none for an error that is no fault of the upstream, or for a
+/// code of an earlier version.
+pub fn read_error(stored: &str) -> (&str, Option<String>) {
+    let (code, date) = stored.split_once(' ').unwrap_or((stored, ""));
+    let fault = Fault::of_code(code, parse_rfc3339(date));
+    (code, fault.map(|fault| fault.message("the upstream")))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use http::header::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::delivery::TlsFault;
+    use crate::store::queue::CUT_OFF;
 
     #[test]
     fn recorded_headers_are_bounded() {
@@ -93,5 +115,22 @@ mod tests {
         let recorded = recorded_headers(&headers);
         assert!(recorded.len() > MAX_HEADER_BYTES / 2);
         assert!(recorded.len() < MAX_HEADER_BYTES * 3 / 2);
+    }
+    #[test]
+    fn stored_error_is_read_back() {
+        let date = UNIX_EPOCH + Duration::from_secs(1_793_664_000);
+        for fault in Fault::ALL {
+            let stored = stored_error(Outcome::Unreached(*fault)).unwrap();
+            let due = (fault.codes().0, Some(fault.message("the upstream")));
+            assert_eq!(read_error(&stored), due);
+        }
+        let expired = Fault::Tls(TlsFault::Expired(Some(date)));
+        let stored = stored_error(Outcome::Unreached(expired)).unwrap();
+        assert_eq!(&*stored, "unreached_tls_expired 2026-11-03T00:00:00.000Z");
+        let due = Some(expired.message("the upstream"));
+        assert_eq!(read_error(&stored), ("unreached_tls_expired", due));
+        for old in [CUT_OFF, "unreached_connect", ""] {
+            assert_eq!(read_error(old), (old, None));
+        }
     }
 }

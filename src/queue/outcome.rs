@@ -1,7 +1,7 @@
 //! Maps the outcome of an attempt to its record and to the next step of the delivery.
 use std::time::Duration;
 
-use crate::delivery::{Fault, Outcome, Shortage};
+use crate::delivery::{Fault, Outcome};
 use crate::queue::pause::{Signal, signal};
 use crate::retry::{LastAttempt, RetryDecision, RetryState, Schedule};
 use crate::store::queue::Next;
@@ -79,32 +79,8 @@ pub fn was_attempted(outcome: Outcome) -> bool {
 pub fn error_code(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Answered(_) => None,
-        Outcome::Unreached(fault) => Some(match fault {
-            Fault::BreakerOpen(_) => "unreached_breaker_open",
-            Fault::Resolve => "unreached_resolve",
-            Fault::Connect => "unreached_connect",
-            Fault::ConnectTimeout => "unreached_connect_timeout",
-            Fault::Reset => "unreached_reset",
-            Fault::Stale => "unreached_stale",
-            Fault::Timeout => "unreached_timeout",
-            Fault::Malformed => "unreached_malformed",
-            Fault::Local(Shortage::Descriptors) => "unreached_out_of_descriptors",
-            Fault::Local(Shortage::Ports) => "unreached_out_of_ports",
-            Fault::Local(Shortage::Memory) => "unreached_out_of_memory",
-        }),
-        Outcome::Ambiguous(fault) => Some(match fault {
-            Fault::BreakerOpen(_) => "ambiguous_breaker_open",
-            Fault::Resolve => "ambiguous_resolve",
-            Fault::Connect => "ambiguous_connect",
-            Fault::ConnectTimeout => "ambiguous_connect_timeout",
-            Fault::Reset => "ambiguous_reset",
-            Fault::Stale => "ambiguous_stale",
-            Fault::Timeout => "ambiguous_timeout",
-            Fault::Malformed => "ambiguous_malformed",
-            Fault::Local(Shortage::Descriptors) => "ambiguous_out_of_descriptors",
-            Fault::Local(Shortage::Ports) => "ambiguous_out_of_ports",
-            Fault::Local(Shortage::Memory) => "ambiguous_out_of_memory",
-        }),
+        Outcome::Unreached(fault) => Some(fault.codes().0),
+        Outcome::Ambiguous(fault) => Some(fault.codes().1),
     }
 }
 
@@ -113,6 +89,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::delivery::Shortage;
     use crate::retry::{Backoff, Reason};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -141,7 +118,7 @@ mod tests {
     fn next_step_follows_the_outcome() {
         let (ok, down) = (
             Outcome::Answered(StatusCode::OK),
-            Outcome::Unreached(Fault::Connect),
+            Outcome::Unreached(Fault::Refused),
         );
         let (poison, gone) = (
             Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR),
@@ -234,8 +211,8 @@ mod tests {
     fn attempts_without_answer_have_error_codes() {
         assert_eq!(error_code(Outcome::Answered(StatusCode::BAD_GATEWAY)), None);
         assert_eq!(
-            error_code(Outcome::Unreached(Fault::Connect)),
-            Some("unreached_connect")
+            error_code(Outcome::Unreached(Fault::Refused)),
+            Some("unreached_refused")
         );
         assert_eq!(
             error_code(Outcome::Ambiguous(Fault::Reset)),
@@ -246,7 +223,7 @@ mod tests {
         ))));
         assert!(
             !was_attempted(Outcome::Unreached(Fault::BreakerOpen(SECOND)))
-                && was_attempted(Outcome::Unreached(Fault::Connect))
+                && was_attempted(Outcome::Unreached(Fault::Refused))
         );
     }
 }

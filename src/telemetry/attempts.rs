@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::line::json;
+use super::line::{json, push_field};
 use super::log_policy::LogFormat;
 use crate::clock::rfc3339;
 use crate::delivery::Outcome;
@@ -84,14 +84,18 @@ type Counts<K> = Mutex<BTreeMap<(Arc<str>, K), u64>>;
 pub(super) struct Attempts {
     by_outcome: Counts<&'static str>,
     by_after: Counts<&'static str>,
+    by_error: Counts<&'static str>,
 }
 
 impl Attempts {
     pub(super) fn count(&self, event: &AttemptEvent<'_>) {
-        for (counts, word) in [
-            (&self.by_outcome, outcome_label(event.outcome)),
-            (&self.by_after, event.after.word()),
-        ] {
+        let words = [
+            (&self.by_outcome, Some(outcome_label(event.outcome))),
+            (&self.by_after, Some(event.after.word())),
+            (&self.by_error, event.error),
+        ];
+        for (counts, word) in words {
+            let Some(word) = word else { continue };
             *counts
                 .lock()
                 .entry((Arc::clone(event.route), word))
@@ -112,6 +116,11 @@ impl Attempts {
     /// Returns the counts by route and outcome.
     pub(super) fn by_outcome(&self) -> BTreeMap<(Arc<str>, &'static str), u64> {
         self.by_outcome.lock().clone()
+    }
+
+    /// Returns the counts of attempts without an answer by route and error code.
+    pub(super) fn by_error(&self) -> BTreeMap<(Arc<str>, &'static str), u64> {
+        self.by_error.lock().clone()
     }
 
     /// Returns the counts by route and next step.
@@ -147,6 +156,8 @@ pub(super) fn line(format: LogFormat, event: &AttemptEvent<'_>, at: SystemTime) 
         status: Option<u16>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
         ms: u64,
         after: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,6 +178,10 @@ pub(super) fn line(format: LogFormat, event: &AttemptEvent<'_>, at: SystemTime) 
         attempt: event.number,
         status,
         error: event.error,
+        why: event
+            .outcome
+            .fault()
+            .map(|fault| fault.message("the upstream")),
         ms: saturating(event.took.as_millis()),
         after: event.after.word(),
         retry_s: if let After::RetryIn(delay) = event.after {
@@ -184,9 +199,13 @@ pub(super) fn line(format: LogFormat, event: &AttemptEvent<'_>, at: SystemTime) 
     );
     let id = line.delivery_id.unwrap_or(&line.delivery);
     let (ts, level, took, after) = (&line.ts, line.level.to_uppercase(), line.ms, line.after);
-    format!(
-        "{ts} {level:5} attempt {} {outcome} route={} delivery={id} took={took}ms after={after}\n",
+    let mut text = format!(
+        "{ts} {level:5} attempt {} {outcome} route={} delivery={id} took={took}ms after={after}",
         event.number, event.route
-    )
-    .into_bytes()
+    );
+    if let Some(why) = &line.why {
+        push_field(&mut text, " why=", why);
+    }
+    text.push('\n');
+    text.into_bytes()
 }

@@ -35,7 +35,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'static str>,
+    why: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_refuse: Option<&'static str>,
     client: IpAddr,
@@ -94,6 +94,7 @@ pub(super) fn of_request(
         .certificate
         .as_ref()
         .map(|certificate| shown(certificate.subject().as_bytes(), SUBJECT_SHOWN));
+    let why = facts.reason();
     let line = Line {
         ts: rfc3339(at),
         level,
@@ -104,7 +105,7 @@ pub(super) fn of_request(
         path: &facts.path,
         status: status.map(|status| status.as_u16()),
         code,
-        why: facts.why,
+        why: why.as_deref(),
         would_refuse: facts.would_be(),
         client: facts.client.ip,
         client_subject: subject.as_deref().filter(|subject| !subject.is_empty()),

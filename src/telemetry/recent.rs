@@ -1,4 +1,5 @@
 //! The last refusals, for people who ask why nothing arrives.
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct RefusedRequest {
     pub code: &'static str,
     /// The status of the response.
     pub status: StatusCode,
+    /// The exact reason behind the code, where it is known.
+    pub why: Option<Cow<'static, str>>,
     /// The route, if one was found.
     pub route: Option<Arc<str>>,
     /// The gateway's ID of the request.
@@ -44,6 +47,7 @@ struct Entry {
     at: SystemTime,
     code: &'static str,
     status: StatusCode,
+    why: Option<Cow<'static, str>>,
     route: Option<Arc<str>>,
     request_id: RequestId,
     client: IpAddr,
@@ -63,6 +67,7 @@ impl Recent {
             at,
             code,
             status,
+            why: facts.reason(),
             route: facts.route.clone(),
             request_id: facts.request_id,
             client: facts.client.ip,
@@ -89,6 +94,7 @@ impl Entry {
             at: self.at,
             code: self.code,
             status: self.status,
+            why: self.why.clone(),
             route: self.route.clone(),
             request_id: self.request_id,
             client: self.client,

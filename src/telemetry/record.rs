@@ -1,4 +1,5 @@
 //! One record a request: log line, metrics, recent refusals are views of it.
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +9,7 @@ use http::{Method, StatusCode};
 use super::observed::Verdict;
 use super::shown::shown;
 use crate::clock::{Now, unix_ms};
+use crate::delivery::Fault;
 use crate::headers::shown_id;
 use crate::refusal::Refusal;
 use crate::request::{Client, ClientCertificate, HeaderLines, REQUEST_ID, RequestHead, RequestId};
@@ -139,6 +141,8 @@ pub struct Facts {
     pub late_retry: bool,
     /// The exact reason behind a code that covers several, in the gateway's own words.
     pub why: Option<&'static str>,
+    /// The reason why the upstream gave no answer.
+    pub fault: Option<Fault>,
     /// The verdict, on a route that observes.
     pub verdict: Option<Verdict>,
     /// Whether the route declares the `User-Agent` to be a secret.
@@ -185,6 +189,7 @@ impl Facts {
             lost_claim: false,
             late_retry: false,
             why: None,
+            fault: None,
             verdict: None,
             hides_agent: false,
         }
@@ -252,6 +257,12 @@ impl Facts {
                 .signed_at()
                 .map(|signed_at| milliseconds_between(signed_at, received_at));
         }
+    }
+
+    /// Returns the exact reason behind the code of its refusal, where it is known.
+    pub fn reason(&self) -> Option<Cow<'static, str>> {
+        let fault = || Some(self.fault?.message("the upstream").into());
+        self.why.map(Cow::Borrowed).or_else(fault)
     }
 
     /// Records the attempts at the upstream and the time that they took.

@@ -86,8 +86,8 @@ fn attempt_event(after: After) -> AttemptEvent<'static> {
         delivery_id: Some("evt_1"),
         upstream: &NAMES.1,
         number: 2,
-        outcome: crate::delivery::Outcome::Unreached(crate::delivery::Fault::Connect),
-        error: Some("unreached_connect"),
+        outcome: crate::delivery::Outcome::Unreached(crate::delivery::Fault::Refused),
+        error: Some("unreached_refused"),
         took: Duration::from_millis(3),
         after,
     }
@@ -182,6 +182,7 @@ fn names_and_labels_of_metrics() {
     insta::assert_snapshot!(shapes(&metrics()).join("\n"), @"
     hookgate_accept_errors_total{cause}
     hookgate_alarm{code,route}
+    hookgate_attempt_errors_total{error,route}
     hookgate_attempts_settled_total{after,route}
     hookgate_attempts_total{outcome,route}
     hookgate_certificate_stale{}
@@ -323,7 +324,7 @@ fn attempt_has_its_line() {
         .map(|line| line.split_once(',').unwrap().1.to_owned())
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    "level":"warn","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","delivery_id":"evt_1","attempt":2,"error":"unreached_connect","ms":3,"after":"retrying","retry_s":1.5}
+    "level":"warn","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","delivery_id":"evt_1","attempt":2,"error":"unreached_refused","why":"the upstream refused the connection","ms":3,"after":"retrying","retry_s":1.5}
     "level":"info","msg":"attempt","route":"billing","upstream":"app","delivery":"00000000-0000-0000-0000-000000000007","attempt":2,"status":200,"ms":3,"after":"delivered"}
     "#);
     let (telemetry, sink) = self::telemetry(LogFormat::Pretty, LogRequests::Refused);
@@ -334,7 +335,8 @@ fn attempt_has_its_line() {
     assert_eq!(lines.len(), 11, "{lines:?}");
     assert!(
         lines[0].ends_with(
-            "WARN  attempt 2 unreached_connect route=billing delivery=evt_1 took=3ms after=dead"
+            "WARN  attempt 2 unreached_refused route=billing delivery=evt_1 took=3ms after=dead \
+             why=\"the upstream refused the connection\""
         ),
         "{}",
         lines[0]

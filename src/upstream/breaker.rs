@@ -46,6 +46,8 @@ struct Inner {
     /// The number of probes so far.
     probes: u64,
     opened: u64,
+    /// The last failure, until a success.
+    fault: Option<Fault>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,22 +106,38 @@ impl Scope {
             // an upstream that was restarted, or one that closes idle connections
             (_, Outcome::Ambiguous(Fault::Stale)) => None,
             (Self::Address, Outcome::Unreached(_)) => Some(true),
+            (Self::Handler, Outcome::Unreached(_)) => None,
+            // it may have arrived before, over another connection
             (
                 Self::Address,
-                Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout),
+                Outcome::Ambiguous(
+                    Fault::Resolve
+                    | Fault::Blocked
+                    | Fault::Refused
+                    | Fault::Unreachable
+                    | Fault::Tls(_)
+                    | Fault::ConnectTimeout,
+                ),
             ) => Some(true),
-            // there was a connection
-            (Self::Address, Outcome::Ambiguous(_) | Outcome::Answered(_)) => Some(false),
-            (Self::Handler, Outcome::Unreached(_)) => None,
             (
                 Self::Handler,
-                Outcome::Ambiguous(Fault::Resolve | Fault::Connect | Fault::ConnectTimeout),
+                Outcome::Ambiguous(
+                    Fault::Resolve
+                    | Fault::Blocked
+                    | Fault::Refused
+                    | Fault::Unreachable
+                    | Fault::Tls(_)
+                    | Fault::ConnectTimeout,
+                ),
             ) => None,
+            // there was a connection
+            (Self::Address, Outcome::Ambiguous(_) | Outcome::Answered(_)) => Some(false),
             (Self::Handler, Outcome::Ambiguous(Fault::Timeout)) => Some(true),
             // an answer, even a broken one, comes from a handler that runs
             (
                 Self::Handler,
-                Outcome::Ambiguous(Fault::Reset | Fault::Malformed) | Outcome::Answered(_),
+                Outcome::Ambiguous(Fault::Reset | Fault::Malformed | Fault::TooLarge)
+                | Outcome::Answered(_),
             ) => Some(false),
         }
     }
@@ -138,6 +156,7 @@ impl Breaker {
                 epoch: 0,
                 probes: 0,
                 opened: 0,
+                fault: None,
             }),
         })
     }
@@ -216,6 +235,11 @@ impl Breaker {
         self.lock().opened
     }
 
+    /// Returns the last failure, if nothing has succeeded since.
+    pub fn fault(&self) -> Option<Fault> {
+        self.lock().fault
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
@@ -281,6 +305,7 @@ impl Permit {
             return;
         };
         let mut inner = self.breaker.lock();
+        inner.fault = outcome.fault().filter(|_| failed);
         let counts = inner.epoch == self.epoch
             && (self.probe.is_none() || inner.is_probing(self.probe, now));
         match (counts, failed) {

@@ -8,6 +8,7 @@ use super::egress::{self, Refused};
 use super::wire::{Bounds, Wire};
 use crate::clock::Clock;
 use crate::config::snapshot::{Egress, UpstreamTls, WebAddress};
+use crate::delivery::{Fault, TlsFault};
 
 /// The reason for which nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +22,12 @@ pub enum NotCalled {
 }
 
 impl NotCalled {
-    /// Returns the code for the record of the attempt.
-    pub const fn word(&self) -> &'static str {
+    /// Returns the fault for the outcome of the attempt.
+    pub const fn fault(&self) -> Fault {
         match self {
-            Self::Refused(Refused::Unresolved) => "unreached_resolve",
-            Self::Refused(_) => "unreached_egress",
-            Self::Unusable(_) => "unreached_certificates",
+            Self::Refused(Refused::Unresolved) => Fault::Resolve,
+            Self::Refused(_) => Fault::Blocked,
+            Self::Unusable(_) => Fault::Tls(TlsFault::Other),
         }
     }
 }

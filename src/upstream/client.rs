@@ -18,8 +18,8 @@ use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFact
 use crate::queue::choose::Admission;
 
 pub use super::answer_head::{announces_content, has_no_content};
+pub use super::connect_fault::connect_fault;
 pub use super::trust::Unusable;
-pub use super::wire::shortage_of;
 
 /// The client of one upstream. A reload makes a new one, which shares what belongs to an unchanged address.
 pub struct Client {
@@ -153,6 +153,20 @@ impl Client {
             .wire
             .peers_for_streams(self.policy.connect_timeout)
             .await
+    }
+
+    /// Makes a connection as for a request, TLS included, and closes it. Nothing is sent over it.
+    ///
+    /// # Errors
+    /// Why no connection could be made.
+    pub async fn dial(&self) -> Result<(), Fault> {
+        let connect = self.policy.connect_timeout;
+        let bounds = Bounds {
+            connect,
+            deadline: self.clock.mono() + 2 * connect,
+            idle: Duration::ZERO,
+        };
+        self.state.wire.connect(bounds).await.map(drop)
     }
 
     /// Returns the connections that were made to those peers.

@@ -13,7 +13,7 @@ use super::wire::{Bounds, Wire};
 use super::{Lines, Outgoing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
-use crate::delivery::{Answer, Fault, Outcome, Shortage};
+use crate::delivery::{Answer, Fault, Outcome};
 
 /// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,29 +50,11 @@ pub enum FetchError {
     #[error(transparent)]
     Unusable(#[from] Unusable),
     /// No connection was made.
-    #[error("cannot connect: {}", words(*.0))]
+    #[error("cannot connect: {}", .0.message("the server"))]
     Unreached(Fault),
-    /// An address without TLS refused the connection.
-    #[error("cannot connect: the connection was refused")]
-    ConnectionRefused,
     /// The request was sent.
-    #[error("no response: {}", words(*.0))]
+    #[error("no response: {}", .0.message("the server"))]
     Unanswered(Fault),
-}
-
-fn words(fault: Fault) -> &'static str {
-    match fault {
-        Fault::BreakerOpen(_) => "the breaker is open",
-        Fault::Resolve => "the name does not resolve",
-        Fault::Connect => "the connection was refused or its TLS failed",
-        Fault::ConnectTimeout => "no connection in time",
-        Fault::Reset | Fault::Stale => "the connection broke",
-        Fault::Timeout => "nothing came in time",
-        Fault::Malformed => "what came is not HTTP",
-        Fault::Local(Shortage::Descriptors) => "this process is out of file descriptors",
-        Fault::Local(Shortage::Ports) => "this machine is out of local ports",
-        Fault::Local(Shortage::Memory) => "this machine is out of memory for sockets",
-    }
 }
 
 impl Url {
@@ -173,7 +155,6 @@ pub async fn open(
         }
         Url::Unix { path, target } => (UpstreamAddress::Unix(path.clone()), "localhost", target),
     };
-    let has_tls = matches!(&address, UpstreamAddress::Tcp { tls: Some(_), .. });
     let wire = Wire::new(&address, clock)?;
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         headers.remove(name);
@@ -205,7 +186,6 @@ pub async fn open(
     )
     .await;
     sent.answer.ok_or(match sent.outcome {
-        Outcome::Unreached(Fault::Connect) if !has_tls => FetchError::ConnectionRefused,
         Outcome::Unreached(fault) => FetchError::Unreached(fault),
         Outcome::Ambiguous(fault) => FetchError::Unanswered(fault),
         Outcome::Answered(_) => FetchError::Unanswered(Fault::Malformed),

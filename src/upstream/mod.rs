@@ -9,6 +9,7 @@ mod answer_head;
 pub mod breaker;
 pub mod call;
 pub mod client;
+mod connect_fault;
 pub mod egress;
 pub mod fetch;
 mod pool;

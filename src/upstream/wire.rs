@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use bytes::BytesMut;
 use http::Method;
+use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
-use pingora::{Error, ErrorType};
 use tokio::time::timeout;
 
 use super::Outgoing;
 use super::answer::{Early, Final, Open, Rest, final_head};
 use super::answer_head::has_no_content;
+use super::connect_fault::{connect_fault, more_telling};
 use super::pool::{Connection, Pool};
 use super::request_bytes::write;
 use super::resolve::{Addresses, Resolver};
@@ -25,7 +26,7 @@ use super::switch::Switches;
 use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
 use crate::clock::{Clock, Timer};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
-use crate::delivery::{Answer, AnswerBody, BodyPieces as _, Fault, SendFacts, Shortage};
+use crate::delivery::{Answer, AnswerBody, BodyPieces as _, Fault, SendFacts};
 use crate::headers;
 
 /// Counts wires.
@@ -159,7 +160,7 @@ impl Wire {
     async fn peers(&self, connect_timeout: Duration) -> Result<Arc<Peers>, Fault> {
         match &self.resolver {
             Some(resolver) => Ok(self.peers_at(resolver.addresses(connect_timeout).await?)),
-            None => self.peers.load_full().ok_or(Fault::Connect),
+            None => self.peers.load_full().ok_or(Fault::Resolve),
         }
     }
 
@@ -235,7 +236,10 @@ impl Wire {
 
     /// Returns a connection: from the pool, else a new one to the first address that accepts it. A look-up does not use up the time to
     /// connect.
-    async fn connect(&self, bounds: Bounds) -> Result<(Connection, bool, Arc<HttpPeer>), Fault> {
+    pub(super) async fn connect(
+        &self,
+        bounds: Bounds,
+    ) -> Result<(Connection, bool, Arc<HttpPeer>), Fault> {
         let until = || bounds.deadline.min(self.clock.mono() + bounds.connect);
         // whatever time the look-up takes, half of the remaining time is left for the connection
         let for_lookup = || {
@@ -250,7 +254,12 @@ impl Wire {
         // boxed: it is rare, and would make every exchange some 10 KB larger
         let connecting = Box::pin(async {
             let fault = match self.connect_anew(&peers, until()).await {
-                Err(fault @ (Fault::Connect | Fault::ConnectTimeout)) => fault,
+                Err(
+                    fault @ (Fault::Refused
+                    | Fault::Unreachable
+                    | Fault::Tls(_)
+                    | Fault::ConnectTimeout),
+                ) => fault,
                 connected => return connected,
             };
             match self.other_peers(&peers, for_lookup()).await {
@@ -269,7 +278,7 @@ impl Wire {
         peers: &Peers,
         until: Instant,
     ) -> Result<(Stream, Arc<HttpPeer>), Fault> {
-        let (mut fault, mut shortage) = (None, None);
+        let mut fault = None;
         let first = peers.preferred.load(Ordering::Relaxed);
         let (before, after) = peers
             .peers
@@ -288,18 +297,12 @@ impl Wire {
                     return Ok((stream, Arc::clone(peer)));
                 }
                 Ok(Err(error)) if error.etype != ErrorType::ConnectTimedout => {
-                    match shortage_of(&error) {
-                        None => fault = Some(Fault::Connect),
-                        some => shortage = some,
-                    }
+                    fault = more_telling(fault, connect_fault(&error));
                 }
-                _ => fault = Some(Fault::ConnectTimeout),
+                _ => fault = more_telling(fault, Fault::ConnectTimeout),
             }
         }
-        // a machine without IPv6 has no local address for `::1`: the error of another address describes the upstream
-        Err(fault
-            .or(shortage.map(Fault::Local))
-            .unwrap_or(Fault::Connect))
+        Err(fault.unwrap_or(Fault::Resolve))
     }
 
     /// Sends the request once and reads the head of the final answer.
@@ -371,18 +374,6 @@ impl Wire {
             body,
         })
     }
-}
-
-/// Returns the shortage that prevented a connection, if one did.
-pub fn shortage_of(error: &Error) -> Option<Shortage> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.root_cause());
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref() {
-            return Shortage::of(error);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

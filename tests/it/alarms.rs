@@ -241,7 +241,7 @@ fn no_address_that_is_not_public_is_called() {
         wait_for("an attempt", || {
             gate.log_lines()
                 .iter()
-                .any(|line| line.contains("unreached_egress"))
+                .any(|line| line.contains("unreached_blocked"))
         });
         assert_eq!(ops.count(), 0, "{case:?}");
     }

@@ -70,6 +70,7 @@ mod secrets;
 mod shutdown;
 #[cfg(target_os = "linux")]
 mod store_full;
+mod tls_faults;
 mod upgrade;
 mod upstream;
 mod vectors;

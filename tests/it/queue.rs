@@ -548,7 +548,7 @@ fn failed_forward_spills_and_arrives_later() {
             first.first().map(String::as_str),
             first.last().map(String::as_str)
         ),
-        (Some("unreached_connect"), Some("200"))
+        (Some("unreached_refused"), Some("200"))
     );
 }
 

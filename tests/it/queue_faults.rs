@@ -478,7 +478,7 @@ fn an_app_that_is_away_or_dies_half_of_the_time_gets_everything() {
             .partition(|came| came.starts_with("unreached"));
         assert_eq!(reached, came, "{id}");
         assert!(
-            away.iter().all(|came| *came == "unreached_connect"),
+            away.iter().all(|came| *came == "unreached_refused"),
             "{id}: {away:?}"
         );
     }
@@ -486,7 +486,7 @@ fn an_app_that_is_away_or_dies_half_of_the_time_gets_everything() {
         attempts
             .values()
             .flatten()
-            .any(|came| came == "unreached_connect")
+            .any(|came| came == "unreached_refused")
     );
     is_quiet(&gate);
 }

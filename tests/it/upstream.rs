@@ -10,7 +10,7 @@ use hookgate::config::snapshot::{
     Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Inline, Keep,
     Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls, WebhookRoute,
 };
-use hookgate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome};
+use hookgate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, TlsFault};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
 use hookgate::retry::Schedule;
 use hookgate::upstream::breaker::Shown;
@@ -354,7 +354,7 @@ async fn closed_port_is_unreached() {
     let nowhere = Upstream::nowhere().await;
     assert_eq!(
         client(nowhere).send(&post("{}"), BUDGET).await.outcome,
-        Outcome::Unreached(Fault::Connect)
+        Outcome::Unreached(Fault::Refused)
     );
     let unknown = named("nobody.invalid", nowhere);
     assert_eq!(
@@ -702,7 +702,7 @@ async fn the_breaker_opens_and_a_probe_closes_it() {
     for _ in 0..2 {
         assert_eq!(
             client.send(&post("{}"), BUDGET).await.outcome,
-            Outcome::Unreached(Fault::Connect)
+            Outcome::Unreached(Fault::Refused)
         );
     }
     let sent = client.send(&post("{}"), BUDGET).await;
@@ -902,7 +902,7 @@ async fn tls_is_verified() {
         .await;
     assert_eq!(
         stranger.outcome,
-        Outcome::Unreached(Fault::Connect),
+        Outcome::Unreached(Fault::Tls(TlsFault::Issuer)),
         "a CA nobody named"
     );
     let misnamed = client_of(tls(by_name.address, &known))
@@ -910,7 +910,7 @@ async fn tls_is_verified() {
         .await;
     assert_eq!(
         misnamed.outcome,
-        Outcome::Unreached(Fault::Connect),
+        Outcome::Unreached(Fault::Tls(TlsFault::Name)),
         "a certificate for another name"
     );
     assert_eq!(
@@ -938,7 +938,7 @@ async fn a_changed_ca_file_counts_from_the_reload_on() {
     let client = client_of(over_tls(app.address, "127.0.0.1", &old));
     assert_eq!(
         client.send(&post("{}"), BUDGET).await.outcome,
-        Outcome::Unreached(Fault::Connect)
+        Outcome::Unreached(Fault::Tls(TlsFault::Issuer))
     );
     std::fs::copy(&new.file, &old.file).unwrap();
     let client = reloaded(&client, over_tls(app.address, "127.0.0.1", &old));
@@ -1030,7 +1030,10 @@ async fn a_command_asks_over_tcp_and_over_a_unix_socket() {
 
     let nobody = Url::unix(directory.path().join("nobody.sock"), "/");
     let refused = fetch(&nobody, Method::GET, HeaderMap::new(), Bytes::new(), BUDGET).await;
-    assert!(matches!(refused, Err(FetchError::ConnectionRefused)));
+    assert!(matches!(
+        refused,
+        Err(FetchError::Unreached(Fault::Refused))
+    ));
     for text in ["", "ftp://x/", "localhost:80", "http://u:p@h/", "http:///x"] {
         assert!(Url::parse(text).is_err(), "{text}");
     }

@@ -10,6 +10,7 @@ use crate::api::deliveries::{
     Target,
 };
 use crate::clock::rfc3339;
+use crate::queue::attempt::read_error;
 use crate::queue::stored::{self, fact};
 use crate::replay::{Names, StoreAccess};
 use crate::retry::Reason;
@@ -118,6 +119,7 @@ impl View<'_> {
             late,
             attempt,
         } = shown;
+        let error = attempt.error.as_deref().map(read_error);
         Attempt {
             target: self.names.origin(target.0).name,
             number: *number,
@@ -129,7 +131,8 @@ impl View<'_> {
             first_byte: attempt.first_byte.map(seconds),
             outcome: outcome(attempt.status, attempt.error.as_deref()),
             status: attempt.status,
-            error: attempt.error.as_deref().map(str::to_owned),
+            error: error.as_ref().map(|(code, _)| (*code).to_owned()),
+            message: error.and_then(|(_, message)| message),
             peer: attempt.peer.as_deref().map(str::to_owned),
             headers: parse_headers(attempt.head.clone())
                 .map(|pairs| headers(&pairs, secrets))
@@ -251,7 +254,11 @@ fn last(last: &AttemptSummary) -> LastAttempt {
 
 fn outcome(status: Option<u16>, error: Option<&str>) -> String {
     status.map_or_else(
-        || error.unwrap_or("unknown").to_owned(),
+        || {
+            error
+                .map_or("unknown", |error| read_error(error).0)
+                .to_owned()
+        },
         |status| status.to_string(),
     )
 }

@@ -119,6 +119,7 @@ fn detail(attempt: &Attempt) -> String {
         .find(|header| header.name.eq_ignore_ascii_case("retry-after"));
     parts.extend(after.map(|header| format!("Retry-After: {}", header.value)));
     parts.extend(location(attempt).map(|location| format!("Location: {location}")));
+    parts.extend(attempt.message.clone());
     parts.extend(
         attempt
             .error
@@ -164,6 +165,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn attempt_without_response_shows_its_cause() {
+        let expired = "the upstream's certificate expired on 3 November 2026";
+        let attempt = Attempt {
+            cause: "schedule".to_owned(),
+            message: Some(expired.to_owned()),
+            ..probe(1, "unreached_tls_expired", "12:00:00")
+        };
+        let due = format!("1 12:00:00 unreached_tls_expired 1 ms {expired}");
+        assert_eq!(table(&[attempt]), [due]);
+    }
+
     fn table(shown: &[Attempt]) -> Vec<String> {
         let text = render(shown, fake::now(), &fake::look());
         let plain = anstream::adapter::strip_str(&text).to_string();
@@ -179,7 +192,7 @@ mod tests {
         let many = (1..=1138).map(|number| {
             probe(
                 number,
-                "unreached_connect",
+                "unreached_refused",
                 if number == 1138 {
                     "12:03:00"
                 } else {
@@ -194,7 +207,7 @@ mod tests {
             ])
             .collect();
         let expected = [
-            "1 11:00:00 unreached_connect 1 ms probe",
+            "1 11:00:00 unreached_refused 1 ms probe",
             "… 1,137 more probes with the same result until 12:03:00",
             "1139 12:04:00 503 1 ms probe",
             "1140 12:05:00 503 1 ms probe",

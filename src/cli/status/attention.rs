@@ -160,11 +160,11 @@ fn breakers(status: &Status) -> Vec<Attention> {
         .iter()
         .filter(|upstream| !matches!(upstream.breaker.as_str(), "" | "closed"))
         .map(|upstream| {
-            let text = format!(
-                "{} does not answer, the breaker is {}",
-                upstream.url,
-                upstream.breaker.replace('_', " ")
-            );
+            let breaker = upstream.breaker.replace('_', " ");
+            let text = match &upstream.message {
+                Some(why) => format!("{}: {why}; the breaker is {breaker}", upstream.url),
+                None => format!("{} does not answer, the breaker is {breaker}", upstream.url),
+            };
             Attention::new(Sign::Bad, &upstream.name, text, "")
         });
     of_routes.chain(of_upstreams).collect()

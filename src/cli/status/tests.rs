@@ -70,7 +70,7 @@ fn unreachable_upstream_is_shown() {
     };
     assert_eq!(text("500"), "answers 500; 1 delivery waits, oldest 6 m");
     assert_eq!(
-        text("unreached_connect"),
+        text("unreached_refused"),
         "not reached; 1 delivery waits, oldest 6 m"
     );
     assert_eq!(

@@ -26,6 +26,10 @@ impl GatewaySource {
             name: client.policy().name.to_string(),
             url: render::url(client.policy()),
             breaker: breaker(client.breaker().state(now.mono)).to_owned(),
+            message: client
+                .breaker()
+                .fault()
+                .map(|fault| fault.message("the upstream")),
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -66,7 +66,7 @@ fn settlement_and_refusal_follow_the_outcome() {
         Some(503),
     );
     check(
-        Outcome::Unreached(Fault::Connect),
+        Outcome::Unreached(Fault::Refused),
         release,
         spill,
         spill,

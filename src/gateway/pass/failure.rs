@@ -3,7 +3,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::delivery::Fault;
 use crate::telemetry::Cut;
-use crate::upstream::client::shortage_of;
+use crate::upstream::client::connect_fault;
 
 /// Returns what ended a stream after the head of the response.
 pub(super) fn cut(error: &Error) -> Cut {
@@ -42,7 +42,7 @@ pub(super) fn fault(error: &Error) -> Fault {
         | ErrorType::BindError
         | ErrorType::TLSHandshakeFailure
         | ErrorType::InvalidCert
-        | ErrorType::HandshakeError => shortage_of(error).map_or(Fault::Connect, Fault::Local),
+        | ErrorType::HandshakeError => connect_fault(error),
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Fault::Timeout,
         ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => Fault::Reset,
         _ => Fault::Malformed,

@@ -55,7 +55,7 @@ fn outcomes_count_as_failure_success_or_neither() {
         "an idle connection that ended"
     );
     for outcome in [
-        Outcome::Unreached(Fault::Connect),
+        Outcome::Unreached(Fault::Refused),
         Outcome::Ambiguous(Fault::Timeout),
         Outcome::Ambiguous(Fault::Malformed),
     ] {

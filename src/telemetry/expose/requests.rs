@@ -166,6 +166,12 @@ fn add_attempts(telemetry: &Telemetry, families: &mut Families) {
             "after",
             telemetry.attempts.by_after(),
         ),
+        (
+            "hookgate_attempt_errors_total",
+            "Attempts of queued deliveries without an answer, by error code.",
+            "error",
+            telemetry.attempts.by_error(),
+        ),
     ];
     for (name, help, label, counts) in tables {
         let values = counts

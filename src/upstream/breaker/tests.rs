@@ -5,13 +5,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Clock, SystemClock};
-use crate::delivery::Shortage;
+use crate::delivery::{Shortage, TlsFault};
 
 const POLICY: Policy = Policy {
     failures: 3,
     open: Duration::from_secs(5),
 };
-const REFUSED: Outcome = Outcome::Unreached(Fault::Connect);
+const REFUSED: Outcome = Outcome::Unreached(Fault::Refused);
+/// A handshake that failed.
+const EXPIRED: Fault = Fault::Tls(TlsFault::Expired(None));
 const TIMEOUT: Outcome = Outcome::Ambiguous(Fault::Timeout);
 const OK: Outcome = Outcome::Answered(StatusCode::OK);
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,7 +47,11 @@ fn an_address_and_a_handler_count_different_failures() {
         (REFUSED, true, false),
         (Outcome::Unreached(Fault::ConnectTimeout), true, false),
         (Outcome::Unreached(Fault::Resolve), true, false),
-        (Outcome::Ambiguous(Fault::Connect), true, false),
+        (Outcome::Ambiguous(Fault::Refused), true, false),
+        (Outcome::Unreached(EXPIRED), true, false),
+        (Outcome::Ambiguous(EXPIRED), true, false),
+        (Outcome::Unreached(Fault::Unreachable), true, false),
+        (Outcome::Ambiguous(Fault::TooLarge), false, false),
         (TIMEOUT, false, true),
         (Outcome::Ambiguous(Fault::Reset), false, false),
         (Outcome::Ambiguous(Fault::Malformed), false, false),

@@ -181,7 +181,7 @@ async fn nothing_goes_to_the_old_address_after_a_pause() {
 async fn a_request_follows_a_name_whose_old_address_is_dead() {
     let dead = ([127, 0, 0, 1], 1).into();
     let bench = Bench::new(&[dead]);
-    assert_eq!(bench.send().await, Err(Fault::Connect));
+    assert_eq!(bench.send().await, Err(Fault::Refused));
     let new = App::at("127.0.0.2", 0);
     bench.answers.set(&[new.address]);
     bench.clock.by(Duration::from_secs(1));

@@ -419,7 +419,20 @@ impl Authority {
 
     /// The server side of TLS under a certificate for `name` (a DNS name or an address).
     pub(crate) fn server(&self, name: &str) -> Arc<rustls::ServerConfig> {
-        self.server_asking(name, None)
+        self.server_asking(CertificateParams::new(vec![name.to_owned()]).unwrap(), None)
+    }
+
+    /// The same, under a certificate that is valid between two days.
+    pub(crate) fn server_between(
+        &self,
+        name: &str,
+        from: (i32, u8, u8),
+        to: (i32, u8, u8),
+    ) -> Arc<rustls::ServerConfig> {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(from.0, from.1, from.2);
+        params.not_after = rcgen::date_time_ymd(to.0, to.1, to.2);
+        self.server_asking(params, None)
     }
 
     /// The same, for clients that show a certificate of this authority.
@@ -433,19 +446,17 @@ impl Authority {
             rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
                 .unwrap();
-        self.server_asking(name, Some(verifier))
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        self.server_asking(params, Some(verifier))
     }
 
     fn server_asking(
         &self,
-        name: &str,
+        params: CertificateParams,
         verifier: Option<Arc<dyn ClientCertVerifier>>,
     ) -> Arc<rustls::ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()])
-            .unwrap()
-            .signed_by(&key, &self.issuer)
-            .unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
