@@ -56,8 +56,13 @@ impl Pace {
 
     /// Returns the level of `slot` at `now`.
     fn level(self, slot: &Slot, now: u64) -> u64 {
-        let drained = (u128::from(now.saturating_sub(slot.at)).saturating_mul(self.drain)) >> 32;
-        slot.spent.saturating_sub(saturating(drained))
+        self.drained(slot.spent, now.saturating_sub(slot.at))
+    }
+
+    /// Returns what is left of the level `spent` after so many nanoseconds.
+    fn drained(self, spent: u64, nanos: u64) -> u64 {
+        let drained = u128::from(nanos).saturating_mul(self.drain) >> 32;
+        spent.saturating_sub(saturating(drained))
     }
 
     /// Returns the time until one more fits on `level`; zero if it fits now.
@@ -66,6 +71,57 @@ impl Pace {
         let over = over.saturating_sub(u128::from(self.brim));
         let nanos = (over << 32).div_ceil(self.drain);
         Duration::from_nanos(saturating(nanos))
+    }
+}
+
+/// A rate limit without keys, in 24 bytes. It behaves as one bucket of [`Buckets`] does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meter {
+    spent: u64,
+    /// The time at which `spent` was written.
+    at: Option<Instant>,
+}
+
+impl Meter {
+    /// Takes one token.
+    ///
+    /// # Errors
+    /// The time after which the next call can succeed. A call that fails takes nothing.
+    pub fn take(&mut self, quota: Quota, now: Instant) -> Result<(), Duration> {
+        let pace = Pace::new(quota);
+        let level = self.level(pace, now);
+        let wait = pace.wait(level);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.set(level.saturating_add(ONE_TOKEN), now);
+        Ok(())
+    }
+
+    /// Gives one token back, if one was taken.
+    pub fn refund(&mut self, quota: Quota, now: Instant) {
+        if self.spent > 0 {
+            let level = self.level(Pace::new(quota), now);
+            self.set(level.saturating_sub(ONE_TOKEN), now);
+        }
+    }
+
+    /// Returns the time after which [`Self::take`] can succeed; zero if it can at `now`.
+    pub fn wait(&self, quota: Quota, now: Instant) -> Duration {
+        let pace = Pace::new(quota);
+        pace.wait(self.level(pace, now))
+    }
+
+    fn level(&self, pace: Pace, now: Instant) -> u64 {
+        let since = self
+            .at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        pace.drained(self.spent, saturating(since.as_nanos()))
+    }
+
+    fn set(&mut self, spent: u64, now: Instant) {
+        self.spent = spent;
+        self.at = Some(self.at.map_or(now, |at| at.max(now)));
     }
 }
 

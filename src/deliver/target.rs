@@ -1,20 +1,17 @@
 //! The state of a target between two rounds: attempts under way and their memory, its rate, its pause, its backlog. It outlives reloads.
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::config::snapshot::{Deliver, UpstreamAddress};
-use crate::limit::Buckets;
+use crate::limit::{Meter, Quota};
 use crate::queue::choose::Admission;
 use crate::queue::pause::{Pause, Probe, Signal};
 use crate::store::queue::{Subject, TargetId};
 use crate::store::turns::{Share, Turn};
-
-/// The key of the one bucket that a target has.
-const KEY: u64 = 0;
 
 /// The memory of deliveries that are being attempted, of all targets together.
 #[derive(Debug, Default)]
@@ -43,6 +40,13 @@ impl Memory {
     }
 }
 
+/// The rate limit of a target. What was spent stays while there is none.
+#[derive(Debug, Default)]
+struct RateLimit {
+    quota: Option<Quota>,
+    meter: Meter,
+}
+
 /// A target of deliveries.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -53,10 +57,7 @@ pub(crate) struct Target {
     /// The bytes of their deliveries.
     held: AtomicUsize,
     memory: Arc<Memory>,
-    /// Whether there is a rate limit now.
-    has_rate: AtomicBool,
-    /// The buckets of the rate limit, made with the first one: they take some 50 KiB.
-    buckets: OnceLock<Buckets>,
+    rate: Mutex<RateLimit>,
     pause: Mutex<Pause>,
     /// The address that its deliveries are sent to.
     address: Mutex<Option<UpstreamAddress>>,
@@ -74,8 +75,7 @@ impl Target {
             concurrency: AtomicU32::new(1),
             held: AtomicUsize::new(0),
             memory,
-            has_rate: AtomicBool::new(false),
-            buckets: OnceLock::new(),
+            rate: Mutex::default(),
             pause: Mutex::default(),
             address: Mutex::default(),
             // not known before the first round
@@ -88,13 +88,7 @@ impl Target {
     pub(super) fn follow(&self, deliver: &Deliver) {
         self.concurrency
             .store(deliver.concurrency, Ordering::Relaxed);
-        if let Some(quota) = deliver.rate {
-            self.buckets
-                .get_or_init(|| Buckets::new(quota))
-                .set_quota(quota);
-        }
-        self.has_rate
-            .store(deliver.rate.is_some(), Ordering::Relaxed);
+        self.rate.lock().quota = deliver.rate;
     }
 
     /// Records the address that its deliveries are sent to from now on. A pause is about one address: it ends when the address changes.
@@ -160,34 +154,30 @@ impl Target {
 
     /// Takes the attempts that the rate lets begin, at most `most`.
     pub(super) fn take(&self, most: u32, now: Instant) -> u32 {
-        let Some(buckets) = self.buckets() else {
+        let mut rate = self.rate.lock();
+        let RateLimit { quota, meter } = &mut *rate;
+        let Some(quota) = *quota else {
             return most;
         };
         let taken = (0..most)
-            .take_while(|_| buckets.take(KEY, now).is_ok())
+            .take_while(|_| meter.take(quota, now).is_ok())
             .count();
         u32::try_from(taken).unwrap_or(most)
     }
 
     /// Gives back attempts that were taken and not used.
     pub(super) fn give_back(&self, tokens: u32, now: Instant) {
-        if let Some(buckets) = self.buckets() {
-            (0..tokens).for_each(|_| buckets.refund(KEY, now));
+        let mut rate = self.rate.lock();
+        if let Some(quota) = rate.quota {
+            (0..tokens).for_each(|_| rate.meter.refund(quota, now));
         }
     }
 
     /// Returns the time until the rate lets the next attempt begin; zero if it does now.
     pub(super) fn wait(&self, now: Instant) -> Duration {
-        self.buckets().map_or(Duration::ZERO, |buckets| {
-            buckets.peek(KEY, now).err().unwrap_or_default()
-        })
-    }
-
-    /// Returns the buckets of the rate limit, if there is one now.
-    fn buckets(&self) -> Option<&Buckets> {
-        self.buckets
-            .get()
-            .filter(|_| self.has_rate.load(Ordering::Relaxed))
+        let rate = self.rate.lock();
+        rate.quota
+            .map_or(Duration::ZERO, |quota| rate.meter.wait(quota, now))
     }
 
     /// Returns whether deliveries wait, as of the last round.

@@ -150,4 +150,42 @@ proptest! {
         }
         prop_assert_eq!(free, burst, "refunds never give more than the burst");
     }
+
+    /// A step of the clock may also be backwards.
+    #[test]
+    fn a_meter_behaves_as_one_bucket(
+        quotas in prop::collection::vec((1_u32..1000, 1_u64..100_000, 1_u32..50), 1..4),
+        steps in prop::collection::vec((-100_000_000_i64..2_000_000_000, 0_u8..10), 1..200),
+    ) {
+        let quotas: Vec<Quota> = quotas
+            .into_iter()
+            .map(|(count, per_ms, burst)| quota(count, Duration::from_millis(per_ms), burst))
+            .collect();
+        let (mut meter, mut chosen) = (Meter::default(), quotas[0]);
+        let buckets = Buckets::new(chosen);
+        let (began, mut at) = (start(), 0_u64);
+        prop_assert_eq!(buckets.peek(0, began), Ok(()));
+        for (step, act) in steps {
+            at = at.saturating_add_signed(step);
+            let now = began + Duration::from_nanos(at);
+            match act {
+                0 => {
+                    chosen = quotas[usize::try_from(at).unwrap() % quotas.len()];
+                    buckets.set_quota(chosen);
+                }
+                1..3 => {
+                    buckets.refund(0, now);
+                    meter.refund(chosen, now);
+                }
+                _ => prop_assert_eq!(buckets.take(0, now), meter.take(chosen, now)),
+            }
+            let wait = buckets.peek(0, now).err().unwrap_or_default();
+            prop_assert_eq!(wait, meter.wait(chosen, now));
+        }
+    }
+}
+
+#[test]
+fn a_meter_is_small() {
+    assert_eq!(size_of::<Meter>(), 24);
 }
