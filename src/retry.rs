@@ -67,7 +67,31 @@ pub struct Backoff {
 #[derive(Clone, Debug, PartialEq)]
 enum Waits {
     Growing(Backoff),
-    Fixed(Box<[Duration]>),
+    Fixed {
+        waits: Box<[Duration]>,
+        jitter: Jitter,
+    },
+}
+
+/// The part of a fixed wait by which it may be shorter or longer, so that deliveries that failed together are not all retried at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jitter {
+    percent: u32,
+}
+
+impl Jitter {
+    /// The largest jitter, in percent. A wait stays at least half as long as written.
+    pub const MAX_PERCENT: u32 = 50;
+
+    /// Makes a jitter of so many percent; `None` if that is more than [`Self::MAX_PERCENT`].
+    pub fn percent(percent: u32) -> Option<Self> {
+        (percent <= Self::MAX_PERCENT).then_some(Self { percent })
+    }
+
+    /// Returns the most by which `wait` may change.
+    fn of(self, wait: Duration) -> Duration {
+        wait.saturating_mul(self.percent) / 100
+    }
 }
 
 /// A retry schedule. Only [`Schedule::growing`] and [`Schedule::fixed`] make one, so it is always valid.
@@ -135,12 +159,24 @@ impl Schedule {
         Self::new(Waits::Growing(backoff), max_age)
     }
 
-    /// Makes a schedule of these waits, without jitter: one attempt more than there are waits.
+    /// Makes a schedule of these waits, as written: one attempt more than there are waits.
     ///
     /// # Errors
     /// See [`InvalidSchedule`].
     pub fn fixed(
         waits: impl Into<Box<[Duration]>>,
+        max_age: Duration,
+    ) -> Result<Self, InvalidSchedule> {
+        Self::fixed_with(waits, Jitter::default(), max_age)
+    }
+
+    /// Makes a schedule of these waits, each with a jitter drawn anew.
+    ///
+    /// # Errors
+    /// See [`InvalidSchedule`].
+    pub fn fixed_with(
+        waits: impl Into<Box<[Duration]>>,
+        jitter: Jitter,
         max_age: Duration,
     ) -> Result<Self, InvalidSchedule> {
         let waits = waits.into();
@@ -152,7 +188,7 @@ impl Schedule {
         if waits.iter().any(|wait| *wait > MAX_WAIT) {
             return Err(InvalidSchedule::TooLong);
         }
-        Self::new(Waits::Fixed(waits), max_age)
+        Self::new(Waits::Fixed { waits, jitter }, max_age)
     }
 
     fn new(waits: Waits, max_age: Duration) -> Result<Self, InvalidSchedule> {
@@ -185,7 +221,7 @@ impl Schedule {
     pub fn max_attempts(&self) -> Option<u32> {
         match &self.waits {
             Waits::Growing(backoff) => backoff.max_attempts,
-            Waits::Fixed(waits) => Some(
+            Waits::Fixed { waits, .. } => Some(
                 u32::try_from(waits.len())
                     .unwrap_or(u32::MAX)
                     .saturating_add(1),
@@ -212,13 +248,9 @@ impl Schedule {
                 // too large for a duration, or not a number: the greatest bound
                 Duration::try_from_secs_f64(grown).unwrap_or(*max).min(*max)
             }
-            Waits::Fixed(waits) => {
-                let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-                waits
-                    .get(index)
-                    .or(waits.last())
-                    .copied()
-                    .unwrap_or(MAX_WAIT)
+            Waits::Fixed { waits, jitter } => {
+                let wait = nth(waits, attempts);
+                wait.saturating_add(jitter.of(wait))
             }
         }
     }
@@ -241,7 +273,12 @@ impl Schedule {
     pub fn wait(&self, attempts: u32, random: u64) -> Duration {
         match &self.waits {
             Waits::Growing(_) => drawn(self.bound(attempts), random),
-            Waits::Fixed(_) => self.bound(attempts),
+            Waits::Fixed { waits, jitter } => {
+                let wait = nth(waits, attempts);
+                let most = jitter.of(wait);
+                wait.saturating_sub(most)
+                    .saturating_add(drawn(most.saturating_mul(2), random))
+            }
         }
     }
 
@@ -298,6 +335,16 @@ impl Schedule {
             None => RetryDecision::Dead(Reason::Age),
         }
     }
+}
+
+/// Returns the fixed wait after attempt `attempts`; the last one again after those that are written.
+fn nth(waits: &[Duration], attempts: u32) -> Duration {
+    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    waits
+        .get(index)
+        .or(waits.last())
+        .copied()
+        .unwrap_or(MAX_WAIT)
 }
 
 /// Returns a time between zero and `bound`, evenly by `random`.

@@ -120,6 +120,23 @@ fn fixed_waits_are_used_as_written() {
 }
 
 #[test]
+fn jitter_spreads_fixed_waits_on_both_sides() {
+    let jitter = Jitter::percent(20).unwrap();
+    let schedule = Schedule::fixed_with([secs(5), secs(300)], jitter, DAY).unwrap();
+    let wait =
+        |attempts, random| schedule.decide(after(attempts, secs(1)), LastAttempt::NoAnswer, random);
+    assert_eq!(wait(1, 0), RetryDecision::RetryIn(secs(4)));
+    assert_eq!(wait(1, 1 << 63), RetryDecision::RetryIn(secs(5)));
+    assert_eq!(
+        wait(2, u64::MAX),
+        RetryDecision::RetryIn(secs(360) - Duration::from_nanos(1))
+    );
+    assert_eq!((schedule.bound(1), schedule.bound(2)), (secs(6), secs(360)));
+    assert_eq!(wait(3, 0), RetryDecision::Dead(Reason::Attempts));
+    assert_eq!(Jitter::percent(51), None);
+}
+
+#[test]
 fn final_statuses_end_the_schedule() {
     let schedule = growing(3).ending_on([StatusCode::NOT_FOUND]);
     let verdict = |last| schedule.decide(after(1, secs(1)), last, 0);
@@ -216,6 +233,10 @@ fn retry_after_is_seconds_or_a_date() {
     assert_eq!(parse_retry_after(&[0xff, b'1'], now), None);
 }
 
+fn jitters() -> impl Strategy<Value = Jitter> {
+    (0..=Jitter::MAX_PERCENT).prop_map(|percent| Jitter::percent(percent).unwrap())
+}
+
 fn schedules() -> impl Strategy<Value = Schedule> {
     let age = (1_u64..1_000_000_000).prop_map(Duration::from_millis);
     let growing = (
@@ -238,15 +259,10 @@ fn schedules() -> impl Strategy<Value = Schedule> {
             )
             .unwrap()
         });
-    let fixed = (prop::collection::vec(1_u64..100_000_000, 1..20), age).prop_map(|(waits, age)| {
-        Schedule::fixed(
-            waits
-                .into_iter()
-                .map(Duration::from_millis)
-                .collect::<Vec<_>>(),
-            age,
-        )
-        .unwrap()
+    let waits = prop::collection::vec(1_u64..100_000_000, 1..20);
+    let fixed = (waits, jitters(), age).prop_map(|(waits, jitter, age)| {
+        let waits: Vec<_> = waits.into_iter().map(Duration::from_millis).collect();
+        Schedule::fixed_with(waits, jitter, age).unwrap()
     });
     prop_oneof![growing, fixed]
 }
@@ -270,6 +286,16 @@ proptest! {
             prop_assert!(schedule.max_attempts().is_none_or(|most| attempts < most));
             prop_assert!(standing.age + wait <= schedule.max_age());
         }
+    }
+
+    #[test]
+    fn jitter_stays_within_its_part_of_the_wait(wait in 1_u64..100_000_000, percent in 0..=Jitter::MAX_PERCENT, random in any::<u64>()) {
+        let wait = Duration::from_millis(wait);
+        let schedule = Schedule::fixed_with([wait], Jitter::percent(percent).unwrap(), DAY).unwrap();
+        let most = wait * percent / 100;
+        let drawn = schedule.wait(1, random);
+        prop_assert!(wait - most <= drawn && drawn <= wait + most, "{drawn:?}");
+        prop_assert!(drawn <= schedule.bound(1));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::config::compile::context::Context;
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
 use crate::config::snapshot::Upstream;
-use crate::retry::{Backoff, InvalidSchedule, Schedule};
+use crate::retry::{Backoff, InvalidSchedule, Jitter, Schedule};
 
 /// The default of `initial`.
 const INITIAL: Duration = Duration::from_secs(5);
@@ -36,6 +36,7 @@ pub(super) fn schedule(
         max_attempts,
         max_age,
         schedule,
+        jitter,
         terminal,
         retry_after_max,
     } = retry;
@@ -53,17 +54,14 @@ pub(super) fn schedule(
     );
     let terminal = statuses(&terminal, &place.key("terminal"), cx);
     let made = if schedule.is_empty() {
-        let initial = cx.maybe_duration(initial.as_deref(), &place.key("initial"));
-        let longest = cx.maybe_duration(max.as_deref(), &place.key("max"));
-        let factor = factor.map_or(Some(FACTOR), |text| number(&text, &place.key("factor"), cx))?;
-        let initial = initial.unwrap_or(longest.map_or(INITIAL, |longest| INITIAL.min(longest)));
-        let max = longest.unwrap_or(MAX.max(initial));
-        let backoff = Backoff {
-            initial,
-            factor,
-            max,
-            max_attempts,
-        };
+        if jitter.is_some() {
+            cx.problems.error_at_key(
+                &place.key("jitter"),
+                "`jitter` has no effect without `schedule`",
+                "leave it out: each wait that grows is drawn between 0 and its bound".to_owned(),
+            );
+        }
+        let backoff = backoff((initial, factor, max), max_attempts, place, cx)?;
         Schedule::growing(backoff, max_age.unwrap_or(AGE))
     } else {
         for (key, _) in written.iter().filter(|(_, written)| *written) {
@@ -74,13 +72,10 @@ pub(super) fn schedule(
                 help,
             );
         }
-        fixed(
-            &schedule,
-            max_age,
-            &place.key("schedule"),
-            &place.key("max_age"),
-            cx,
-        )?
+        let jitter = jitter.map_or(Some(Jitter::default()), |text| {
+            self::jitter(&text, &place.key("jitter"), cx)
+        });
+        fixed(&schedule, jitter, max_age, place, cx)?
     };
     match made {
         Ok(schedule) => Some(schedule.ending_on(terminal).with_max_retry_after(asked)),
@@ -89,6 +84,25 @@ pub(super) fn schedule(
             None
         }
     }
+}
+
+/// Compiles `initial`, `factor` and `max`; `None` if `factor` is not a number.
+fn backoff(
+    (initial, factor, max): (Option<String>, Option<String>, Option<String>),
+    max_attempts: Option<u32>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Backoff> {
+    let initial = cx.maybe_duration(initial.as_deref(), &place.key("initial"));
+    let longest = cx.maybe_duration(max.as_deref(), &place.key("max"));
+    let factor = factor.map_or(Some(FACTOR), |text| number(&text, &place.key("factor"), cx))?;
+    let initial = initial.unwrap_or(longest.map_or(INITIAL, |longest| INITIAL.min(longest)));
+    Some(Backoff {
+        initial,
+        factor,
+        max: longest.unwrap_or(MAX.max(initial)),
+        max_attempts,
+    })
 }
 
 /// Warns if an upstream that is down can use up all attempts before its breaker opens. A single attempt is meant to be the only one.
@@ -112,14 +126,33 @@ pub(super) fn note_few_attempts(
     }
 }
 
-/// Compiles `schedule`; `None` if one of the waits is not valid.
+/// Compiles `jitter`.
+fn jitter(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<Jitter> {
+    let percent = text
+        .strip_suffix('%')
+        .and_then(|percent| percent.trim().parse().ok());
+    let jitter = percent.and_then(Jitter::percent);
+    if jitter.is_none() {
+        let message = if percent.is_some() {
+            "this is more than half of the wait"
+        } else {
+            "this is not a percentage"
+        };
+        let help = format!("write `0%` to `{}%`, such as `20%`", Jitter::MAX_PERCENT);
+        cx.problems.error(place, message, help);
+    }
+    jitter
+}
+
+/// Compiles `schedule`, `retry` is at `place`. Returns `None` if one of the waits is not valid, or there is no valid `jitter`.
 fn fixed(
     written: &[String],
+    jitter: Option<Jitter>,
     max_age: Option<Duration>,
     place: &Place,
-    age_place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Result<Schedule, InvalidSchedule>> {
+    let (age_place, place) = (&place.key("max_age"), &place.key("schedule"));
     if written.len() > MAX_WAITS {
         cx.problems.error_at_key(
             place,
@@ -147,8 +180,9 @@ fn fixed(
             help,
         );
     }
-    Some(Schedule::fixed(
+    Some(Schedule::fixed_with(
         waits,
+        jitter?,
         max_age.unwrap_or(AGE.max(all.saturating_mul(2))),
     ))
 }

@@ -111,6 +111,9 @@ pub struct Retry {
     pub max_age: Option<String>,
     /// Fixed waits, instead of `initial`, `factor`, `max` and `max_attempts`: `[5s, 5m, 30m]` means four attempts.
     pub schedule: Vec<String>,
+    /// The part by which each wait of `schedule` is shorter or longer at random, from `0%` to `50%` (default `0%`): deliveries that failed
+    /// together are then not all retried at once.
+    pub jitter: Option<String>,
     /// The statuses that end it at once, such as `[404, 422]`; 410 always does.
     pub terminal: Vec<u16>,
     /// The longest wait that the upstream can ask for with `Retry-After` and a 429 or 503 (default 1d).
