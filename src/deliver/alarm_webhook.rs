@@ -15,6 +15,7 @@ use crate::retry::{Backoff, Schedule};
 use crate::store::queue::{DeliveryRef, Next, Stored};
 use crate::upstream::call::call;
 use crate::upstream::{Lines, Outgoing};
+use crate::verify::standard::sign_all;
 
 /// The time that one attempt may take in all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -140,7 +141,7 @@ fn render(
     headers.push_text(&header::ACCEPT_ENCODING, "identity");
     let agent = concat!("hookgate/", env!("CARGO_PKG_VERSION"));
     headers.push_text(&header::USER_AGENT, agent);
-    headers.extend(webhook.key.sign(&message_id(id), now, &body)?);
+    headers.extend(sign_all(&webhook.keys, &message_id(id), now, &body)?);
     Some(Outgoing {
         method: Method::POST,
         target: webhook.to.target.clone(),

@@ -60,12 +60,12 @@ pub fn delivery(
     if asks_for_plain {
         headers.push_text(&ACCEPT_ENCODING, "identity");
     }
-    if let Some(key) = &forward.sign {
+    if let Some(keys) = &forward.sign {
         let signed = authentic.and_then(|authentic| {
             // a receiver takes two messages with one ID for one
             let id = authentic.delivery_id().filter(|_| !webhook.id_with_body);
             let id = id.map_or_else(|| head.request_id.as_str().into(), headers::shown_id);
-            key.sign(&id, attempt.at, delivery.body())
+            standard::sign_all(keys, &id, attempt.at, delivery.body())
         });
         headers.extend(signed.into_iter().flatten());
     }

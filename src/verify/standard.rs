@@ -12,7 +12,7 @@ const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// The names of the headers that [`SigningKey::sign`] returns.
+/// The names of the headers that [`sign_all`] returns.
 pub const NAMES: [HeaderName; 3] = [ID, TIMESTAMP, SIGNATURE];
 
 /// A secret that the gateway shares with the receiver of its own messages.
@@ -50,21 +50,41 @@ impl SigningKey {
         at: SystemTime,
         body: &[u8],
     ) -> Option<[(HeaderName, HeaderValue); 3]> {
-        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut mac = self.0.clone();
-        mac.update(format!("{id}.{seconds}.").as_bytes());
-        mac.update(body);
-        let signature = format!("v1,{}", TagEncoding::Base64.encode(&mac.finish()));
-        let [id, signature] = [
-            HeaderValue::from_str(id).ok()?,
-            HeaderValue::from_str(&signature).ok()?,
-        ];
-        Some([
-            (ID, id),
-            (TIMESTAMP, HeaderValue::from(seconds)),
-            (SIGNATURE, signature),
-        ])
+        sign_all(std::slice::from_ref(self), id, at, body)
     }
+
+    /// Returns the signature of `body` after `start`, which holds the ID and the time.
+    fn signature(&self, start: &str, body: &[u8]) -> String {
+        let mut mac = self.0.clone();
+        mac.update(start.as_bytes());
+        mac.update(body);
+        format!("v1,{}", TagEncoding::Base64.encode(&mac.finish()))
+    }
+}
+
+/// Returns the headers that sign `body` under `id` as of `at` with each of `keys`; `None` if there is no key, or a header cannot hold `id`.
+/// A receiver accepts a message if one of the signatures is right, so two secrets overlap while one replaces the other.
+pub fn sign_all(
+    keys: &[SigningKey],
+    id: &str,
+    at: SystemTime,
+    body: &[u8],
+) -> Option<[(HeaderName, HeaderValue); 3]> {
+    if keys.is_empty() {
+        return None;
+    }
+    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let start = format!("{id}.{seconds}.");
+    let signatures: Vec<String> = keys.iter().map(|key| key.signature(&start, body)).collect();
+    let [id, signature] = [
+        HeaderValue::from_str(id).ok()?,
+        HeaderValue::from_str(&signatures.join(" ")).ok()?,
+    ];
+    Some([
+        (ID, id),
+        (TIMESTAMP, HeaderValue::from(seconds)),
+        (SIGNATURE, signature),
+    ])
 }
 
 #[cfg(test)]
@@ -102,6 +122,32 @@ mod tests {
                 [id, "1614265330", expected]
             );
         }
+    }
+
+    #[test]
+    fn every_secret_has_its_signature() {
+        let at = UNIX_EPOCH + Duration::from_secs(1_614_265_330);
+        let keys: Vec<SigningKey> = ["old secret", "new secret", "third"]
+            .map(|text| key(text, Some(vec![Encoding::Utf8])).unwrap())
+            .into();
+        for count in 1..=keys.len() {
+            let [id, time, (name, value)] = sign_all(&keys[..count], "msg_1", at, b"{}").unwrap();
+            let value = value.to_str().unwrap();
+            assert_eq!(
+                (id.1, time.1, name),
+                ("msg_1".parse().unwrap(), 1_614_265_330.into(), SIGNATURE)
+            );
+            let alone = keys[..count].iter().map(|key| {
+                let [.., (_, value)] = key.sign("msg_1", at, b"{}").unwrap();
+                value.to_str().unwrap().to_owned()
+            });
+            assert_eq!(
+                value.split(' ').collect::<Vec<_>>(),
+                alone.collect::<Vec<_>>()
+            );
+        }
+        assert!(sign_all(&[], "msg_1", at, b"{}").is_none());
+        assert!(sign_all(&keys, "a\nb", at, b"{}").is_none());
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::support::config::SECRET;
 use super::support::gate::{Gate, wait_at_most, wait_for};
 use super::support::sign;
 
+/// The secret that is being replaced.
+const OLD: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 const ALARMS: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A gate whose one route queues for `app`, one try a delivery, and whose alarms go to `url`.
@@ -20,7 +22,7 @@ health: {{ address: 127.0.0.1:0 }}
 admin: {{ address: 127.0.0.1:0 }}
 shutdown: {{ delay: 0s, grace: 5s }}
 store: {{ path: STORE }}
-alarms: {{ webhook: {{ url: \"{url}\", secret: {{ insecure_inline: {ALARMS} }} }}, disk_free: 1B }}
+alarms: {{ webhook: {{ url: \"{url}\", secret: [{{ insecure_inline: {OLD} }}, {{ insecure_inline: {ALARMS} }}] }}, disk_free: 1B }}
 upstreams:
   app: {{ url: {app} }}
 routes:
@@ -78,8 +80,10 @@ fn verified(seen: &Seen) -> (String, serde_json::Value) {
     let at = UNIX_EPOCH
         + Duration::from_secs(seen.header("webhook-timestamp").unwrap().parse().unwrap());
     let expected = key.sign(id, at, &seen.body).unwrap();
+    let signatures = seen.header("webhook-signature").unwrap();
+    assert_eq!(signatures.split(' ').count(), 2, "one by each secret");
     assert_eq!(
-        seen.header("webhook-signature"),
+        signatures.split(' ').next_back(),
         Some(expected[2].1.to_str().unwrap())
     );
     (id.to_owned(), serde_json::from_slice(&seen.body).unwrap())

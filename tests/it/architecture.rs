@@ -104,6 +104,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "upstream",
+            "verify",
         ],
     ),
     (

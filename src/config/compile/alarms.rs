@@ -86,14 +86,14 @@ fn webhook(
             .missing(place, "secret", "the webhook has no secret", help);
         return None;
     };
-    let key = sign::key(
+    let keys = sign::keys(
         &secret,
         ("alarms", "webhook"),
         "the secret of the alarm webhook",
         &place.key("secret"),
         cx,
     )?;
-    Some(AlarmWebhook { to: to?, key })
+    Some(AlarmWebhook { to: to?, keys })
 }
 
 /// Parses the URL of the webhook.

@@ -5,9 +5,12 @@ use http::HeaderName;
 
 use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
-use crate::config::file;
+use crate::config::file::{self, OneOrMany};
 use crate::config::secret::WEAK_BELOW;
 use crate::verify::{NotResignable, Shape, SigningKey, standard};
+
+/// The most secrets that sign one message.
+const MAX_KEYS: usize = 4;
 
 /// The other keys of the route that matter here.
 pub(super) struct Given<'a> {
@@ -75,7 +78,7 @@ pub(super) fn sign(
     given: &Given<'_>,
     place: &Place,
     cx: &mut Context<'_>,
-) -> Option<Arc<SigningKey>> {
+) -> Option<Arc<[SigningKey]>> {
     let file::Sign { secret } = written?;
     if given.unverified {
         let help =
@@ -103,18 +106,49 @@ pub(super) fn sign(
         return None;
     };
     let called = format!("the signing secret of route {}", given.route);
-    key(
+    keys(
         &secret,
         (given.route, "sign"),
         &called,
         &place.key("secret"),
         cx,
     )
-    .map(Arc::new)
+    .map(Arc::from)
 }
 
-/// Loads a signing key. Its name in logs is `owner/name`, unless the secret has a name, and `called` in a warning.
-pub(super) fn key(
+/// Loads the signing keys of one secret, or of a list of them. Returns `None` if one of them cannot be used.
+pub(super) fn keys(
+    secrets: &OneOrMany<file::Secret>,
+    (owner, name): (&str, &str),
+    called: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Box<[SigningKey]>> {
+    let list = match secrets {
+        OneOrMany::One(secret) => {
+            return Some(Box::new([key(secret, (owner, name), called, place, cx)?]));
+        }
+        OneOrMany::Many(list) => list,
+    };
+    if !(1..=MAX_KEYS).contains(&list.len()) {
+        let help = format!("write 1 to {MAX_KEYS}: the old one and the new one during a rotation");
+        let message = format!("{called} is a list of {} secrets", list.len());
+        cx.problems.error_at_key(place, message, help);
+        return None;
+    }
+    let keys: Vec<SigningKey> = list
+        .iter()
+        .enumerate()
+        .filter_map(|(index, secret)| {
+            let name = format!("{name}-{}", index + 1);
+            key(secret, (owner, &name), called, &place.index(index), cx)
+        })
+        .collect();
+    (keys.len() == list.len()).then(|| keys.into())
+}
+
+/// Loads one signing key. Its name in logs is `owner/name`, unless the secret has a name, and `called` in a warning.
+fn key(
     secret: &file::Secret,
     (owner, name): (&str, &str),
     called: &str,

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::file::Secret;
+use crate::config::file::{OneOrMany, Secret};
 
 /// The thresholds of alarms, and the webhook that receives them. [docs/alarms.md](alarms.md) lists all alarms.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -23,7 +23,8 @@ pub struct AlarmWebhook {
     /// `https://HOST/PATH`. Its addresses must be public or in `egress.allow`.
     pub url: Option<String>,
     /// The signing secret: `whsec_` followed by base64, as created by `echo whsec_$(openssl rand -base64 32)`.
-    pub secret: Option<Secret>,
+    /// A list while one secret replaces another: each alarm is then signed with all of them.
+    pub secret: Option<OneOrMany<Secret>>,
 }
 
 /// The networks that the gateway itself may connect to. All addresses of a name are checked; if one of them is not allowed, the gateway does not connect.

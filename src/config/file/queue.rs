@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess};
 
-use crate::config::file::union::{Forms, any_form, any_of};
+use crate::config::file::union::{Forms, OneOrMany, any_form, any_of};
 use crate::config::file::verify::Secret;
 
 /// The keys that `forward` and `queue` share: where deliveries go, and how stored ones are delivered.
@@ -78,7 +78,9 @@ pub struct Queue {
 #[serde(deny_unknown_fields, default)]
 pub struct Sign {
     /// The secret that your app knows, too: `whsec_` followed by base64, unless its `encoding` says otherwise.
-    pub secret: Option<Secret>,
+    ///
+    /// A list while one secret replaces another: each delivery is then signed with all of them, and an app that knows one accepts it.
+    pub secret: Option<OneOrMany<Secret>>,
 }
 
 /// The response to a delivery that is on disk, and to a duplicate.

@@ -21,8 +21,8 @@ pub struct Alarms {
 pub struct AlarmWebhook {
     /// The address.
     pub to: WebAddress,
-    /// The signing key.
-    pub key: SigningKey,
+    /// The signing keys.
+    pub keys: Box<[SigningKey]>,
 }
 
 /// An http or https address that is not an upstream.

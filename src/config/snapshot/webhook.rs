@@ -243,6 +243,6 @@ pub struct Forward {
     pub timeout: Duration,
     /// Whether deliveries that are sent after their request are signed again as the provider does.
     pub resign: bool,
-    /// The key of the gateway's own signature.
-    pub sign: Option<Arc<SigningKey>>,
+    /// The keys of the gateway's own signatures.
+    pub sign: Option<Arc<[SigningKey]>>,
 }
