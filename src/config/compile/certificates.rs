@@ -16,6 +16,11 @@ use crate::config::snapshot::{Authorities, CertificateUse, Identity, Validity};
 
 /// The largest size of a PEM file, in bytes.
 const MAX_PEM: usize = 1024 * 1024;
+/// The texts that mark an encrypted key, in PKCS #8 and in the older form.
+const ENCRYPTED: [&[u8]; 2] = [
+    b"-----BEGIN ENCRYPTED PRIVATE KEY-----",
+    b"Proc-Type: 4,ENCRYPTED",
+];
 
 /// The paths of a certificate and its key.
 pub(super) struct Pair<'a> {
@@ -158,9 +163,7 @@ fn report(trouble: Trouble, place: &Place, cx: &mut Context<'_>) {
 /// Reads a pair from its files.
 fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>> {
     let chain = pem(pair.certificate, "certificate", cx, chain_of);
-    let key = pem(pair.key, "key", cx, |bytes| {
-        PrivateKeyDer::from_pem_slice(bytes).ok()
-    });
+    let key = pem(pair.key, "key", cx, private_key).and_then(usable);
     let (chain, key) = match (chain, key) {
         (Ok(chain), Ok(key)) => (chain, key),
         (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
@@ -180,6 +183,49 @@ fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>>
         help,
         missing: false,
     }])
+}
+
+/// The private key of a file.
+enum PrivateKey {
+    Plain(PrivateKeyDer<'static>),
+    /// It needs a passphrase.
+    Encrypted,
+}
+
+/// Parses the first private key of a file.
+fn private_key(bytes: &[u8]) -> Option<PrivateKey> {
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    if ENCRYPTED.into_iter().any(holds) {
+        return Some(PrivateKey::Encrypted);
+    }
+    PrivateKeyDer::from_pem_slice(bytes)
+        .ok()
+        .map(PrivateKey::Plain)
+}
+
+/// Returns the key if the gateway can sign with it.
+fn usable(key: PrivateKey) -> Result<PrivateKeyDer<'static>, Trouble> {
+    let trouble = |message: &str, help: &str| Trouble {
+        key: "key",
+        message: message.to_owned(),
+        help: Some(help.to_owned()),
+        missing: false,
+    };
+    let PrivateKey::Plain(key) = key else {
+        let help = "decrypt it with `openssl pkey -in FILE -out NEW`";
+        return Err(trouble("the private key is encrypted", help));
+    };
+    let provider = rustls::crypto::ring::default_provider();
+    if provider
+        .key_provider
+        .load_private_key(key.clone_key())
+        .is_err()
+    {
+        let help = "use an ECDSA key on P-256 or P-384, an Ed25519 key, or an RSA key of 2048 to 8192 bits";
+        let message = "the private key is damaged, or of a kind that is not supported";
+        return Err(trouble(message, help));
+    }
+    Ok(key)
 }
 
 /// Parses all certificates of a file, in order; `None` if there is none, or one is not valid.

@@ -43,6 +43,48 @@ fn certificate_and_key_must_belong_together() {
     assert!(try_pair("a.key", "a.crt").unwrap_err().report.errors() == 2);
 }
 
+/// A key on the curve P-521, with which the gateway cannot sign.
+const P521: &str = "-----BEGIN PRIVATE KEY-----
+MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIBXwwG8kFiqhUFnZ4J
+3Z1mfyVHtoFVZ1LV2eeYADKXKwKFpWZ1PihyUtbzmjz8QDe6rMyY6uC8U47fh9Os
+muV9AUShgYkDgYYABAD4/sZTunU/Sz8jB3Jh+FEYbYOFT3FAnjut02T+aFpBEbsS
+5qAKu315aFylGYvp4tLAZsq6hO6dUAH2YxtESErSfwF9XkiDIh6ZQ3QWQmd2HvcC
+PCjOzckpkYbcBmkIAF7qMg0DoavJDCmsQekBPS4c+///ghiHa45DrSdd34dYH6nx
+ow==
+-----END PRIVATE KEY-----
+";
+
+#[test]
+fn unusable_key_is_told_apart_from_one_of_another_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("a.crt"), made.cert.pem()).unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, TLS).unwrap();
+    let encrypted = "the private key is encrypted";
+    let table = [
+        (
+            P521.to_owned(),
+            "the private key is damaged, or of a kind that is not supported",
+        ),
+        (P521.replace("PRIVATE", "ENCRYPTED PRIVATE"), encrypted),
+        (
+            P521.replace(
+                "PRIVATE KEY-----\nMI",
+                "PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMI",
+            ),
+            encrypted,
+        ),
+        ("no key".to_owned(), "the file contains no private key"),
+    ];
+    for (key, due) in table {
+        std::fs::write(folder.path().join("a.key"), key).unwrap();
+        let report = try_load(&path).unwrap_err().report;
+        assert!(report.headline().ends_with(due), "{}", report.headline());
+        assert_eq!(report.errors(), 2, "the listener's and the upstream's");
+    }
+}
+
 /// Writes a certificate for `days` from `first` on (days after [`NOW`]) with its key into a folder, as `a.crt` and `a.key`.
 fn renew(folder: &Path, first: i64, days: i64) {
     let key = rcgen::KeyPair::generate().unwrap();
