@@ -39,6 +39,7 @@ pub mod address;
 pub mod arriving;
 pub mod clock;
 pub mod delivery;
+pub mod event;
 pub mod headers;
 pub mod mount;
 pub mod random;

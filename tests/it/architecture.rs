@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("delivery", &["clock", "request", "verify"]),
     ("refusal", &["delivery", "verify"]),
     ("retry", &[]),
+    ("event", &[]),
     ("route", &["request"]),
     ("limit", &["units"]),
     ("alarm", &["clock", "mount"]),
@@ -191,7 +192,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sqlite", &["store", "app", "cli"]),
     // only the room that opens the store names its engine
     ("embedded", &["store", "app", "cli", "gateway"]),
-    ("serde_yaml", &["config"]),
+    ("serde_yaml", &["config", "event"]),
 ];
 
 /// Lines a file may have without its tests.
