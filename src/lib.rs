@@ -47,6 +47,7 @@ pub mod refusal;
 pub mod request;
 pub mod retry;
 pub mod route;
+pub mod tenant;
 pub mod units;
 pub mod verify;
 

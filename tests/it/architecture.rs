@@ -23,6 +23,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("route", &["request"]),
     ("limit", &["units"]),
+    (
+        "tenant",
+        &["address", "clock", "request", "units", "verify"],
+    ),
     ("alarm", &["clock", "mount"]),
     ("store", &["clock", "mount", "random", "retry", "units"]),
     (
