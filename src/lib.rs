@@ -70,6 +70,7 @@ pub mod deliver;
 pub mod gateway;
 pub mod listener;
 pub mod upstream;
+pub mod web;
 
 // -- top: the whole gateway, and its commands --
 pub mod app;

@@ -1,17 +1,15 @@
-//! Errors, and the headers of every response.
+//! Errors.
 use axum::Json;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
-};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::web::guard::Blocked;
+
 /// An error response.
 #[derive(Debug)]
-pub(super) struct Denied {
+pub struct Denied {
     pub(super) status: StatusCode,
     pub(super) error: String,
     pub(super) help: &'static str,
@@ -38,6 +36,12 @@ pub(super) struct Refusal {
     help: &'static str,
 }
 
+impl From<Blocked> for Denied {
+    fn from(blocked: Blocked) -> Self {
+        Self::new(blocked.status(), blocked.error(), blocked.help())
+    }
+}
+
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
         (
@@ -49,32 +53,6 @@ impl IntoResponse for Denied {
         )
             .into_response()
     }
-}
-
-/// The headers that tell a browser to cache nothing, to guess no type, to run, load and frame nothing, and to send no referrer.
-const SAFETY_HEADERS: [(HeaderName, &str); 6] = [
-    (CACHE_CONTROL, "no-store"),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
-    ),
-    (X_FRAME_OPTIONS, "DENY"),
-    (REFERRER_POLICY, "no-referrer"),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
-];
-
-/// Adds [`SAFETY_HEADERS`] to a response.
-pub(super) async fn safe(mut response: Response) -> Response {
-    for (name, value) in SAFETY_HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    response
 }
 
 pub(super) async fn not_found() -> Denied {

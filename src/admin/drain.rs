@@ -5,31 +5,31 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 
 use super::AdminSource;
 use super::answer::Denied;
 use super::deliveries::attempt_now;
-use super::endpoint::{Answers, Endpoint, schema};
+use super::table::{AdminCall, change_call, read_call};
 use super::token::Actor;
 use crate::api::actions::{Drain, DrainRequest};
+use crate::web::call::{Answers, schema};
 
-/// Returns the endpoints of a drain.
-pub(super) fn endpoints() -> Vec<Endpoint> {
+/// Returns the calls of a drain.
+pub(super) fn calls() -> Vec<AdminCall> {
     vec![
-        Endpoint::get(
+        read_call(
             "/-/drain",
             "Returns what is left to deliver.",
             Answers::Json(200, schema::<Drain>),
-            get(progress),
+            progress,
         )
         .refuses(&[503]),
-        Endpoint::post::<DrainRequest>(
+        change_call(
             "/-/drain",
             "Stops accepting deliveries until the gateway is restarted. Due deliveries are still attempted; with `now`, those that wait for a later time are attempted at once, too.",
             Answers::Json(200, schema::<Drain>),
-            post(drain),
-        )
+            drain,
+        ).with_body::<DrainRequest>()
         .refuses(&[400, 409, 413, 503]),
     ]
 }

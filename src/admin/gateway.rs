@@ -1,53 +1,54 @@
-//! The endpoints for the gateway as a whole: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
+//! The calls for the gateway as a whole: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::answer::Denied;
-use super::endpoint::{Answers, Endpoint, schema};
+use super::table::{AdminCall, change_call, read_call};
 use super::{AdminSource, Report, Status};
 use crate::api::actions::{Empty, Reloaded};
 use crate::api::refusals::Refusals;
 use crate::telemetry::REMEMBERED;
+use crate::web::call::{Answers, schema};
 
 /// The number of refusals that are returned by default.
 const DEFAULT_REFUSALS: usize = 50;
 
-/// Returns the endpoints for the gateway as a whole.
-pub(super) fn endpoints() -> Vec<Endpoint> {
+/// Returns the calls for the gateway as a whole.
+pub(super) fn calls() -> Vec<AdminCall> {
     vec![
-        Endpoint::get(
+        read_call(
             "/-/status",
             "Returns the status of the gateway.",
             Answers::Json(200, schema::<Status>),
-            get(status),
+            status,
         ),
-        Endpoint::get(
+        read_call(
             "/-/refusals",
             "Lists the last refused requests, newest first.",
             Answers::Json(200, schema::<Refusals>),
-            get(refusals),
+            refusals,
         )
         .with_query::<RefusalsQuery>()
         .refuses(&[400]),
-        Endpoint::get(
+        read_call(
             "/-/report",
             "Reports what routes with `mode: observe` would have refused.",
             Answers::Json(200, schema::<Report>),
-            get(report),
+            report,
         ),
-        Endpoint::post::<Empty>(
+        change_call(
             "/-/reload",
             "Reloads the config. 422: the config has errors, and nothing was changed.",
             Answers::Json(200, schema::<Reloaded>),
-            post(reload),
+            reload,
         )
+        .with_body::<Empty>()
         .refuses(&[422]),
     ]
 }

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::{AdminSource, answer};
+use crate::web::safety::safe;
 
 /// The format of the metrics.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -25,7 +26,7 @@ pub fn router(source: Later) -> Router {
         .route("/metrics", get(metrics))
         .method_not_allowed_fallback(answer::wrong_method)
         .fallback(answer::not_found)
-        .layer(map_response(answer::safe))
+        .layer(map_response(safe))
         .with_state(source)
 }
 

@@ -2,15 +2,14 @@
 mod answer;
 pub mod deliveries;
 mod drain;
-mod endpoint;
 mod gateway;
-mod guard;
 pub mod health;
 mod openapi;
 mod routes;
 mod serve;
 mod source;
 mod state;
+mod table;
 mod tail;
 mod token;
 
@@ -19,8 +18,8 @@ mod tests;
 
 pub use crate::api::report::Report;
 pub use crate::api::status::Status;
-pub use guard::{Guard, TokenMatcher};
+pub use answer::Denied;
 pub use routes::router;
 pub use serve::{serve_tcp, serve_unix};
 pub use source::{AdminSource, Draining, ReloadError, Reloading};
-pub use token::{Caller, Offered, TOKEN_FILE, token_beside};
+pub use token::{Caller, Guard, Offered, TOKEN_FILE, TokenMatcher, token_beside};

@@ -10,7 +10,6 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use http_body::Frame;
 use schemars::JsonSchema;
@@ -20,9 +19,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::AdminSource;
 use super::answer::Denied;
-use super::endpoint::{Answers, Endpoint};
 use super::state::Watchers;
+use super::table::{AdminCall, read_call};
 use crate::api::tail::{StreamPosition, TailItem};
+use crate::web::call::Answers;
 
 /// How often a stream polls for lines. It is not woken: that would be work for each request.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -33,14 +33,14 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The duration of a stream. It ends after a whole line, before its connection is cut.
 const STREAM_DURATION: Duration = Duration::from_secs(50);
 
-/// Returns the endpoint of the tail.
-pub(super) fn endpoints() -> Vec<Endpoint> {
+/// Returns the call of the tail.
+pub(super) fn calls() -> Vec<AdminCall> {
     vec![
-        Endpoint::get(
+        read_call(
             "/-/tail",
             "Streams requests and attempts as they end, one JSON object (`TailItem`) per line. The stream ends after 50 s; continue it with `after`.",
             Answers::Bytes(&["application/x-ndjson"]),
-            get(tail),
+            tail,
         )
         .with_query::<TailQuery>()
         .refuses(&[400, 429]),

@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 
 use super::answer::Denied;
 use crate::config::snapshot::{Admin, Token};
+use crate::web::guard::{self, Head, HostCheck, JsonCheck, Rights};
 
 /// The file of the generated token in the store's directory.
 pub const TOKEN_FILE: &str = "admin-token";
@@ -124,6 +125,33 @@ impl Offered {
                 ))
             }
         }
+    }
+}
+
+/// A function that finds the owner of an offered token in constant time.
+pub type TokenMatcher = Arc<dyn Fn(&[u8]) -> Offered + Send + Sync>;
+
+/// The access rules of an admin listener. Requests that change something need a token everywhere, even on loopback, which the app shares.
+pub type Guard = guard::Guard<TokenMatcher>;
+
+impl Rights for TokenMatcher {
+    const HOST: HostCheck = HostCheck::Always;
+    const JSON: JsonCheck = JsonCheck::Changes;
+
+    type Caller = Offered;
+    type Denied = Denied;
+
+    fn caller(&self, token: Option<&[u8]>) -> Offered {
+        self(token.unwrap_or_default())
+    }
+
+    fn admit(&self, offered: &Offered, head: Head<'_>) -> Result<(), Denied> {
+        if !head.reads() {
+            offered.may(Right::Act)?;
+        } else if !head.is_local {
+            offered.may(Right::Read)?;
+        }
+        Ok(())
     }
 }
 

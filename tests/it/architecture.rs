@@ -79,6 +79,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "address", "arriving", "clock", "config", "refusal", "request",
         ],
     ),
+    ("web", &[]),
     (
         "admin",
         &[
@@ -93,6 +94,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "telemetry",
             "units",
             "verify",
+            "web",
         ],
     ),
     (
@@ -191,7 +193,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "cli",
         ],
     ),
-    ("axum", &["admin", "cli"]),
+    ("axum", &["admin", "cli", "web"]),
     ("rusqlite", &["store"]),
     ("sqlite", &["store", "app", "cli"]),
     // only the room that opens the store names its engine

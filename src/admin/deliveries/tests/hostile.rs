@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use crate::admin::endpoint::{Needs, Verb};
 use crate::admin::{openapi, routes};
+use crate::web::call::Security;
 
 /// It answers for as long as somebody listens.
 const STREAM: &str = "/-/tail";
@@ -14,18 +14,14 @@ const STREAM: &str = "/-/tail";
 async fn openapi_document_matches_the_router() {
     let api = TestApi::new().await;
     let document = api.get("/-/openapi.json").await;
-    assert_eq!(document, openapi::document(&routes::endpoints()));
-    for endpoint in routes::endpoints()
+    assert_eq!(document, openapi::document(&routes::calls()));
+    for call in routes::calls()
         .into_iter()
-        .filter(|endpoint| endpoint.path != STREAM)
+        .filter(|call| call.path != STREAM)
     {
-        let verb = if endpoint.verb == Verb::Get {
-            "get"
-        } else {
-            "post"
-        };
-        let operation = &document["paths"][endpoint.path][verb];
-        let path = endpoint.path.replace("{id}", "nobody");
+        let verb = call.verb.word();
+        let operation = &document["paths"][call.path][verb];
+        let path = call.path.replace("{id}", "nobody");
         let (status, answer) = api
             .ask(
                 &format!("{} {path}", verb.to_uppercase()),
@@ -40,9 +36,9 @@ async fn openapi_document_matches_the_router() {
             .all(|alternative| alternative.as_object().unwrap().contains_key("token"));
         assert_eq!(
             (needs, needs),
-            (endpoint.needs != Needs::Nothing, status == 401),
+            (call.needs.security() == Security::Token, status == 401),
             "{} {status} {answer}",
-            endpoint.path
+            call.path
         );
         assert!(
             operation["responses"]
@@ -50,16 +46,15 @@ async fn openapi_document_matches_the_router() {
                 .unwrap()
                 .contains_key(&status.to_string()),
             "{} {status}",
-            endpoint.path
+            call.path
         );
         let other = if verb == "get" { "POST" } else { "GET" };
-        let twice = document["paths"][endpoint.path].as_object().unwrap().len() > 1;
+        let twice = document["paths"][call.path].as_object().unwrap().len() > 1;
         let (status, _) = api
             .ask(&format!("{other} {path}"), true, Some(&json!({})))
             .await;
         // `/-/deliveries/replay` and its like are IDs for whoever gets them
-        let is_id =
-            endpoint.path.starts_with("/-/deliveries/") && endpoint.path.matches('/').count() == 3;
+        let is_id = call.path.starts_with("/-/deliveries/") && call.path.matches('/').count() == 3;
         assert!(
             twice || status == 405 || is_id && status == 404,
             "{other} {path} {status}"
@@ -221,9 +216,9 @@ fn garbage_gets_an_error_and_never_hangs() {
         body(),
     );
     // a stream goes on, as it should
-    let known: Vec<&str> = routes::endpoints()
+    let known: Vec<&str> = routes::calls()
         .iter()
-        .map(|endpoint| endpoint.path)
+        .map(|call| call.path)
         .filter(|path| *path != STREAM)
         .collect();
     let asked = (
