@@ -4,3 +4,4 @@ pub mod document;
 pub mod guard;
 pub mod safety;
 pub mod serve;
+mod tls;

@@ -12,6 +12,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep};
 
+use super::tls::TlsListener;
+pub use super::tls::TlsSettings;
+
 /// The bounds of a listener's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -41,6 +44,18 @@ pub async fn serve_tcp(
     bounds: Bounds,
     stop: watch::Receiver<bool>,
 ) {
+    serve(listener, router, bounds, stop).await;
+}
+
+/// Serves HTTP/1 over TLS on TCP until `stop` is true, or its sender is gone. The handshake counts as idle time.
+pub async fn serve_tls(
+    listener: TcpListener,
+    settings: TlsSettings,
+    router: Router,
+    bounds: Bounds,
+    stop: watch::Receiver<bool>,
+) {
+    let listener = TlsListener { listener, settings };
     serve(listener, router, bounds, stop).await;
 }
 
