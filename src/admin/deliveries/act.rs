@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 
 use super::access::{names_of, store_access};
 use super::body::{RequestBody, parse_body, parse_reason};
-use super::errors::{bad_request, quoted, unavailable};
+use super::errors::{bad_request, unavailable};
 use super::filter::{refuse_empty, select_found, waits};
 use super::plan::plan;
 use super::read::{find, id_of, parse_id};
@@ -21,6 +21,7 @@ use crate::api::deliveries::{DeliveryState, Filter, ReplayOne, Replayed};
 use crate::replay::{Names, Selection, StoreAccess, find_duplicate};
 use crate::store::archive::{self, Act, ActKind, Scope, Which};
 use crate::store::queue::{Cause, DeliveryRef};
+use crate::web::problem::quoted;
 
 /// The number of deliveries that one step of an action changes.
 const DELIVERIES_PER_STEP: u16 = 100;

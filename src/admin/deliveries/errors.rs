@@ -3,9 +3,7 @@ use axum::http::StatusCode;
 
 use crate::admin::answer::Denied;
 use crate::store::StoreError;
-
-/// The maximum number of characters of a text from a request that an error repeats.
-const MAX_QUOTED: usize = 80;
+use crate::web::problem::quoted;
 
 /// Returns the error for a store that cannot be read or written.
 pub(super) fn unavailable(error: &StoreError) -> Denied {
@@ -46,17 +44,4 @@ pub(super) fn no_route(name: &str) -> Denied {
 /// Returns the error for an invalid request.
 pub(super) fn bad_request(error: &str, help: &'static str) -> Denied {
     Denied::new(StatusCode::BAD_REQUEST, error, help)
-}
-
-/// Returns a text from a request in backticks, escaped and shortened.
-pub(super) fn quoted(text: &str) -> String {
-    let mut short: String = text
-        .chars()
-        .take(MAX_QUOTED)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(MAX_QUOTED).is_some() {
-        short.push('…');
-    }
-    format!("`{short}`")
 }

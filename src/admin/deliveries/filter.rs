@@ -2,13 +2,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::errors::{bad_request, no_route, quoted};
+use super::errors::{bad_request, no_route};
 use crate::admin::answer::Denied;
 use crate::api::deliveries::{DeliveryState, Filter};
 use crate::replay::{Names, Search, Selection, StoreAccess, is_waiting};
 use crate::store::archive::{self, Row, Scope, Status, Statuses};
 use crate::store::queue::{OriginId, TargetId};
 use crate::units;
+use crate::web::problem::quoted;
 
 /// The maximum length of a text of a filter in bytes.
 const MAX_TEXT: usize = 1024;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::access::{names_of, store_access};
 use super::body::{RequestBody, parse_body, parse_reason};
-use super::errors::{bad_request, quoted, unavailable};
+use super::errors::{bad_request, unavailable};
 use super::filter::search_of;
 use super::read::{parse_id, same_sender};
 use crate::admin::AdminSource;
@@ -22,6 +22,7 @@ use crate::replay::{DeliveryName, LedgerKeys, Search, StoreAccess};
 use crate::request::Params;
 use crate::store::Key;
 use crate::store::archive::{self, Forgetting};
+use crate::web::problem::quoted;
 
 /// The maximum size of a request to forget an ID in bytes. It may have the body of a delivery in base64.
 pub(super) const MAX_FORGET_BODY: usize = 48 << 20;

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::access::{names_of, store_access};
-use super::errors::{bad_request, no_delivery, quoted, unavailable};
+use super::errors::{bad_request, no_delivery, unavailable};
 use super::filter::{parse_states, search_of};
 use super::show::{self, View};
 use crate::admin::AdminSource;
@@ -24,6 +24,7 @@ use crate::queue::stored;
 use crate::replay::{Names, Search, StoreAccess};
 use crate::store::archive::{self, Row, Scope};
 use crate::store::queue::DeliveryRef;
+use crate::web::problem::quoted;
 
 /// The number of deliveries of a page, by default and at most.
 const DEFAULT_PAGE: u16 = 50;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::access::{names_of, store_access};
 use super::body::{RequestBody, parse_body, parse_reason};
-use super::errors::{bad_request, quoted};
+use super::errors::bad_request;
 use super::filter::{default_replayable, refuse_empty, select_found};
 use super::plan::plan;
 use super::read::{id_of, order_of};
@@ -19,6 +19,7 @@ use crate::admin::token::Actor;
 use crate::api::actions::{Empty, Replay, ReplayBegun, ReplayState, Replays, Resume};
 use crate::api::deliveries::ReplayMany;
 use crate::replay::{CannotBegin, Job, Jobs, MAX_RUNNING, ReplayOrder};
+use crate::web::problem::quoted;
 
 /// The bounds of the rate, in deliveries a second.
 const MIN_RATE: f64 = 0.01;
