@@ -466,6 +466,7 @@ fn copy(sample: &Stored) -> Accept {
         }],
         record: sample.record.clone(),
         body: sample.body.clone(),
+        versions: Vec::new(),
     }
 }
 

@@ -141,6 +141,7 @@ fn attempt() -> Attempt {
         peer: None,
         head: Bytes::new(),
         body: Bytes::from_static(b"ok"),
+        facts: Bytes::new(),
     }
 }
 

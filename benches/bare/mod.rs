@@ -195,6 +195,7 @@ pub(crate) fn delivery(start: Start) -> Accept {
         to,
         record,
         body: Bytes::copy_from_slice(&body),
+        versions: Vec::new(),
     }
 }
 

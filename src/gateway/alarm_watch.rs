@@ -232,6 +232,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
         }],
         record,
         body: event.body.clone(),
+        versions: Vec::new(),
     }
 }
 

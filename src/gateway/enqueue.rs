@@ -83,6 +83,7 @@ pub(super) fn accept(
             &more,
         ),
         body: delivery.body().clone(),
+        versions: Vec::new(),
     }
 }
 
@@ -159,7 +160,7 @@ pub(super) async fn enqueue(
             acceptance: Acceptance::Revived,
             ..receipt
         })),
-        Accepted::Duplicate { .. } => Ok(Reply::Duplicate(receipt.answer)),
+        Accepted::Duplicate { .. } | Accepted::Other { .. } => Ok(Reply::Duplicate(receipt.answer)),
         Accepted::InFlight { .. } => Err(Refusal::InFlight),
     }
 }
@@ -182,7 +183,12 @@ pub(super) async fn spill(
     )
     .await
     {
-        Ok(Accepted::New(_) | Accepted::Duplicate { .. } | Accepted::Revived { .. }) => Ok(()),
+        Ok(
+            Accepted::New(_)
+            | Accepted::Duplicate { .. }
+            | Accepted::Other { .. }
+            | Accepted::Revived { .. },
+        ) => Ok(()),
         // the claim lapsed and another request has it, whose outcome is not known
         Ok(Accepted::InFlight { .. }) => Err(None),
         Err((_, claim)) => Err(claim),

@@ -72,6 +72,7 @@ pub fn attempt_row(
         peer: facts.peer.map(|peer| peer.to_string().into()),
         head: Bytes::new(),
         body: Bytes::new(),
+        facts: Bytes::new(),
     }
 }
 

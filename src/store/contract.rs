@@ -9,6 +9,7 @@ use crate::store::{ClaimResult, Key, Ledger, Ownership, Token};
 
 mod archive;
 mod attempts;
+pub(crate) mod events;
 mod fairness;
 pub(crate) mod queue;
 

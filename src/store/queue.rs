@@ -160,6 +160,8 @@ pub struct Accept {
     pub record: Record,
     /// The body exactly as it came.
     pub body: Bytes,
+    /// The bodies for endpoints that get another version of its type, by version: see [`Queue::version`].
+    pub versions: Vec<(u16, Bytes)>,
 }
 
 /// The effect of a duplicate of a dead or cancelled delivery.
@@ -196,6 +198,13 @@ pub enum Dedupe {
         /// The effect of a duplicate of a dead one.
         dead: OnDead,
     },
+    /// The delivery's own ID ([`Accept::delivery_id`]) is taken once by the deliveries of its origin, as long as the one that has it is
+    /// stored. There is no claim, and the ledger does not know the ID.
+    Own {
+        /// A hash of all that the delivery means. It is stored as a fact of the record, [`DIGEST`](super::record::DIGEST): a repeated call
+        /// has the same.
+        digest: [u8; 32],
+    },
 }
 
 /// The result of accepting a delivery.
@@ -207,6 +216,11 @@ pub enum Accepted {
     Duplicate {
         /// The delivery that it duplicates, if the store has it.
         of: Option<DeliveryRef>,
+    },
+    /// Another delivery of its origin has its own ID, and means something else: see [`Dedupe::Own`].
+    Other {
+        /// The delivery that has the ID.
+        of: DeliveryRef,
     },
     /// The one it duplicates was dead or cancelled, and goes again.
     Revived {
@@ -256,6 +270,8 @@ pub struct Attempt {
     pub head: Bytes,
     /// The first bytes of the answer's body.
     pub body: Bytes,
+    /// For an attempt to an endpoint: what was sent where, in the encoding of [`super::record::headers`]. Empty for any other.
+    pub facts: Bytes,
 }
 
 /// The next step after an attempt.
@@ -372,6 +388,8 @@ pub trait Queue: Ledger {
         lease: Duration,
         held: usize,
     ) -> Answer<'_, Vec<Leased>>;
+    /// Returns the body of a delivery for endpoints that get this version of its type, if it was accepted with one.
+    fn version(&self, id: DeliveryRef, version: u16) -> Answer<'_, Option<Bytes>>;
     /// Settles a leased unit, and records the attempt. [`Ownership::Lost`]: the lease has passed to another, or the unit is settled; the
     /// attempt is recorded as late.
     fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Ownership>;

@@ -8,6 +8,9 @@ const INBOUND: u8 = 1;
 /// The version of the encoding that is written.
 const VERSION: u8 = 1;
 
+/// The name of the fact that [`Dedupe::Own`](super::queue::Dedupe::Own) stores: the hash by which a repeated call is recognized.
+pub const DIGEST: &[u8] = b"digest";
+
 /// Pairs of a name and a value, in order, repeated as they came.
 pub type Pairs = Vec<(Bytes, Bytes)>;
 
@@ -78,6 +81,12 @@ impl Record {
         put_pairs(&mut to, &self.headers);
         put_pairs(&mut to, &self.facts);
         to.freeze()
+    }
+
+    /// Returns the value of a fact.
+    pub fn fact(&self, name: &[u8]) -> Option<&Bytes> {
+        let found = self.facts.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value)
     }
 
     /// Reads the bytes; what it gives shares them.

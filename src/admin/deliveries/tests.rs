@@ -205,6 +205,7 @@ impl TestApi {
                 &[(stored::ANSWERED, "200")],
             ),
             body: body.into(),
+            versions: Vec::new(),
         }
     }
 
@@ -251,6 +252,7 @@ impl TestApi {
                 ("server".into(), "app".into()),
             ]),
             body: "migrating, back soon".into(),
+            facts: Bytes::new(),
         };
         assert_eq!(
             self.deliveries

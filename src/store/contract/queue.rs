@@ -48,6 +48,7 @@ pub(crate) fn delivery(target: u32, start: Start) -> Accept {
         to,
         record,
         body: Bytes::from_static(b"{\"a\":1}"),
+        versions: Vec::new(),
     }
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn attempt(status: u16) -> Attempt {
         peer: Some("127.0.0.1:80".into()),
         head: Bytes::from_static(b"\x00"),
         body: Bytes::from_static(b"answer"),
+        facts: Bytes::new(),
     }
 }
 
@@ -140,6 +142,7 @@ pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     earlier_attempts_are_recorded(queue).await;
     super::attempts::holds(queue, clock).await;
     super::archive::holds(queue).await;
+    super::events::holds(queue, clock).await;
 }
 
 /// Looks at every step at all numbers and names, so that nothing that should have stayed can move.

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use super::{Embedded, Shared};
 use crate::retry::Schedule;
 use crate::store::embedded::disk::Disk;
-use crate::store::embedded::sqlite::accept::{Commit, accept};
+use crate::store::embedded::sqlite::accept::{Commit, Unique, accept};
 use crate::store::embedded::sqlite::settle::settle;
 use crate::store::embedded::sqlite::{lease, look, ms, name, reschedule};
 use crate::store::names::{Kind, Named, Numbers, assign};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Dedupe, Lease, LeaseRequest, Leased, Next, OnDead, Queue, Ready,
-    Start, TargetId,
+    Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lease, LeaseRequest, Leased, Next, OnDead,
+    Queue, Ready, Start, TargetId,
 };
+use crate::store::record::{DIGEST, Record};
 use crate::store::{Answer, Changed, ClaimResult, Key, Ownership, StoreError, Token, WriteOptions};
 
 /// The wait of a stored delivery whose record cannot be decoded.
@@ -40,7 +41,7 @@ struct PendingCommit {
 impl PendingCommit {
     fn of(dedupe: Dedupe, delivery: &Accept) -> Option<Self> {
         match dedupe {
-            Dedupe::None => None,
+            Dedupe::None | Dedupe::Own { .. } => None,
             Dedupe::Key { key, window, dead } => {
                 // a repeated call has the same ID, and so the same token
                 let token = Token(delivery.id.0.as_u128());
@@ -112,8 +113,13 @@ impl Embedded {
             dead: c.dead,
             known,
         });
-        let record = delivery.record.encode();
-        let bytes = record.len() + delivery.body.len();
+        let unique = match (dedupe, commit) {
+            (Dedupe::Own { digest }, _) => Unique::ByOwnId(digest),
+            (_, Some(commit)) => Unique::ByKey(commit),
+            (_, None) => Unique::Not,
+        };
+        let record = encoded(&delivery.record, dedupe);
+        let bytes = record.len() + bytes_of(delivery);
         // a duplicate of a stored delivery needs no room, and an alarm may be about the very lack of it
         let admitted = match disk.room().admit(bytes) {
             Err(full) if !known && delivery.origin.0 != self.alarms.load(Ordering::Relaxed) => {
@@ -137,7 +143,7 @@ impl Embedded {
         let (shared, offered) = (Arc::clone(&self.shared), Arc::clone(delivery));
         disk.write(
             options,
-            move |writing| accept(writing, &offered, &record, commit),
+            move |writing| accept(writing, &offered, &record, unique),
             move |outcome| {
                 drop(admitted);
                 if let Some(committing) = committing {
@@ -151,6 +157,27 @@ impl Embedded {
     }
 }
 
+/// Encodes the record of a delivery, with the hash by which a repeated call is recognized.
+fn encoded(record: &Record, dedupe: Dedupe) -> Bytes {
+    match dedupe {
+        Dedupe::Own { digest } if record.fact(DIGEST).is_none() => {
+            let mut record = record.clone();
+            let fact = (Bytes::from_static(DIGEST), Bytes::copy_from_slice(&digest));
+            record.facts.push(fact);
+            record.encode()
+        }
+        Dedupe::Own { .. } | Dedupe::None | Dedupe::Key { .. } | Dedupe::Claimed { .. } => {
+            record.encode()
+        }
+    }
+}
+
+/// Returns the bytes of all bodies of a delivery.
+fn bytes_of(delivery: &Accept) -> usize {
+    let versions = delivery.versions.iter().map(|(_, body)| body.len());
+    versions.fold(delivery.body.len(), usize::saturating_add)
+}
+
 /// Returns the part of an attempt that is recorded. On a full disk only the outcome is: an upstream that stays down, or answers at length,
 /// would use up the room.
 pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> Option<Attempt> {
@@ -161,6 +188,7 @@ pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> O
     Some(Attempt {
         head: Bytes::new(),
         body: Bytes::new(),
+        facts: Bytes::new(),
         ..attempt
     })
 }
@@ -308,6 +336,15 @@ impl Queue for Embedded {
         })
     }
 
+    fn version(&self, id: DeliveryRef, version: u16) -> Answer<'_, Option<Bytes>> {
+        match self.disk() {
+            Ok(disk) => disk
+                .reader()
+                .read(move |reading| look::version(reading, id, version)),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
     fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Ownership> {
         let disk = match self.disk() {
             Ok(disk) => disk,
@@ -315,17 +352,18 @@ impl Queue for Embedded {
         };
         let was_made = attempt.is_some();
         let attempt = recorded(attempt, next, disk.room().is_full());
-        let bytes = attempt
-            .as_ref()
-            .map_or(0, |attempt| attempt.head.len() + attempt.body.len());
+        let bytes = attempt.as_ref().map_or(0, |attempt| {
+            attempt.head.len() + attempt.body.len() + attempt.facts.len()
+        });
         let (shared, late) = (Arc::clone(&self.shared), Arc::clone(&self.late));
+        let wall = self.wall();
         let settled = disk.write(
             WriteOptions {
                 key: None,
                 bytes,
                 finishes: true,
             },
-            move |writing| settle(writing, lease, attempt.as_ref(), was_made, next),
+            move |writing| settle(writing, lease, attempt.as_ref(), was_made, next, wall),
             move |outcome| {
                 if let Ok(settled) = outcome {
                     late.fetch_add(u64::from(settled.late), Ordering::Relaxed);

@@ -15,6 +15,7 @@ mod directory;
 mod ended;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_save;
+mod health;
 pub(crate) mod journal;
 pub(crate) mod lease;
 pub(crate) mod ledger;

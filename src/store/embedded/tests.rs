@@ -9,6 +9,7 @@ use crate::store::contract::{self, HandClock};
 mod crash;
 mod disk_trouble;
 mod faults;
+mod health;
 mod held_keys;
 mod model;
 mod restart;

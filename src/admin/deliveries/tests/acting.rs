@@ -41,6 +41,7 @@ impl TestApi {
                         peer: None,
                         head: Bytes::new(),
                         body: Bytes::new(),
+                        facts: Bytes::new(),
                     };
                     assert_eq!(
                         store

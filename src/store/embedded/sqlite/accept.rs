@@ -1,4 +1,5 @@
 //! Accepts a delivery: writes its row, its units and the commit of its ID in one transaction.
+use bytes::Bytes;
 use rusqlite::params;
 
 use super::attempt::insert_attempt;
@@ -11,6 +12,7 @@ use crate::clock::unix_ms;
 use crate::store::queue::{
     Accept, Accepted, Cause, DeliveryRef, Lease, NewUnit, OnDead, Start, Unit,
 };
+use crate::store::record::{DIGEST, Record};
 use crate::store::{Key, StoreError};
 
 /// The commit that is written with a delivery.
@@ -24,51 +26,45 @@ pub(crate) struct Commit {
     pub(crate) known: bool,
 }
 
+/// The rule by which a delivery is a duplicate of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unique {
+    /// None.
+    Not,
+    /// The entry of its key in the ledger.
+    ByKey(Commit),
+    /// Its own ID among the deliveries of its origin, and this hash of its meaning.
+    ByOwnId([u8; 32]),
+}
+
 /// Accepts a delivery. `record` is its record, encoded.
 pub(crate) fn accept(
     writing: &Writing<'_>,
     delivery: &Accept,
     record: &[u8],
-    commit: Option<Commit>,
+    unique: Unique,
 ) -> Result<Accepted, StoreError> {
+    let commit = match unique {
+        Unique::Not => None,
+        Unique::ByKey(commit) => Some(commit),
+        Unique::ByOwnId(digest) => {
+            if let Some(known) = known_by_own_id(writing, delivery, &digest)? {
+                return Ok(known);
+            }
+            None
+        }
+    };
     if let Some(commit) = commit
         && (commit.known || !enter(writing, commit, delivery.id)?)
     {
         return duplicate(writing, delivery, commit);
     }
-    let insert = "insert or ignore into delivery (id, origin, at, key, delivery_id, event_type, record, body, lane)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    let (key, given, event_type) = (
-        commit
-            .map(|commit| commit.key)
-            .or(delivery.key)
-            .map(|key| key.0),
-        delivery.delivery_id.as_deref(),
-        delivery.event_type.as_deref(),
-    );
-    let lane = delivery.to.iter().find_map(|to| to.lane).map(|lane| lane.0);
-    let row = params![
-        delivery.id,
-        delivery.origin.0,
-        writing.now,
-        key,
-        given,
-        event_type,
-        record,
-        &delivery.body[..],
-        lane
-    ];
-    if writing.execute(insert, row)? == 0 {
+    let key = commit.map(|commit| commit.key).or(delivery.key);
+    if !insert(writing, delivery, record, key)? {
         // it may be over by now
         ledger::let_go(writing, delivery.id)?;
         return again(writing, delivery);
     }
-    writing.count(
-        DELIVERIES,
-        delivery.origin.0,
-        1,
-        int(record.len() + delivery.body.len()),
-    );
     let mut leases = Vec::new();
     for to in &delivery.to {
         leases.extend(begin(writing, delivery, to)?);
@@ -81,6 +77,76 @@ pub(crate) fn accept(
         close(writing, delivery.id)?;
     }
     Ok(Accepted::New(leases))
+}
+
+/// Inserts the row of a delivery and its versions. Returns `false` if the row is there already.
+fn insert(
+    writing: &Writing<'_>,
+    delivery: &Accept,
+    record: &[u8],
+    key: Option<Key>,
+) -> Result<bool, StoreError> {
+    let insert = "insert or ignore into delivery (id, origin, at, key, delivery_id, event_type, record, body, lane)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let (given, event_type) = (
+        delivery.delivery_id.as_deref(),
+        delivery.event_type.as_deref(),
+    );
+    let lane = delivery.to.iter().find_map(|to| to.lane).map(|lane| lane.0);
+    let row = params![
+        delivery.id,
+        delivery.origin.0,
+        writing.now,
+        key.map(|key| key.0),
+        given,
+        event_type,
+        record,
+        &delivery.body[..],
+        lane
+    ];
+    if writing.execute(insert, row)? == 0 {
+        return Ok(false);
+    }
+    let mut bytes = record.len() + delivery.body.len();
+    for (version, body) in &delivery.versions {
+        let insert = "insert into version (id, version, body) values (?1, ?2, ?3)";
+        writing.execute(insert, params![delivery.id, version, &body[..]])?;
+        bytes += body.len();
+    }
+    writing.count(DELIVERIES, delivery.origin.0, 1, int(bytes));
+    Ok(true)
+}
+
+/// Returns the answer for a delivery whose own ID another one of its origin has, or it itself; `None` if none has it.
+fn known_by_own_id(
+    writing: &Writing<'_>,
+    delivery: &Accept,
+    digest: &[u8; 32],
+) -> Result<Option<Accepted>, StoreError> {
+    let find = "select id, record from delivery where delivery_id = ?1 and origin = ?2 order by row limit 1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((
+            row.get::<_, DeliveryRef>(0)?,
+            Bytes::from(row.get::<_, Vec<u8>>(1)?),
+        ))
+    };
+    let given = delivery.delivery_id.as_deref();
+    let Some((of, record)) = writing.row(find, params![given, delivery.origin.0], read)? else {
+        return Ok(None);
+    };
+    if of == delivery.id {
+        return again(writing, delivery).map(Some);
+    }
+    // a record that cannot be read is one of another version of the program: its meaning is not known to be the same
+    let record = Record::decode(record).unwrap_or_default();
+    let is_same = record
+        .fact(DIGEST)
+        .is_some_and(|known| known == &digest[..]);
+    Ok(Some(if is_same {
+        Accepted::Duplicate { of: Some(of) }
+    } else {
+        Accepted::Other { of }
+    }))
 }
 
 /// Commits the ID, unless the one that has it waits still; whether it did.

@@ -286,7 +286,7 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
     for unit in &dead {
         take_dead(writing, *unit)?;
     }
-    let attempts = "select sum(length(head) + length(body)) from attempt where id = ?1";
+    let attempts = "select sum(length(head) + length(body) + coalesce(length(facts), 0)) from attempt where id = ?1";
     if let Some(of_attempts) = writing
         .row(attempts, params![id], |row| row.get::<_, Option<i64>>(0))?
         .flatten()
@@ -294,6 +294,9 @@ pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Era
         writing.execute("delete from attempt where id = ?1", params![id])?;
         bytes += of_attempts;
     }
+    let versions = "delete from version where id = ?1 returning length(body)";
+    let of_versions = writing.rows(versions, params![id], |row| row.get::<_, i64>(0))?;
+    bytes += of_versions.into_iter().sum::<i64>();
     let mut forgotten = None;
     if let Some(key) = key {
         let is_delivered = waiting.is_empty() && dead.is_empty();

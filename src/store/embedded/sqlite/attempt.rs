@@ -5,7 +5,7 @@ use super::writing::{DELIVERIES, Writing};
 use super::{int, ms};
 use crate::clock::unix_ms;
 use crate::store::StoreError;
-use crate::store::queue::{Attempt, CUT_OFF, Cause, Lease};
+use crate::store::queue::{Attempt, CUT_OFF, Cause, Lease, TargetId};
 
 /// Records that the outcome of an attempt is not known, unless it is recorded. An outcome that arrives later replaces the row.
 /// `leased_at` is in milliseconds of wall time.
@@ -20,8 +20,8 @@ pub(super) fn cut_off(
         number,
         attempt,
     } = lease;
-    let insert = "insert or ignore into attempt (id, target, lease, number, cause, started, took, error, late, head, body)
-        values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'')";
+    let insert = "insert or ignore into attempt (id, target, lease, number, cause, started, took, error, late, head, body, facts)
+        values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'', ?8)";
     let row = params![
         unit.delivery,
         unit.target,
@@ -29,9 +29,15 @@ pub(super) fn cut_off(
         attempt,
         cause,
         leased_at.unwrap_or(writing.now),
-        CUT_OFF
+        CUT_OFF,
+        facts_of(unit.target, &[])
     ];
     writing.execute(insert, row).map(drop)
+}
+
+/// Returns the facts of an attempt as they are stored. Each attempt to an endpoint has some, be they empty: an index lists its attempts.
+fn facts_of(target: TargetId, facts: &[u8]) -> Option<&[u8]> {
+    (target.is_endpoint() || !facts.is_empty()).then_some(facts)
 }
 
 /// Records an attempt of a delivery that still exists. Returns whether it is new. `origin` is the delivery's, if it is known.
@@ -69,13 +75,14 @@ pub(super) fn insert_attempt(
         peer,
         head,
         body,
+        facts,
     } = attempt;
     let inserted = writing.execute(
-        "insert into attempt (id, target, lease, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number)
-            values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-            on conflict (id, target, lease) do update set (cause, started, took, connect, first_byte, status, error, peer, late, head, body)
+        "insert into attempt (id, target, lease, cause, started, took, connect, first_byte, status, error, peer, late, head, body, number, facts)
+            values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17)
+            on conflict (id, target, lease) do update set (cause, started, took, connect, first_byte, status, error, peer, late, head, body, facts)
                 = (excluded.cause, excluded.started, excluded.took, excluded.connect, excluded.first_byte, excluded.status, excluded.error,
-                excluded.peer, excluded.late, excluded.head, excluded.body) where attempt.error = ?16",
+                excluded.peer, excluded.late, excluded.head, excluded.body, excluded.facts) where attempt.error = ?16",
         params![
             unit.delivery,
             unit.target,
@@ -92,11 +99,13 @@ pub(super) fn insert_attempt(
             &head[..],
             &body[..],
             nth,
-            CUT_OFF
+            CUT_OFF,
+            facts_of(unit.target, facts)
         ],
     )?;
     if inserted > 0 {
-        writing.count(DELIVERIES, origin, 0, int(head.len() + body.len()));
+        let bytes = head.len() + body.len() + facts.len();
+        writing.count(DELIVERIES, origin, 0, int(bytes));
     }
     Ok(inserted > 0)
 }

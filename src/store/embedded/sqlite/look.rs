@@ -98,6 +98,18 @@ pub(crate) fn stored(
     Ok(all)
 }
 
+/// Returns the body of a delivery in this version of its type.
+pub(crate) fn version(
+    reading: &Reading<'_>,
+    id: DeliveryRef,
+    version: u16,
+) -> Result<Option<Bytes>, StoreError> {
+    let body = "select body from version where id = ?1 and version = ?2";
+    reading.row(body, params![id, version], |row| {
+        Ok(Bytes::from(row.get::<_, Vec<u8>>(0)?))
+    })
+}
+
 /// Returns one complete delivery. Also returns none for one whose record cannot be read, and logs it.
 pub(super) fn one(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Stored>, StoreError> {
     let all =

@@ -314,7 +314,7 @@ pub(crate) fn get(
     let Some(stored) = one(reading, id)?.filter(|stored| scope.contains(stored.origin)) else {
         return Ok(None);
     };
-    let all = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body
+    let all = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body, facts
         from attempt where id = ?1 order by target, lease";
     let attempts = reading.rows(all, params![id], |row| {
         let attempt = Attempt {
@@ -328,6 +328,7 @@ pub(crate) fn get(
             peer: row.get(10)?,
             head: Bytes::from(row.get::<_, Vec<u8>>(11)?),
             body: Bytes::from(row.get::<_, Vec<u8>>(12)?),
+            facts: Bytes::from(row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default()),
         };
         Ok(AttemptShown {
             target: row.get::<_, TargetId>(0)?,

@@ -5,6 +5,7 @@ use rusqlite::params;
 
 use super::attempt::insert_attempt;
 use super::ended::close;
+use super::health;
 use super::ledger::let_go;
 use super::ms;
 use super::unit::{bury, end, take_dead};
@@ -23,13 +24,15 @@ pub(crate) struct Settled {
 }
 
 /// Settles a leased unit. A late settlement is recorded and changes nothing; a repeated one gets its first answer again.
-/// `was_made` says whether there was an attempt: one that was made has its number even if nothing of it is recorded.
+/// `was_made` says whether there was an attempt: one that was made has its number even if nothing of it is recorded. `wall` is the time as it is
+/// shown.
 pub(crate) fn settle(
     writing: &Writing<'_>,
     lease: Lease,
     attempt: Option<&Attempt>,
     was_made: bool,
     next: Next,
+    wall: i64,
 ) -> Result<Settled, StoreError> {
     let unit = lease.unit;
     let find = "select lease, leased, lane is not null from due where id = ?1 and target = ?2";
@@ -53,6 +56,7 @@ pub(crate) fn settle(
                 None => give_back_number(writing, unit)?,
             }
             apply(writing, lease, was_made, next)?;
+            health::note(writing, unit, (attempt, was_made), next, wall)?;
             // one that is over and has no lane leaves nothing behind that could become due
             let wakes = laned || matches!(next, Next::GiveBack | Next::RetryIn(_) | Next::Later(_));
             Ok(Settled {
@@ -73,6 +77,7 @@ pub(crate) fn settle(
             let is_leased = found.is_some_and(|(_, leased, _)| leased);
             if next == Next::Delivered && !is_leased && take_out(writing, unit)? {
                 insert_attempt(writing, lease, attempt, false, None)?;
+                health::note(writing, unit, (Some(attempt), true), next, wall)?;
                 return Ok(Settled {
                     wakes: true,
                     ..answer(Ownership::Owned)

@@ -244,7 +244,12 @@ fn full_disk_stores_a_delivery_whole_or_not_at_all() {
         };
         database
             .transaction(0, |writing| {
-                accept::accept(writing, &one, &one.record.encode(), Some(commit))
+                accept::accept(
+                    writing,
+                    &one,
+                    &one.record.encode(),
+                    accept::Unique::ByKey(commit),
+                )
             })
             .map(drop)
     };

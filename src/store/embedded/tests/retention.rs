@@ -355,6 +355,7 @@ async fn swept_undelivered_delivery_counts_as_new() {
                 Accepted::New(leases) => leases[0],
                 // what was delivered in the round before
                 duplicate @ (Accepted::Duplicate { .. }
+                | Accepted::Other { .. }
                 | Accepted::Revived { .. }
                 | Accepted::InFlight { .. }) => {
                     assert_eq!((duplicate, number), (Accepted::Duplicate { of: None }, 3));

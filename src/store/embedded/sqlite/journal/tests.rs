@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::accept::{Commit, accept};
+use super::super::accept::{Commit, Unique, accept};
 use super::super::act::{self, Entry as AuditEntry};
 use super::super::settle::settle;
 use super::super::{Directory, ledger};
@@ -150,7 +150,8 @@ impl Test {
                     known: false,
                 };
                 let record = one.record.encode();
-                let accepted = self.write(|writing| accept(writing, &one, &record, Some(commit)));
+                let accepted =
+                    self.write(|writing| accept(writing, &one, &record, Unique::ByKey(commit)));
                 let known = Known {
                     end: now + window,
                     delivery: Some((new(accepted).remove(0), State::Waits)),
@@ -172,7 +173,7 @@ impl Test {
                     (Next::Dead(Reason::Age), State::Dead)
                 };
                 *state = after;
-                self.write(|writing| settle(writing, lease, None, true, next));
+                self.write(|writing| settle(writing, lease, None, true, next, 0));
             }
             Step::DeleteDelivery { key } => {
                 let Some(Known {
