@@ -17,6 +17,7 @@ mod health;
 mod message;
 mod policy;
 mod providers;
+mod receive;
 mod reload;
 mod report;
 pub mod run;
@@ -146,6 +147,11 @@ enum Command {
         after_help = "Examples:\n  hookgate echo\n  hookgate echo --listen 127.0.0.1:3001 --quiet"
     )]
     Echo(echo::EchoArgs),
+    /// Receives webhooks for a rehearsal: verifies each, prints a line, and answers, fails or delays as told.
+    #[command(
+        after_help = "Examples:\n  hookgate receive --secret-file whsec.txt --fail 3 --delay 2s\n  hookgate receive --secret-file whsec.txt --script script.txt --json"
+    )]
+    Receive(receive::ReceiveArgs),
     /// Starts a gateway and an app, sends authentic and forged requests, and shows each verdict.
     #[command(
         after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit"
@@ -206,6 +212,7 @@ impl Command {
             Self::Reload(args) => reload::reload(args),
             Self::Health(args) => health::health(args),
             Self::Echo(args) => echo::echo(args),
+            Self::Receive(args) => receive::receive(args),
             Self::Demo(args) => demo::demo(args),
             Self::Completions(args) => completions::completions(args, &mut Cli::command()),
         }

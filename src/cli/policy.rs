@@ -13,7 +13,7 @@ use crate::config::presets::Catalogue;
 use crate::config::secret::check_secret_text;
 use crate::config::snapshot::WebhookRoute;
 use crate::request::{Params, RequestHead};
-use crate::verify::{SecretSet, SecretText, Verifier};
+use crate::verify::{SecretSet, SecretText, Shape, Verifier};
 
 /// The largest secret, in bytes.
 const MAX_SECRET: u64 = 64 << 10;
@@ -82,30 +82,15 @@ impl PolicyArgs {
             return Err(Error::usage("a secret is missing")
                 .hint("--secret-env VARIABLE, or --secret-file FILE"));
         }
-        let secrets: Vec<SecretText> = (1..)
-            .zip(texts)
-            .map(|(number, text)| named(number, text))
-            .collect();
-        let set = SecretSet::list(
-            shape.secret_kind(),
-            shape.secret_encodings(),
-            shape.secret_suffix(),
-            &secrets,
-        );
-        let set = set.map_err(|bad| {
-            let words = bad
-                .first()
-                .map_or_else(String::new, |bad| format!("{}: {}", bad.name, bad.why));
-            Error::usage(words).hint(format!("hookgate providers show {}", preset.name))
-        })?;
         let shell = match (self.secret_env.first(), self.secret_file.first()) {
             (Some(name), _) => format!("${name}"),
             (None, Some(path)) => format!("$(cat {})", quoted(&path.display().to_string())),
             (None, None) => String::new(),
         };
+        let hint = format!("hookgate providers show {}", preset.name);
         Ok(Policy::Preset {
             name: Arc::clone(&preset.name),
-            verifier: Box::new(shape.with_secrets(set, None)),
+            verifier: Box::new(with_secrets(shape, texts, &hint)?),
             shell,
         })
     }
@@ -151,7 +136,33 @@ impl Policy {
     }
 }
 
-fn route_of(loaded: &Arc<Loaded>, route: &str) -> Result<Policy, Error> {
+/// Returns the verifier of a scheme with these secrets: `secret-1` and so on.
+pub(super) fn with_secrets(
+    shape: Shape,
+    texts: Vec<Zeroizing<Vec<u8>>>,
+    hint: &str,
+) -> Result<Verifier, Error> {
+    let secrets: Vec<SecretText> = (1..)
+        .zip(texts)
+        .map(|(number, text)| named(number, text))
+        .collect();
+    let set = SecretSet::list(
+        shape.secret_kind(),
+        shape.secret_encodings(),
+        shape.secret_suffix(),
+        &secrets,
+    );
+    let set = set.map_err(|bad| {
+        let words = bad
+            .first()
+            .map_or_else(String::new, |bad| format!("{}: {}", bad.name, bad.why));
+        Error::usage(words).hint(hint)
+    })?;
+    Ok(shape.with_secrets(set, None))
+}
+
+/// Finds a route of a config by its name.
+pub(super) fn route_of(loaded: &Arc<Loaded>, route: &str) -> Result<Policy, Error> {
     let webhook = loaded
         .snapshot
         .webhooks
@@ -196,6 +207,13 @@ fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let text = secret_file(path)?;
+    warn_of_faults(&text, &format!("the secret in {}", path.display()));
+    Ok(text)
+}
+
+/// Reads a file with secrets, without the line feed at its end.
+pub(super) fn secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let location = path.display().to_string();
     let mut text = Zeroizing::new(Vec::new());
     let read =
@@ -219,12 +237,11 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
             .at(location)
             .why("Signatures with an empty secret prove nothing."));
     }
-    warn_of_faults(&text, &format!("the secret in {location}"));
     Ok(text)
 }
 
 /// Warns of a secret that the gateway would refuse in a config.
-fn warn_of_faults(text: &[u8], what: &str) {
+pub(super) fn warn_of_faults(text: &[u8], what: &str) {
     if let Err((fault, help)) = check_secret_text(text, false) {
         term::warn(&format!("{what} {fault}; a config would refuse it: {help}"));
     }
