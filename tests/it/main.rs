@@ -61,6 +61,7 @@ mod queue_crash;
 mod queue_faults;
 mod queue_pause;
 mod queue_store;
+mod receive;
 mod refused_alike;
 mod reload;
 mod renames;

@@ -33,10 +33,10 @@ async function post(name, headers, body) {
   return answer.status;
 }
 
-function signedByHookgate(name, body) {
+function signedByHookgate(name, body, secret = name, more = []) {
   const file = `${directory}/body.json`;
   writeFileSync(file, body);
-  const made = execFileSync(hookgate, ["sign", "--provider", name, "--secret-file", `${directory}/secrets/${name}`, "--body", file, "--url", `${gate}/${name}`, "--json"], { timeout: 30_000 });
+  const made = execFileSync(hookgate, ["sign", "--provider", name, "--secret-file", `${directory}/secrets/${secret}`, "--body", file, "--url", `${gate}/${name}`, "--json", ...more], { timeout: 30_000 });
   return Object.fromEntries(JSON.parse(made).headers.map(([key, value]) => [key.toLowerCase(), value]));
 }
 
@@ -133,6 +133,39 @@ for (const key of ["standardwebhooks", "svix"]) {
   const check = (body) => accepts(() => sdks[key].verify(secretOf("own"), own, body));
   tell(`${key} (Node.js)`, "gate's own", "as it is", await check(handedOn), "accepted");
   tell(`${key} (Node.js)`, "gate's own", "tampered", await check(handedOn.replace("ping", "pong")), "refused");
+}
+
+// The headers of an event for the customers of a sender, with a signature by each of these secrets.
+function sent(secrets, body, age = 0) {
+  const more = ["--id", "msg_01936f0c4e7a7d1e9b1f6a2c8d4e0b57", "--now", String(Math.floor(Date.now() / 1000) - age)];
+  const made = secrets.map((secret) => signedByHookgate("standard-webhooks", body, secret, more));
+  return { ...made[0], "webhook-signature": made.map((headers) => headers["webhook-signature"]).join(" ") };
+}
+
+// The code of the page that these customers get, as a function.
+async function codeOfThePage() {
+  const section = readFileSync("docs/for-your-customers.md", "utf8").split("## Verify with a library")[1];
+  const code = section.split("```js\n")[1].split("```")[0].replace("const event =", "export const verify = (secret, headers, body) =>");
+  const file = `${process.env.SDK_MODULES}/page.mjs`;
+  writeFileSync(file, code);
+  return (await import(file)).verify;
+}
+
+for (const [sdk, verify] of [["standardwebhooks (Node.js)", sdks.standardwebhooks.verify], ["the page (Node.js)", await codeOfThePage()]]) {
+  const body = JSON.stringify({ type: "invoice.paid", timestamp: new Date().toISOString(), data: { text: "grüße 💡" } });
+  const [old, next] = [secretOf("own"), secretOf("next")];
+  const check = (secret, headers, body) => accepts(() => verify(secret, headers, body));
+  let headers = sent(["own"], body);
+  tell(sdk, "an event", "as it is", await check(old, headers, body), "accepted");
+  tell(sdk, "an event", "tampered", await check(old, headers, body.replace("paid", "void")), "refused");
+  tell(sdk, "an event", "another ID", await check(old, { ...headers, "webhook-id": "msg_2" }, body), "refused");
+  tell(sdk, "an event", "new secret", await check(next, headers, body), "refused");
+  tell(sdk, "an event", "too old", await check(old, sent(["own"], body, AGE), body), "refused");
+  headers = sent(["next", "own"], body);
+  tell(sdk, "rotation", "old secret", await check(old, headers, body), "accepted");
+  tell(sdk, "rotation", "new secret", await check(next, headers, body), "accepted");
+  tell(sdk, "rotation", "tampered", await check(next, headers, body.replace("paid", "void")), "refused");
+  tell(sdk, "rotation", "another", await check(secretOf("svix"), headers, body), "refused");
 }
 
 process.exit(wrong ? 1 : 0);

@@ -49,11 +49,11 @@ def post(name, headers, body):
         return error.code
 
 
-def signed_by_hookgate(name, body):
+def signed_by_hookgate(name, body, secret=None, more=()):
     file = f"{DIRECTORY}/body.json"
     with open(file, "w") as out:
         out.write(body)
-    command = [HOOKGATE, "sign", "--provider", name, "--secret-file", f"{DIRECTORY}/secrets/{name}", "--body", file, "--url", f"{GATE}/{name}", "--json"]
+    command = [HOOKGATE, "sign", "--provider", name, "--secret-file", f"{DIRECTORY}/secrets/{secret or name}", "--body", file, "--url", f"{GATE}/{name}", "--json", *more]
     made = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout)
     return {key.lower(): value for key, value in made["headers"]}
 
@@ -112,6 +112,25 @@ def by_standard_webhooks(prefix, webhook):
     return sign
 
 
+def event():
+    """The body of an event as the customers of a sender get it."""
+    moment = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    return json.dumps({"type": "invoice.paid", "timestamp": moment, "data": {"text": "grüße 💡"}}, ensure_ascii=False, separators=(",", ":"))
+
+
+def sent(secrets, body, age=0):
+    """The headers of an event with a signature by each of these secrets."""
+    more = ["--id", "msg_01936f0c4e7a7d1e9b1f6a2c8d4e0b57", "--now", str(int(time.time()) - age)]
+    made = [signed_by_hookgate("standard-webhooks", body, secret, more) for secret in secrets]
+    return {**made[0], "webhook-signature": " ".join(headers["webhook-signature"] for headers in made)}
+
+
+def code_of_the_page(language):
+    with open("docs/for-your-customers.md") as file:
+        section = file.read().split("## Verify with a library")[1]
+    return section.split(f"```{language}\n")[1].split("```")[0]
+
+
 SDKS = {
     "stripe": ("stripe", by_stripe, lambda secret, headers, body: stripe.WebhookSignature.verify_header(body, headers["stripe-signature"], secret, 300)),
     "slack_sdk": ("slack", by_slack, lambda secret, headers, body: slack_sdk.signature.SignatureVerifier(secret).is_valid_request(body, headers)),
@@ -148,5 +167,23 @@ for sdk, webhook in [("standardwebhooks", standardwebhooks.webhooks.Webhook), ("
     own = lambda body: webhook(secret_of("own")).verify(body, headers)
     tell(f"{sdk} (Python)", "gate's own", "as it is", accepts(own, handed_on), "accepted")
     tell(f"{sdk} (Python)", "gate's own", "tampered", accepts(own, handed_on.replace("ping", "pong")), "refused")
+
+# An event for the customers of a sender, by the library and by the code of the page that they get.
+page = code_of_the_page("python")
+for sdk, verify in [("standardwebhooks (Python)", SDKS["standardwebhooks"][2]),
+                    ("the page (Python)", lambda secret, headers, body: exec(page, {"secret": secret, "headers": headers, "body": body}))]:
+    body, old, new = event(), secret_of("own"), secret_of("next")
+    check = lambda secret, headers, body: accepts(verify, secret, headers, body)
+    headers = sent(["own"], body)
+    tell(sdk, "an event", "as it is", check(old, headers, body), "accepted")
+    tell(sdk, "an event", "tampered", check(old, headers, body.replace("paid", "void")), "refused")
+    tell(sdk, "an event", "another ID", check(old, {**headers, "webhook-id": "msg_2"}, body), "refused")
+    tell(sdk, "an event", "new secret", check(new, headers, body), "refused")
+    tell(sdk, "an event", "too old", check(old, sent(["own"], body, AGE), body), "refused")
+    headers = sent(["next", "own"], body)
+    tell(sdk, "rotation", "old secret", check(old, headers, body), "accepted")
+    tell(sdk, "rotation", "new secret", check(new, headers, body), "accepted")
+    tell(sdk, "rotation", "tampered", check(new, headers, body.replace("paid", "void")), "refused")
+    tell(sdk, "rotation", "another", check(secret_of("svix"), headers, body), "refused")
 
 sys.exit(1 if wrong else 0)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests real SDKs against a real gateway: it forwards what they sign and refuses a changed byte. They accept what `hookgate sign` makes,
-# deliveries that waited longer than their tolerance, or are replayed, and are signed again, and what the gateway signs in its own name.
+# deliveries that waited longer than their tolerance, or are replayed, and are signed again, what the gateway signs in its own name, and
+# events for the customers of a sender, by the code of docs/for-your-customers.md too.
 # The SDKs come from PyPI and npm into target/sdk; all requests stay on loopback. Usage: tests/sdk/run.sh [HOOKGATE]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -17,7 +18,7 @@ random() { head -c 24 /dev/urandom | base64; }
 random | tr -d '\n' > "$work/secrets/github"
 random | tr -d '\n' > "$work/secrets/slack"
 random | tr -d '\n' > "$work/secrets/admin"
-for name in stripe standard-webhooks svix own; do printf 'whsec_%s' "$(random)" > "$work/secrets/$name"; done
+for name in stripe standard-webhooks svix own next; do printf 'whsec_%s' "$(random)" > "$work/secrets/$name"; done
 {
     printf 'listen: [{ address: 127.0.0.1:%s }]\nhealth: { address: 127.0.0.1:%s }\n' "$gate" "$health"
     printf 'admin: { address: 127.0.0.1:%s, token: { file: secrets/admin } }\n' "$admin"
