@@ -8,12 +8,12 @@ use http::header::{self, HeaderValue};
 
 use super::report::{AttemptReport, SendResult};
 use super::target::Target;
-use crate::clock::{Clock, Now};
+use crate::clock::Now;
 use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
 use crate::delivery::Fault;
 use crate::retry::{Backoff, Schedule};
 use crate::store::queue::{DeliveryRef, Next, Stored};
-use crate::upstream::call::call;
+use crate::upstream::outside::{GATEWAY, Outside};
 use crate::upstream::{Lines, Outgoing};
 use crate::verify::standard::sign_all;
 
@@ -54,18 +54,24 @@ pub(super) struct AlarmReceiver {
     webhook: Arc<AlarmWebhook>,
     /// The rules about which addresses may be called.
     egress: Arc<Egress>,
+    outside: Arc<Outside>,
     schedule: Schedule,
     target: Arc<Target>,
 }
 
 impl AlarmReceiver {
     /// Returns the receiver of a config's alarms, if it has one. The target follows its policy from now on.
-    pub(super) fn of(snapshot: &Snapshot, target: &Arc<Target>) -> Option<Self> {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        target: &Arc<Target>,
+        outside: &Arc<Outside>,
+    ) -> Option<Self> {
         let (webhook, policy) = (Arc::clone(snapshot.alarms.webhook.as_ref()?), policy()?);
         target.follow(&policy);
         Some(Self {
             webhook,
             egress: Arc::clone(&snapshot.egress),
+            outside: Arc::clone(outside),
             schedule: policy.schedule,
             target: Arc::clone(target),
         })
@@ -80,25 +86,19 @@ impl AlarmReceiver {
     }
 
     /// Sends an alarm once, signed as of now.
-    pub(super) async fn send(
-        &self,
-        stored: &Stored,
-        begun: Now,
-        clock: &Arc<dyn Clock>,
-    ) -> SendResult {
+    pub(super) async fn send(&self, stored: &Stored, begun: Now) -> SendResult {
         let Some(outgoing) = render(&self.webhook, stored.id, stored.body.clone(), begun.wall)
         else {
             return SendResult::unreached(Fault::Malformed);
         };
-        let sent = call(
+        let sent = self.outside.send(
             &self.webhook.to,
             &outgoing,
             &self.egress,
+            GATEWAY,
             ATTEMPT_TIMEOUT,
-            Arc::clone(clock),
-        )
-        .await;
-        sent.map_or_else(SendResult::from, SendResult::from)
+        );
+        sent.await.map_or_else(SendResult::from, SendResult::from)
     }
 }
 

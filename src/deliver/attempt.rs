@@ -139,9 +139,7 @@ impl AttemptTask {
         } = &self;
         let begun = worker.clock.now();
         let dates = worker.dates(begun.mono);
-        let mut sent = message
-            .send(lease.attempt, begun, dates, &worker.clock)
-            .await;
+        let mut sent = message.send(lease.attempt, begun, dates).await;
         let outcome = sent.outcome;
         let excerpt = read_excerpt(sent.answer.take(), begun.wall).await;
         let ended = worker.clock.mono();

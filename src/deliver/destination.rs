@@ -7,7 +7,7 @@ use super::alarm_webhook::{self, AlarmReceiver};
 use super::app::App;
 use super::report::{AttemptReport, SendResult};
 use super::target::{PauseChange, Target};
-use crate::clock::{Clock, Dates, Now};
+use crate::clock::{Dates, Now};
 use crate::delivery::Delivery;
 use crate::queue::choose::Admission;
 use crate::queue::stored::Unreadable;
@@ -153,16 +153,10 @@ impl Message {
     }
 
     /// Renders the request and sends it once.
-    pub(super) async fn send(
-        &self,
-        number: u32,
-        begun: Now,
-        dates: Dates,
-        clock: &Arc<dyn Clock>,
-    ) -> SendResult {
+    pub(super) async fn send(&self, number: u32, begun: Now, dates: Dates) -> SendResult {
         match self {
             Self::Webhook(app, delivery) => app.send(delivery, number, begun, dates).await,
-            Self::Alarm(alarms, stored) => alarms.send(stored, begun, clock).await,
+            Self::Alarm(alarms, stored) => alarms.send(stored, begun).await,
         }
     }
 

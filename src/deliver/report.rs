@@ -4,8 +4,8 @@ use std::time::Duration;
 use crate::delivery::{Answer, Fault, Outcome, SendFacts};
 use crate::store::Ownership;
 use crate::store::queue::{Lease, Next};
-use crate::upstream::call::NotCalled;
 use crate::upstream::client::Sent;
+use crate::upstream::outside::NotCalled;
 
 /// The result of sending a message.
 pub(super) struct SendResult {

@@ -19,6 +19,7 @@ use crate::store::names::Numbers;
 use crate::store::queue::TargetId;
 use crate::telemetry::Telemetry;
 use crate::upstream::client::RouteClient;
+use crate::upstream::outside::Outside;
 
 /// The worker of one gateway.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Worker {
     config_time: Arc<ArcSwap<ConfigTime>>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) activity: Arc<Activity>,
+    /// The client for places that no `upstreams` names.
+    pub(super) outside: Arc<Outside>,
     /// Whether the store was opened on disk. A reload does not change that.
     is_durable: bool,
     /// The destinations of the present config generation.
@@ -48,6 +51,7 @@ impl Worker {
         config_time: Arc<ArcSwap<ConfigTime>>,
         telemetry: Arc<Telemetry>,
         activity: Arc<Activity>,
+        outside: Arc<Outside>,
     ) -> Self {
         Self {
             store,
@@ -55,6 +59,7 @@ impl Worker {
             config_time,
             telemetry,
             activity,
+            outside,
             is_durable,
             destinations: ArcSwap::default(),
             targets: Mutex::default(),
@@ -82,16 +87,18 @@ impl Worker {
         )))
     }
 
-    /// Delivers to these apps, and to the receiver of alarms of this config, from now on. `alarms` is the number of the alarms.
+    /// Delivers to these apps, and to the receiver of alarms of this config, from now on. `alarms` is the number of the alarms. The system's
+    /// certificates are read again.
     pub(crate) fn follow(
         &self,
         snapshot: &Snapshot,
         apps: Vec<Arc<App>>,
         alarms: Option<TargetId>,
     ) {
+        self.outside.reload();
         let alarms = alarms
             .filter(|_| self.is_durable)
-            .and_then(|number| AlarmReceiver::of(snapshot, &self.target(number)))
+            .and_then(|number| AlarmReceiver::of(snapshot, &self.target(number), &self.outside))
             .map(Arc::new);
         self.destinations.store(Arc::new(Destinations::new(
             snapshot.generation,

@@ -23,6 +23,7 @@ use crate::store::queue::TargetId;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
+use crate::upstream::outside::Outside;
 
 /// The reason why a config cannot be run on.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,7 @@ impl Gate {
             Arc::clone(&config_time),
             Arc::clone(&telemetry),
             Arc::clone(&lifecycle.activity),
+            Arc::new(Outside::new(Arc::clone(&clock))?),
         );
         let clients = active_config::clients_of(&snapshot, &HashMap::new(), &clock)?;
         let numbers = numbers_of(&*store, &snapshot).await?;

@@ -10,7 +10,7 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::io::AsyncReadExt as _;
 
 use super::answer_body::{Framing, Malformed};
-use super::answer_head::{self, Head, announces_content, has_no_content};
+use super::answer_head::{BadHead, Head, Search, announces_content, has_no_content};
 use super::pool::{Connection, Pool};
 use crate::arriving;
 use crate::delivery::{BodyPieces, Fault, Pending};
@@ -42,11 +42,25 @@ impl From<Malformed> for Fault {
     }
 }
 
-/// Reads heads up to the first that is not interim. The bytes behind it stay in `bytes`.
-pub(super) async fn final_head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Final, Early> {
+impl From<BadHead> for Fault {
+    fn from(why: BadHead) -> Self {
+        match why {
+            BadHead::Malformed => Self::Malformed,
+            BadHead::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+/// Reads heads up to the first that is not interim; all of them have at most `max` bytes together. The bytes behind it stay in `bytes`.
+pub(super) async fn final_head(
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+    max: usize,
+) -> Result<Final, Early> {
     let mut is_certain = true;
+    let mut search = Search::new(max);
     for interim in 0..=MAX_INTERIM {
-        let head = match head(stream, bytes).await {
+        let head = match head(stream, bytes, &mut search).await {
             Err(Early::Dead) if interim > 0 => return Err(Early::Fault(Fault::Reset)),
             head => head?,
         };
@@ -62,13 +76,16 @@ pub(super) async fn final_head(stream: &mut Stream, bytes: &mut BytesMut) -> Res
 }
 
 /// Reads one head.
-async fn head(stream: &mut Stream, bytes: &mut BytesMut) -> Result<Head, Early> {
-    let mut search = answer_head::Search::default();
+async fn head(
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+    search: &mut Search,
+) -> Result<Head, Early> {
     let mut has_arrived = !bytes.is_empty();
     loop {
         if !bytes.is_empty() {
             let found = search.take(bytes);
-            if let Some(head) = found.map_err(|malformed| Early::Fault(malformed.into()))? {
+            if let Some(head) = found.map_err(|why| Early::Fault(why.into()))? {
                 return Ok(head);
             }
         }

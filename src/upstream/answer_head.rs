@@ -13,8 +13,8 @@ use crate::headers::lists_option;
 
 /// The most header lines of an answer.
 const MAX_LINES: usize = 256;
-/// The largest head of an answer, in bytes.
-const MAX_HEAD: usize = 256 * 1024;
+/// The largest head of an upstream's answer, in bytes.
+pub(super) const MAX_HEAD: usize = 256 * 1024;
 /// The lines that are added before the answer is sent on.
 const MORE_LINES: usize = 3;
 /// The beginning of each answer, up to the minor version.
@@ -33,21 +33,44 @@ pub(super) struct Head {
     pub(super) is_ambiguous: bool,
 }
 
-/// Finds the end of a head in bytes that arrive piece by piece.
-#[derive(Debug, Default)]
+/// The reason for which bytes are not the head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadHead {
+    /// They are no head of HTTP/1.
+    Malformed,
+    /// They are too many.
+    TooLarge,
+}
+
+impl From<Malformed> for BadHead {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Finds the ends of heads in bytes that arrive piece by piece.
+#[derive(Debug)]
 pub(super) struct Search {
+    /// The bytes that the heads may still have together.
+    left: usize,
     /// The bytes that are known to hold no end.
     searched: usize,
-    /// The bytes of empty lines that were skipped.
-    skipped: usize,
 }
 
 impl Search {
-    /// Takes the head of an answer off `bytes`; nothing if the rest of it has not arrived.
+    /// Makes a search for heads that have at most `max` bytes together.
+    pub(super) const fn new(max: usize) -> Self {
+        Self {
+            left: max,
+            searched: 0,
+        }
+    }
+
+    /// Takes the head of an answer off `bytes`; nothing if the rest of it has not arrived. The next call looks for the next head.
     ///
     /// # Errors
     /// The bytes are not the head of an answer, or it is too large.
-    pub(super) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Malformed> {
+    pub(super) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, BadHead> {
         if self.searched == 0 {
             // some apps send an empty line after each answer
             let skipped = bytes
@@ -55,22 +78,28 @@ impl Search {
                 .take_while(|byte| matches!(byte, b'\r' | b'\n'))
                 .count();
             bytes.advance(skipped);
-            self.skipped += skipped;
+            self.pass(skipped)?;
         }
         let known = bytes.len().min(BEGINNING.len());
         if bytes.get(..known) != BEGINNING.get(..known) {
-            return Err(Malformed);
+            return Err(BadHead::Malformed);
         }
         if let Some(end) = end_of_head(bytes, self.searched) {
             self.searched = 0;
-            return parse(&bytes.split_to(end).freeze()).map(Some);
+            self.pass(end)?;
+            return Ok(Some(parse(&bytes.split_to(end).freeze())?));
         }
         // an end can begin in the last two bytes
         self.searched = bytes.len().saturating_sub(2);
-        if bytes.len() + self.skipped > MAX_HEAD {
-            return Err(Malformed);
+        if bytes.len() > self.left {
+            return Err(BadHead::TooLarge);
         }
         Ok(None)
+    }
+
+    fn pass(&mut self, bytes: usize) -> Result<(), BadHead> {
+        self.left = self.left.checked_sub(bytes).ok_or(BadHead::TooLarge)?;
+        Ok(())
     }
 }
 

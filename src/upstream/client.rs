@@ -8,10 +8,12 @@ use parking_lot::{Mutex, MutexGuard};
 use pingora::upstreams::peer::HttpPeer;
 
 use super::Outgoing;
+use super::answer_head::MAX_HEAD;
 use super::breaker::{Breaker, Permit, Scope};
+use super::exchange::{Bounds, Failure};
 use super::render;
 use super::switch::Switches;
-use super::wire::{Bounds, Failure, Wire};
+use super::wire::Wire;
 use crate::clock::Clock;
 use crate::config::snapshot::{Upstream, WebhookRoute};
 use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
@@ -54,6 +56,21 @@ pub struct Sent {
     pub answer: Option<Answer>,
     /// The facts about how it was sent.
     pub facts: SendFacts,
+}
+
+impl Sent {
+    pub(super) fn new(result: Result<Answer, Failure>, facts: SendFacts) -> Self {
+        let (outcome, answer) = match result {
+            Ok(answer) => (Outcome::Answered(answer.status), Some(answer)),
+            Err(Failure::Unreached(fault)) => (Outcome::Unreached(fault), None),
+            Err(Failure::Ambiguous(fault)) => (Outcome::Ambiguous(fault), None),
+        };
+        Self {
+            outcome,
+            answer,
+            facts,
+        }
+    }
 }
 
 impl AddressState {
@@ -165,6 +182,7 @@ impl Client {
             connect,
             deadline: self.clock.mono() + 2 * connect,
             idle: Duration::ZERO,
+            max_head: MAX_HEAD,
         };
         self.state.wire.connect(bounds).await.map(drop)
     }
@@ -240,6 +258,7 @@ impl RouteClient {
             connect: policy.connect_timeout,
             deadline: now + budget,
             idle: policy.idle_timeout,
+            max_head: MAX_HEAD,
         };
         let sent = send(&state.wire, outgoing, bounds).await;
         let ended = clock.mono();
@@ -274,16 +293,8 @@ impl RouteClient {
 /// Sends a request once.
 pub(super) async fn send(wire: &Wire, outgoing: &Outgoing, bounds: Bounds) -> Sent {
     let mut facts = SendFacts::default();
-    let (outcome, answer) = match wire.exchange(outgoing, bounds, &mut facts).await {
-        Ok(answer) => (Outcome::Answered(answer.status), Some(answer)),
-        Err(Failure::Unreached(fault)) => (Outcome::Unreached(fault), None),
-        Err(Failure::Ambiguous(fault)) => (Outcome::Ambiguous(fault), None),
-    };
-    Sent {
-        outcome,
-        answer,
-        facts,
-    }
+    let result = wire.exchange(outgoing, bounds, &mut facts).await;
+    Sent::new(result, facts)
 }
 
 impl fmt::Debug for Client {

@@ -2,19 +2,19 @@
 //!
 //! A name in an alarm's URL, or in what a provider sends, must not give access to the network of the gateway. Each address is checked
 //! before the connection, and the connection goes to the address that was checked.
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
-use tokio::time::timeout;
+use parking_lot::Mutex;
 
 use crate::address::{Class, class, spellings};
 use crate::config::snapshot::Egress;
 
-/// The longest that a look-up of a name may take.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time after which the machine's own addresses are read again.
+const OWN_TTL: Duration = Duration::from_secs(10);
 /// The most addresses that a name may have.
 const MAX_ADDRESSES: usize = 64;
 
@@ -74,29 +74,42 @@ pub fn judge(addresses: &[IpAddr], policy: &Egress, own: &[IpAddr]) -> Result<()
     Ok(())
 }
 
-/// Resolves `host` to addresses, all of which the gateway may connect to now.
-///
-/// # Errors
-/// There is no address, or one that it may not connect to.
-pub async fn resolve(host: &str, port: u16, policy: &Egress) -> Result<Vec<SocketAddr>, Refused> {
-    resolve_with(host, port, policy, own_addresses).await
+/// The addresses of this machine, read again after a short time.
+pub(super) struct OwnAddresses {
+    read: fn() -> Result<Vec<IpAddr>, Refused>,
+    known: Mutex<Option<(Instant, Arc<[IpAddr]>)>>,
 }
 
-async fn resolve_with(
-    host: &str,
-    port: u16,
-    policy: &Egress,
-    own: impl FnOnce() -> Result<Vec<IpAddr>, Refused>,
-) -> Result<Vec<SocketAddr>, Refused> {
-    let found: io::Result<Vec<SocketAddr>> =
-        match timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, port))).await {
-            Ok(found) => found.map(Iterator::collect),
-            Err(_) => return Err(Refused::Unresolved),
-        };
-    let found = found.map_err(|_| Refused::Unresolved)?;
-    let ips: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
-    judge(&ips, policy, &own()?)?;
-    Ok(found)
+impl Default for OwnAddresses {
+    fn default() -> Self {
+        Self::with(own_addresses)
+    }
+}
+
+impl OwnAddresses {
+    /// Makes addresses that `read` reads.
+    pub(super) fn with(read: fn() -> Result<Vec<IpAddr>, Refused>) -> Self {
+        Self {
+            read,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Returns the addresses as of a few seconds before `now`.
+    ///
+    /// # Errors
+    /// The system does not list them.
+    pub(super) fn at(&self, now: Instant) -> Result<Arc<[IpAddr]>, Refused> {
+        let mut known = self.known.lock();
+        if let Some((read_at, own)) = &*known
+            && now.saturating_duration_since(*read_at) < OWN_TTL
+        {
+            return Ok(Arc::clone(own));
+        }
+        let own: Arc<[IpAddr]> = (self.read)()?.into();
+        *known = Some((now, Arc::clone(&own)));
+        Ok(own)
+    }
 }
 
 /// Returns the addresses of this machine's interfaces now. A machine always has one: an empty list means that the system does not list them.

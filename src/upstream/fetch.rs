@@ -8,8 +8,10 @@ use http::header::{self, HeaderValue};
 use http::uri::{Scheme, Uri};
 use http::{HeaderMap, Method, StatusCode};
 
+use super::answer_head::MAX_HEAD;
 use super::client::{Unusable, send};
-use super::wire::{Bounds, Wire};
+use super::exchange::Bounds;
+use super::wire::Wire;
 use super::{Lines, Outgoing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
@@ -182,6 +184,7 @@ pub async fn open(
             connect: timeout,
             deadline,
             idle: Duration::ZERO,
+            max_head: MAX_HEAD,
         },
     )
     .await;

@@ -1,17 +1,19 @@
 //! The upstreams. Every caller sends a delivery by the same client: a request, the queue, a replay, a command.
 //!
 //! [`render`] builds the request (pure), [`client`] sends it, [`breaker`] decides when not to send (pure, takes `now`), [`resolve`] finds
-//! the address off the request path, [`switch`] cuts connections that pingora itself streams on. [`call`] calls URLs that are no upstream
+//! the address off the request path, [`switch`] cuts connections that pingora itself streams on. [`outside`] calls URLs that are no upstream
 //! of the config, at addresses that [`egress`] has checked.
 mod answer;
 mod answer_body;
 mod answer_head;
 pub mod breaker;
-pub mod call;
 pub mod client;
 mod connect_fault;
+mod dial;
 pub mod egress;
+mod exchange;
 pub mod fetch;
+pub mod outside;
 mod pool;
 pub mod render;
 mod request_bytes;

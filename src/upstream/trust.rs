@@ -38,6 +38,17 @@ pub enum Unusable {
     },
 }
 
+/// Reads the certificates that the system trusts.
+pub(super) fn system_roots() -> Result<RootCertStore, Unusable> {
+    let mut store = RootCertStore::empty();
+    load_platform_certs_incl_env_into_store(&mut store).map_err(|why| {
+        Unusable::SystemCertificates {
+            why: why.to_string(),
+        }
+    })?;
+    Ok(store)
+}
+
 /// Checks what pingora would panic over when it reads it: returns the CA file for it.
 pub(super) fn check_trust(tls: Option<&UpstreamTls>) -> Result<Option<String>, Unusable> {
     let mut store = RootCertStore::empty();
@@ -50,12 +61,7 @@ pub(super) fn check_trust(tls: Option<&UpstreamTls>) -> Result<Option<String>, U
             });
     };
     let Some(ca) = &tls.ca else {
-        let found = load_platform_certs_incl_env_into_store(&mut store);
-        return found
-            .map(|()| None)
-            .map_err(|why| Unusable::SystemCertificates {
-                why: why.to_string(),
-            });
+        return system_roots().map(|_| None);
     };
     let unusable = |why: String| Unusable::Ca {
         path: ca.file.clone(),

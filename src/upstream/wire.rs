@@ -1,41 +1,34 @@
-//! Makes one exchange over one connection that pingora has made.
+//! Connects to one upstream, at whichever addresses its name has.
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use bytes::BytesMut;
-use http::Method;
-use pingora::ErrorType;
-use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
-use tokio::time::timeout;
 
 use super::Outgoing;
-use super::answer::{Early, Final, Open, Rest, final_head};
-use super::answer_head::has_no_content;
-use super::connect_fault::{connect_fault, more_telling};
-use super::pool::{Connection, Pool};
-use super::request_bytes::write;
+use super::dial::{Dialed, Dialer};
+use super::exchange::{Bounds, Failure, check_target, exchange};
 use super::resolve::{Addresses, Resolver};
 use super::switch::Switches;
 use super::trust::{Unusable, authorities, certificate_and_key, check_trust};
-use crate::clock::{Clock, Timer};
+use crate::clock::Clock;
 use crate::config::snapshot::{UpstreamAddress, UpstreamTls};
-use crate::delivery::{Answer, AnswerBody, BodyPieces as _, Fault, SendFacts};
-use crate::headers;
+use crate::delivery::{Answer, Fault, SendFacts};
+
+/// The most idle connections of one upstream.
+const MAX_IDLE: usize = 256;
 
 /// Counts wires.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The connections to one other side.
 pub(super) struct Wire {
-    transport: TransportConnector,
-    pool: Arc<Pool>,
+    dialer: Dialer,
     /// The connections that pingora's own connector makes for streams.
     switches: Switches,
     clock: Arc<dyn Clock>,
@@ -57,22 +50,6 @@ struct Peers {
     peers: Vec<Arc<HttpPeer>>,
     /// The one that took the last connection.
     preferred: AtomicUsize,
-}
-
-/// The kind of failure of an exchange.
-pub(super) enum Failure {
-    /// Nothing was sent.
-    Unreached(Fault),
-    /// It was sent, wholly or in part.
-    Ambiguous(Fault),
-}
-
-/// The bounds of an exchange.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) connect: Duration,
-    pub(super) deadline: Instant,
-    pub(super) idle: Duration,
 }
 
 impl Wire {
@@ -98,30 +75,6 @@ impl Wire {
         }
     }
 
-    /// Creates a wire to these addresses only, under the name `host`: nothing is looked up.
-    pub(super) fn pinned(
-        addresses: Addresses,
-        host: &str,
-        tls: Option<&UpstreamTls>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Unusable> {
-        let peers = addresses
-            .iter()
-            .map(|address| Arc::new(HttpPeer::new(*address, tls.is_some(), host.to_owned())))
-            .collect();
-        Self::over(
-            host,
-            tls,
-            None,
-            Some(Peers {
-                addresses,
-                peers,
-                preferred: AtomicUsize::new(0),
-            }),
-            clock,
-        )
-    }
-
     fn over(
         host: &str,
         tls: Option<&UpstreamTls>,
@@ -130,11 +83,7 @@ impl Wire {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Unusable> {
         let trusted = check_trust(tls)?;
-        let pool = Pool::new(Arc::clone(&clock));
-        let transport = TransportConnector::new(Some(ConnectorOptions {
-            ca_file: trusted,
-            ..ConnectorOptions::new(1)
-        }));
+        let dialer = Dialer::new(trusted, MAX_IDLE, Arc::clone(&clock));
         let identity = tls
             .and_then(|tls| tls.identity.as_deref())
             .map(certificate_and_key);
@@ -142,8 +91,7 @@ impl Wire {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let peers = ArcSwapOption::from_pointee(peers);
         Ok(Self {
-            transport,
-            pool,
+            dialer,
             switches: Switches::default(),
             clock,
             resolver,
@@ -198,7 +146,7 @@ impl Wire {
             preferred: AtomicUsize::new(0),
         });
         self.peers.store(Some(Arc::clone(&peers)));
-        self.pool.keep_only(&peers.peers);
+        self.dialer.pool().keep_only(&peers.peers);
         peers
     }
 
@@ -236,10 +184,7 @@ impl Wire {
 
     /// Returns a connection: from the pool, else a new one to the first address that accepts it. A look-up does not use up the time to
     /// connect.
-    pub(super) async fn connect(
-        &self,
-        bounds: Bounds,
-    ) -> Result<(Connection, bool, Arc<HttpPeer>), Fault> {
+    pub(super) async fn connect(&self, bounds: Bounds) -> Result<Dialed, Fault> {
         let until = || bounds.deadline.min(self.clock.mono() + bounds.connect);
         // whatever time the look-up takes, half of the remaining time is left for the connection
         let for_lookup = || {
@@ -248,8 +193,8 @@ impl Wire {
                 .min(bounds.deadline.saturating_duration_since(self.clock.mono()) / 2)
         };
         let peers = self.peers(for_lookup()).await?;
-        if let Some((connection, peer)) = self.pool.take(&peers.peers) {
-            return Ok((connection, true, peer));
+        if let Some(dialed) = self.dialer.take(&peers.peers) {
+            return Ok(dialed);
         }
         // boxed: it is rare, and would make every exchange some 10 KB larger
         let connecting = Box::pin(async {
@@ -268,41 +213,23 @@ impl Wire {
             }
         });
         let (stream, peer) = connecting.await?;
-        let timer = Timer::new(bounds.deadline);
-        Ok((Connection { stream, timer }, false, peer))
+        Ok(Dialed::anew(stream, peer, bounds.deadline))
     }
 
-    /// Connects to the first of `peers` that accepts a connection.
+    /// Connects to the first of `peers` that accepts a connection, beginning with the one that took the last.
     async fn connect_anew(
         &self,
         peers: &Peers,
         until: Instant,
     ) -> Result<(Stream, Arc<HttpPeer>), Fault> {
-        let mut fault = None;
         let first = peers.preferred.load(Ordering::Relaxed);
-        let (before, after) = peers
-            .peers
-            .split_at_checked(first)
-            .unwrap_or((&[], &peers.peers));
-        for (attempted, peer) in after.iter().chain(before).enumerate() {
-            let others = u32::try_from(peers.peers.len() - attempted).unwrap_or(u32::MAX);
-            let share = until.saturating_duration_since(self.clock.mono()) / others.max(1);
-            match timeout(share, self.transport.new_stream(&**peer)).await {
-                Ok(Ok(stream)) => {
-                    if attempted > 0 {
-                        peers
-                            .preferred
-                            .store((first + attempted) % peers.peers.len(), Ordering::Relaxed);
-                    }
-                    return Ok((stream, Arc::clone(peer)));
-                }
-                Ok(Err(error)) if error.etype != ErrorType::ConnectTimedout => {
-                    fault = more_telling(fault, connect_fault(&error));
-                }
-                _ => fault = more_telling(fault, Fault::ConnectTimeout),
-            }
+        let connecting = self.dialer.connect(&peers.peers, first, until, None);
+        let (stream, number) = connecting.await?;
+        if number != first {
+            peers.preferred.store(number, Ordering::Relaxed);
         }
-        Err(fault.unwrap_or(Fault::Resolve))
+        let peer = peers.peers.get(number).ok_or(Fault::Resolve)?;
+        Ok((stream, Arc::clone(peer)))
     }
 
     /// Sends the request once and reads the head of the final answer.
@@ -312,67 +239,13 @@ impl Wire {
         bounds: Bounds,
         facts: &mut SendFacts,
     ) -> Result<Answer, Failure> {
-        if !outgoing.target.starts_with(b"/")
-            || outgoing
-                .target
-                .iter()
-                .any(|byte| *byte <= b' ' || *byte == 0x7f)
-        {
-            return Err(Failure::Unreached(Fault::Malformed));
-        }
+        check_target(outgoing)?;
         let began = self.clock.mono();
-        let connected = self.connect(bounds).await;
-        let (mut connection, reused, peer) = connected.map_err(Failure::Unreached)?;
-        let Connection { stream, timer } = &mut connection;
-        let connected = self.clock.mono();
-        facts.connect = (!reused).then(|| connected.saturating_duration_since(began));
-        facts.peer = peer._address.as_inet().copied();
-        let sent = timer.within(bounds.deadline, write(stream, outgoing)).await;
-        let mut bytes = BytesMut::new();
-        // an upstream may answer early and close while the gateway still sends: its response counts. Past the deadline one look is enough.
-        let head = timer.within(bounds.deadline, final_head(stream, &mut bytes));
-        let Final { head, is_certain } = match head.await {
-            Some(Ok(head)) => head,
-            Some(Err(Early::Dead)) if reused => {
-                // those that have been idle for longer are no better
-                self.pool.keep_only(&[]);
-                return Err(Failure::Ambiguous(Fault::Stale));
-            }
-            Some(Err(Early::Dead)) => return Err(Failure::Ambiguous(Fault::Reset)),
-            Some(Err(Early::Fault(fault))) => return Err(Failure::Ambiguous(fault)),
-            None => return Err(Failure::Ambiguous(Fault::Timeout)),
-        };
-        facts.first_byte = Some(self.clock.mono().saturating_duration_since(connected));
-        let framing = head.framing(&outgoing.method);
-        let framing = framing.map_err(|why| Failure::Ambiguous(why.into()))?;
-        let is_bodiless = outgoing.method == Method::HEAD || has_no_content(head.status);
-        let mut rest = Rest {
-            open: Some(Open {
-                connection,
-                bytes,
-                framing,
-                peer,
-                pool: Arc::clone(&self.pool),
-                idle: bounds.idle,
-                is_reusable: matches!(sent, Some(Ok(())))
-                    && outgoing.method != Method::HEAD
-                    && is_certain
-                    && head.keeps_alive(),
-            }),
-            deadline: bounds.deadline,
-        };
-        // most bodies arrive together with the head; a malformed one is an error when its next piece is read
-        let first = rest.arrived().ok().flatten().unwrap_or_default();
-        let body = if rest.is_over() {
-            AnswerBody::Whole(first)
-        } else {
-            AnswerBody::Pieces(first, Box::new(rest))
-        };
-        Ok(Answer {
-            status: head.status,
-            headers: headers::answer(head.headers, !is_bodiless),
-            body,
-        })
+        let dialed = self.connect(bounds).await.map_err(Failure::Unreached)?;
+        let took = self.clock.mono().saturating_duration_since(began);
+        facts.connect = (!dialed.is_reused).then_some(took);
+        let pool = self.dialer.pool();
+        exchange(dialed, pool, &*self.clock, outgoing, bounds, facts).await
     }
 }
 

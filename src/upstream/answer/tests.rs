@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 use crate::clock::{Clock as _, SystemClock, Timer};
+use crate::upstream::answer_head::MAX_HEAD;
 
 /// The reading of an answer: status, header lines and body. A body that breaks off is an error.
 type Reading = Result<(StatusCode, HeaderMap, Result<Vec<u8>, ()>), ()>;
@@ -24,7 +25,7 @@ fn connection(parts: [Vec<u8>; 2]) -> Stream {
 
 async fn ours(mut stream: Stream) -> Reading {
     let mut bytes = BytesMut::new();
-    let head = final_head(&mut stream, &mut bytes).await;
+    let head = final_head(&mut stream, &mut bytes, MAX_HEAD).await;
     let Final { head, .. } = head.map_err(|_| ())?;
     let mut rest = Rest {
         open: Some(Open {
@@ -35,7 +36,7 @@ async fn ours(mut stream: Stream) -> Reading {
             bytes,
             framing: head.framing(&Method::POST).map_err(|_| ())?,
             peer: Arc::new(HttpPeer::new("127.0.0.1:1", false, String::new())),
-            pool: Pool::new(Arc::new(SystemClock)),
+            pool: Pool::new(1, Arc::new(SystemClock)),
             idle: Duration::from_secs(60),
             is_reusable: false,
         }),

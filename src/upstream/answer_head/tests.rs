@@ -1,7 +1,7 @@
 use super::*;
 
-fn parsed(text: &str) -> Result<Option<Head>, Malformed> {
-    Search::default().take(&mut BytesMut::from(text))
+fn parsed(text: &str) -> Result<Option<Head>, BadHead> {
+    Search::new(MAX_HEAD).take(&mut BytesMut::from(text))
 }
 
 fn head(text: &str) -> Head {
@@ -11,7 +11,7 @@ fn head(text: &str) -> Head {
 #[test]
 fn head_is_taken_off_and_the_rest_stays() {
     let mut bytes = BytesMut::from("HTTP/1.1 201 Created\r\nA: b\r\nA: c\r\n\r\nbody");
-    let head = Search::default().take(&mut bytes).unwrap().unwrap();
+    let head = Search::new(MAX_HEAD).take(&mut bytes).unwrap().unwrap();
     assert_eq!((head.status, head.is_1_0), (StatusCode::CREATED, false));
     let values: Vec<_> = head.headers.get_all("a").iter().collect();
     assert_eq!(values, ["b", "c"]);
@@ -23,7 +23,7 @@ fn head_is_found_however_its_bytes_are_cut() {
     let text = "\r\nHTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 0\r\n\r\n";
     for cut in 1..text.len() {
         let (first, second) = text.split_at(cut);
-        let (mut bytes, mut search) = (BytesMut::from(first), Search::default());
+        let (mut bytes, mut search) = (BytesMut::from(first), Search::new(MAX_HEAD));
         assert_eq!(search.take(&mut bytes), Ok(None), "{cut}");
         bytes.extend_from_slice(second.as_bytes());
         assert_eq!(search.take(&mut bytes), Ok(Some(head(text))), "{cut}");
@@ -56,24 +56,41 @@ fn other_bytes_are_malformed_at_once() {
         "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA: \0\r\n\r\n",
     ] {
-        assert_eq!(parsed(text), Err(Malformed), "{text:?}");
+        assert_eq!(parsed(text), Err(BadHead::Malformed), "{text:?}");
     }
 }
 
 #[test]
-fn head_without_an_end_is_malformed_once_it_is_too_large() {
-    let (mut bytes, mut search) = (BytesMut::from("HTTP/1.1 200 OK\r\n"), Search::default());
+fn heads_share_one_bound() {
+    let text = "\r\nHTTP/1.1 103 Early\r\n\r\n";
+    let (mut bytes, mut search) = (
+        BytesMut::from(text.repeat(3).as_str()),
+        Search::new(text.len() * 2),
+    );
+    for _ in 0..2 {
+        assert!(matches!(search.take(&mut bytes), Ok(Some(_))));
+    }
+    assert_eq!(search.take(&mut bytes), Err(BadHead::TooLarge));
+    let whole = BytesMut::from("HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+    let taken = |max: usize| Search::new(max).take(&mut whole.clone());
+    assert!(matches!(taken(whole.len()), Ok(Some(_))));
+    assert_eq!(taken(whole.len() - 1), Err(BadHead::TooLarge));
+}
+
+#[test]
+fn head_without_an_end_fails_once_it_is_too_large() {
+    let (mut bytes, mut search) = (BytesMut::from("HTTP/1.1 200 OK\r\n"), Search::new(MAX_HEAD));
     let line = format!("A: {}\r\n", "x".repeat(1000));
     let read = (0..1000).find(|_| {
         bytes.extend_from_slice(line.as_bytes());
-        search.take(&mut bytes).is_err()
+        search.take(&mut bytes) == Err(BadHead::TooLarge)
     });
     assert!(read.is_some_and(|read| read * line.len() < MAX_HEAD));
     let many = format!(
         "HTTP/1.1 200 OK\r\n{}\r\n",
         "A: b\r\n".repeat(MAX_LINES + 1)
     );
-    assert_eq!(parsed(&many), Err(Malformed));
+    assert_eq!(parsed(&many), Err(BadHead::Malformed));
 }
 
 #[test]

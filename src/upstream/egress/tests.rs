@@ -1,9 +1,11 @@
+use std::cell::Cell;
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::address::tests::spelled;
+use crate::clock::{Clock as _, SystemClock};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -90,58 +92,26 @@ fn the_machines_own_addresses_are_refused() {
     );
 }
 
-#[tokio::test]
-async fn unknown_own_addresses_refuse_every_call() {
-    let everything = Egress {
-        allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
-        deny: vec![],
-    };
-    for policy in [Egress::default(), everything] {
-        for host in ["8.8.8.8", "127.0.0.1", "2606:4700::1111"] {
-            let refused = resolve_with(host, 443, &policy, || Err(Refused::OwnUnknown))
-                .await
-                .unwrap_err();
-            assert_eq!(refused, Refused::OwnUnknown, "{host}");
-            assert!(refused.to_string().contains("AF_NETLINK"), "{refused}");
+#[test]
+fn own_addresses_are_read_again_after_a_while() {
+    thread_local! {
+        static READS: Cell<u8> = const { Cell::new(0) };
+    }
+    let own = OwnAddresses::with(|| {
+        READS.set(READS.get() + 1);
+        match READS.get() {
+            2 => Err(Refused::OwnUnknown),
+            reads => Ok(vec![IpAddr::from([192, 0, 2, reads])]),
         }
-    }
-}
-
-#[tokio::test]
-async fn odd_spellings_are_judged_by_their_address() {
-    let plain = Egress::default();
-    let port = 1;
-    for host in [
-        "localhost",
-        "127.0.0.1",
-        "127.1",
-        "0x7f000001",
-        "2130706433",
-        "017700000001",
-        "::1",
-        "::ffff:127.0.0.1",
-        "0",
-    ] {
-        let refused = resolve(host, port, &plain).await.unwrap_err();
-        assert_ne!(refused, Refused::Denied(ip("127.0.0.1")), "{host}");
-    }
-    assert!(matches!(
-        resolve("localhost", port, &plain).await,
-        Err(Refused::NotPublic(_, Class::Loopback))
-    ));
-    let allow = Egress {
-        allow: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
-        deny: vec![],
+    });
+    let start = SystemClock.mono();
+    let at = |seconds: u64| {
+        own.at(start + Duration::from_secs(seconds))
+            .map(|own| own[0])
     };
-    assert!(
-        resolve("localhost", port, &allow)
-            .await
-            .unwrap()
-            .iter()
-            .all(|address| address.ip().is_loopback() && address.port() == port)
-    );
-    assert_eq!(
-        resolve("no-such-name.invalid", port, &allow).await,
-        Err(Refused::Unresolved)
-    );
+    assert_eq!(at(0), Ok(ip("192.0.2.1")));
+    assert_eq!(at(9), Ok(ip("192.0.2.1")));
+    assert_eq!(at(10), Err(Refused::OwnUnknown), "nothing old is used then");
+    assert_eq!(at(10), Ok(ip("192.0.2.3")), "a failure is not remembered");
+    assert_eq!((at(19), READS.get()), (Ok(ip("192.0.2.3")), 3));
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
@@ -12,6 +13,7 @@ use nix::sys::socket::{
 use parking_lot::Mutex;
 
 use super::*;
+use crate::upstream::answer_head::MAX_HEAD;
 use crate::upstream::resolve::tests::{Answers, Moved, asking, settle};
 
 /// An app that answers every request with 200; its connections stay open.
@@ -112,6 +114,7 @@ impl Bench {
             connect,
             deadline: self.clock.mono() + limit,
             idle: Duration::from_secs(3600),
+            max_head: MAX_HEAD,
         };
         match self
             .wire
@@ -200,7 +203,7 @@ async fn a_hanging_look_up_leaves_time_to_connect() {
     for (connect, limit) in [(connect, long), (long, 2 * connect)] {
         let bench = Bench::with(Moved::running(), &[app.address]);
         assert_eq!(bench.send().await, Ok(200));
-        bench.wire.pool.keep_only(&[]);
+        bench.wire.dialer.pool().keep_only(&[]);
         bench.answers.hang();
         bench.clock.by(Duration::from_secs(30));
         assert_eq!(
@@ -208,7 +211,7 @@ async fn a_hanging_look_up_leaves_time_to_connect() {
             Ok(200),
             "{connect:?} of {limit:?}"
         );
-        bench.wire.pool.keep_only(&[]);
+        bench.wire.dialer.pool().keep_only(&[]);
         bench.clock.by(Duration::from_secs(5));
         assert!(
             bench.wire.peers_for_streams(connect).await.is_ok(),
