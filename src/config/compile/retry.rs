@@ -72,9 +72,8 @@ pub(super) fn schedule(
                 help,
             );
         }
-        let jitter = jitter.map_or(Some(Jitter::default()), |text| {
-            self::jitter(&text, &place.key("jitter"), cx)
-        });
+        let jitter = jitter.and_then(|text| self::jitter(&text, &place.key("jitter"), cx));
+        let jitter = jitter.unwrap_or_default();
         fixed(&schedule, jitter, max_age, place, cx)?
     };
     match made {
@@ -144,10 +143,10 @@ fn jitter(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<Jitter> {
     jitter
 }
 
-/// Compiles `schedule`, `retry` is at `place`. Returns `None` if one of the waits is not valid, or there is no valid `jitter`.
+/// Compiles `schedule`, `retry` is at `place`. Returns `None` if one of the waits is not valid.
 fn fixed(
     written: &[String],
-    jitter: Option<Jitter>,
+    jitter: Jitter,
     max_age: Option<Duration>,
     place: &Place,
     cx: &mut Context<'_>,
@@ -182,7 +181,7 @@ fn fixed(
     }
     Some(Schedule::fixed_with(
         waits,
-        jitter?,
+        jitter,
         max_age.unwrap_or(AGE.max(all.saturating_mul(2))),
     ))
 }
