@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::Answer;
 use super::queue::{DeliveryRef, OriginId, TargetId};
+pub use crate::tenant::EndpointState;
 
 /// A customer of the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,38 +27,6 @@ pub struct Tenant {
     pub removed: bool,
     /// Its settings as JSON.
     pub settings: Arc<str>,
-}
-
-/// The state of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EndpointState {
-    /// Its events are delivered.
-    Active,
-    /// A person paused it.
-    Paused,
-    /// The gateway paused it: it failed for too long.
-    PausedByFailures,
-    /// The gateway paused it: it answered 410.
-    PausedByGone,
-    /// A person resumed it. Events that should not be delivered are being cancelled.
-    Resuming,
-    /// A person removed it. Events that wait for it are being ended.
-    Removing,
-    /// It was removed. This cannot be undone.
-    Removed,
-}
-
-impl EndpointState {
-    /// All states.
-    pub const ALL: [Self; 7] = [
-        Self::Active,
-        Self::Paused,
-        Self::PausedByFailures,
-        Self::PausedByGone,
-        Self::Resuming,
-        Self::Removing,
-        Self::Removed,
-    ];
 }
 
 /// A URL of a tenant to which its events are sent.

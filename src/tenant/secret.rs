@@ -39,16 +39,16 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
-    /// Returns the number of the kind in the store.
-    pub const fn number(self) -> u8 {
+    /// Returns the number of the kind, as it is sealed.
+    const fn number(self) -> u8 {
         match self {
             Self::Standard => 1,
             Self::Text => 2,
         }
     }
 
-    /// Returns the kind with a number of the store.
-    pub const fn from_number(number: u8) -> Option<Self> {
+    /// Returns the kind with this number.
+    const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Standard),
             2 => Some(Self::Text),
@@ -117,14 +117,21 @@ impl Secret {
             }
             SecretKind::Text => text.as_bytes().to_vec(),
         };
-        Self::from_bytes(kind, Zeroizing::new(bytes))
+        Self::checked(kind, Zeroizing::new(bytes))
     }
 
-    /// Restores a secret from the bytes that [`Self::bytes`] returned.
+    /// Restores a secret from the bytes that [`Self::to_bytes`] returned.
     ///
     /// # Errors
     /// The bytes are none of a secret.
-    pub fn from_bytes(kind: SecretKind, bytes: Zeroizing<Vec<u8>>) -> Result<Self, NotASecret> {
+    pub fn from_bytes(stored: &[u8]) -> Result<Self, NotASecret> {
+        let (kind, bytes) = stored.split_first().ok_or(NotASecret::Prefix)?;
+        let kind = SecretKind::from_number(*kind).ok_or(NotASecret::Prefix)?;
+        Self::checked(kind, Zeroizing::new(bytes.to_vec()))
+    }
+
+    /// Returns the secret, if its bytes can be one.
+    fn checked(kind: SecretKind, bytes: Zeroizing<Vec<u8>>) -> Result<Self, NotASecret> {
         match kind {
             SecretKind::Standard if !(MIN_KEY..=MAX_KEY).contains(&bytes.len()) => {
                 Err(NotASecret::KeyLength)
@@ -144,9 +151,12 @@ impl Secret {
         self.kind
     }
 
-    /// Returns the bytes that are sealed and stored: the key, or the text.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Returns the bytes that are sealed and stored: the kind, then the key or the text.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut stored = Zeroizing::new(Vec::with_capacity(1 + self.bytes.len()));
+        stored.push(self.kind.number());
+        stored.extend_from_slice(&self.bytes);
+        stored
     }
 
     /// Returns the secret as the customer gets it.

@@ -1,7 +1,7 @@
 //! The state of an endpoint.
 
 /// The state of an endpoint, as its row has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndpointState {
     /// Events are sent to it.
     #[default]
@@ -9,9 +9,9 @@ pub enum EndpointState {
     /// A person paused it.
     Paused,
     /// The gateway paused it, because it failed for too long.
-    Failing,
+    PausedByFailures,
     /// The gateway paused it, because it answered 410.
-    Gone,
+    PausedByGone,
     /// It was paused, and its waiting events are being sorted out.
     Resuming,
     /// Its events are being ended, before its row is removed.
@@ -25,8 +25,8 @@ impl EndpointState {
     pub const ALL: [Self; 7] = [
         Self::Active,
         Self::Paused,
-        Self::Failing,
-        Self::Gone,
+        Self::PausedByFailures,
+        Self::PausedByGone,
         Self::Resuming,
         Self::Removing,
         Self::Removed,
@@ -37,8 +37,8 @@ impl EndpointState {
         match self {
             Self::Active => 0,
             Self::Paused => 1,
-            Self::Failing => 2,
-            Self::Gone => 3,
+            Self::PausedByFailures => 2,
+            Self::PausedByGone => 3,
             Self::Resuming => 4,
             Self::Removing => 5,
             Self::Removed => 6,
@@ -54,7 +54,7 @@ impl EndpointState {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
-            Self::Paused | Self::Failing | Self::Gone => "paused",
+            Self::Paused | Self::PausedByFailures | Self::PausedByGone => "paused",
             Self::Resuming => "resuming",
             Self::Removing => "removing",
             Self::Removed => "removed",
@@ -65,8 +65,8 @@ impl EndpointState {
     pub const fn pause_reason(self) -> Option<&'static str> {
         match self {
             Self::Paused => Some("by_hand"),
-            Self::Failing => Some("failing"),
-            Self::Gone => Some("gone"),
+            Self::PausedByFailures => Some("failing"),
+            Self::PausedByGone => Some("gone"),
             Self::Active | Self::Resuming | Self::Removing | Self::Removed => None,
         }
     }

@@ -25,10 +25,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("limit", &["units"]),
     (
         "tenant",
-        &["address", "clock", "request", "units", "verify"],
+        &[
+            "address", "clock", "delivery", "event", "request", "units", "verify",
+        ],
     ),
     ("alarm", &["clock", "mount"]),
-    ("store", &["clock", "mount", "random", "retry", "units"]),
+    (
+        "store",
+        &["clock", "mount", "random", "retry", "tenant", "units"],
+    ),
     (
         "queue",
         &[

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::SecretKind;
 use crate::tenant::texts::format_time;
 
 /// The longest time that old secrets stay valid after a rotation.
@@ -23,25 +22,23 @@ pub struct SecretEntry {
     pub n: u32,
     /// Its name.
     pub name: Arc<str>,
-    /// Its form.
-    pub kind: SecretKind,
     /// The time at which it was made.
     pub created: SystemTime,
     /// The time from which on it is no longer valid.
-    pub until: Option<SystemTime>,
+    pub ends: Option<SystemTime>,
 }
 
 impl SecretEntry {
     /// Returns whether it is valid at `now`.
     pub fn is_live(&self, now: SystemTime) -> bool {
-        self.until.is_none_or(|until| now < until)
+        self.ends.is_none_or(|ends| now < ends)
     }
 }
 
 /// The secrets that sign at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signers {
-    /// All live ones of [`SecretKind::Standard`]: Standard Webhooks.
+    /// All live ones: Standard Webhooks.
     All,
     /// The oldest live one: a scheme of the config.
     Oldest,
@@ -97,9 +94,7 @@ pub fn signing(entries: &[SecretEntry], signers: Signers, now: SystemTime) -> Ve
     let live = entries.iter().filter(|entry| entry.is_live(now));
     match signers {
         Signers::All => {
-            let mut all: Vec<&SecretEntry> = live
-                .filter(|entry| entry.kind == SecretKind::Standard)
-                .collect();
+            let mut all: Vec<&SecretEntry> = live.collect();
             all.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.n));
             all
         }
@@ -111,17 +106,12 @@ pub fn signing(entries: &[SecretEntry], signers: Signers, now: SystemTime) -> Ve
 ///
 /// # Errors
 /// The name cannot be one.
-pub fn first(
-    kind: SecretKind,
-    name: Option<&str>,
-    now: SystemTime,
-) -> Result<SecretEntry, ListError> {
+pub fn first(name: Option<&str>, now: SystemTime) -> Result<SecretEntry, ListError> {
     Ok(SecretEntry {
         n: 1,
         name: chosen_name(&[], name, now)?,
-        kind,
         created: now,
-        until: None,
+        ends: None,
     })
 }
 
@@ -131,7 +121,6 @@ pub fn first(
 /// The overlap or the name cannot be used, or there are too many live secrets.
 pub fn rotate(
     entries: &[SecretEntry],
-    kind: SecretKind,
     name: Option<&str>,
     signers: Signers,
     now: SystemTime,
@@ -146,8 +135,8 @@ pub fn rotate(
     entries.sort_unstable_by_key(|entry| entry.n);
     let mut old_until = None;
     for entry in entries.iter_mut().filter(|entry| entry.is_live(now)) {
-        let until = entry.until.map_or(end, |until| until.min(end));
-        entry.until = Some(until);
+        let until = entry.ends.map_or(end, |until| until.min(end));
+        entry.ends = Some(until);
         old_until = old_until.max(Some(until));
     }
     let live = entries.iter().filter(|entry| entry.is_live(now)).count();
@@ -158,9 +147,8 @@ pub fn rotate(
     entries.push(SecretEntry {
         n,
         name,
-        kind,
         created: now,
-        until: None,
+        ends: None,
     });
     let signs_from = match signers {
         Signers::All => now,
@@ -188,13 +176,13 @@ pub fn end(
         return Err(ListError::Missing);
     }
     // one that ends by itself is no replacement
-    let stays = |entry: &SecretEntry| entry.until.is_none() && *entry.name != *name;
+    let stays = |entry: &SecretEntry| entry.ends.is_none() && *entry.name != *name;
     if !entries.iter().any(stays) {
         return Err(ListError::Last);
     }
     let mut entries = entries.to_vec();
     for entry in entries.iter_mut().filter(|entry| is_meant(entry)) {
-        entry.until = Some(now);
+        entry.ends = Some(now);
     }
     Ok(entries)
 }

@@ -83,8 +83,8 @@ fn secrets_of_both_kinds_sign() {
 
 #[test]
 fn standard_signs_with_all_live_secrets() {
-    let old = first(SecretKind::Standard, None, now()).unwrap();
-    let rotation = rotate(&[old], SecretKind::Standard, None, Signers::All, now(), DAY).unwrap();
+    let old = first(None, now()).unwrap();
+    let rotation = rotate(&[old], None, Signers::All, now(), DAY).unwrap();
     assert_eq!(names(&rotation.entries), ["2026-11", "2026-11-2"]);
     assert_eq!(rotation.signs_from, now());
     assert_eq!(rotation.old_until, Some(now() + DAY));
@@ -96,16 +96,8 @@ fn standard_signs_with_all_live_secrets() {
 
 #[test]
 fn scheme_signs_with_the_old_secret_until_it_ends() {
-    let old = first(SecretKind::Text, Some("old"), now()).unwrap();
-    let one = rotate(
-        &[old],
-        SecretKind::Text,
-        Some("new"),
-        Signers::Oldest,
-        now(),
-        DAY,
-    )
-    .unwrap();
+    let old = first(Some("old"), now()).unwrap();
+    let one = rotate(&[old], Some("new"), Signers::Oldest, now(), DAY).unwrap();
     assert_eq!(one.signs_from, now() + DAY);
     let at = |entries: &[SecretEntry], at| names(signing(entries, Signers::Oldest, at)).join(" ");
     assert_eq!(at(&one.entries, now()), "old");
@@ -113,7 +105,6 @@ fn scheme_signs_with_the_old_secret_until_it_ends() {
     // a second rotation during the first
     let two = rotate(
         &one.entries,
-        SecretKind::Text,
         Some("newer"),
         Signers::Oldest,
         now() + DAY / 2,
@@ -127,7 +118,6 @@ fn scheme_signs_with_the_old_secret_until_it_ends() {
     // without an overlap the new one signs at once
     let cut = rotate(
         &two.entries,
-        SecretKind::Text,
         None,
         Signers::Oldest,
         now() + DAY,
@@ -140,16 +130,9 @@ fn scheme_signs_with_the_old_secret_until_it_ends() {
 
 #[test]
 fn faults_of_a_list_say_what_to_do() {
-    let old = first(SecretKind::Standard, Some("a"), now()).unwrap();
+    let old = first(Some("a"), now()).unwrap();
     let add = |entries: &[SecretEntry], name: &str, overlap| {
-        rotate(
-            entries,
-            SecretKind::Standard,
-            Some(name),
-            Signers::All,
-            now(),
-            overlap,
-        )
+        rotate(entries, Some(name), Signers::All, now(), overlap)
     };
     let entries = [old];
     assert_eq!(
@@ -181,10 +164,11 @@ proptest! {
     #[test]
     fn secrets_survive_text_and_store(key in prop::collection::vec(any::<u8>(), MIN_KEY..=MAX_KEY), text in "[!-~]{8,256}") {
         for (kind, bytes) in [(SecretKind::Standard, key), (SecretKind::Text, text.into_bytes())] {
-            let secret = Secret::from_bytes(kind, Zeroizing::new(bytes.clone())).unwrap();
-            prop_assert_eq!(secret.bytes(), &*bytes);
-            let again = Secret::parse(kind, &secret.text()).unwrap();
-            prop_assert!(again.is_same(&secret));
+            let secret = Secret::checked(kind, Zeroizing::new(bytes)).unwrap();
+            prop_assert!(Secret::parse(kind, &secret.text()).unwrap().is_same(&secret));
+            let stored = secret.to_bytes();
+            prop_assert!(Secret::from_bytes(&stored).unwrap().is_same(&secret));
+            prop_assert!(!Secret::from_bytes(&stored[1..]).is_ok_and(|other| other.is_same(&secret)));
         }
     }
 
@@ -193,13 +177,13 @@ proptest! {
     fn some_secret_signs_at_each_moment(steps in prop::collection::vec((0..10_u64, 0..=7_u64, any::<bool>()), 1..12), standard in any::<bool>(), look in 0..2_000_u64) {
         let signers = if standard { Signers::All } else { Signers::Oldest };
         let mut at = now();
-        let mut entries = vec![first(SecretKind::Standard, None, at).unwrap()];
+        let mut entries = vec![first(None, at).unwrap()];
         for (hours, days, ends) in steps {
             at += Duration::from_secs(3600 * hours);
             let oldest = entries.iter().find(|entry| entry.is_live(at)).unwrap().name.clone();
             if ends {
                 entries = end(&entries, &oldest, at).unwrap_or(entries);
-            } else if let Ok(rotation) = rotate(&entries, SecretKind::Standard, None, signers, at, DAY * u32::try_from(days).unwrap()) {
+            } else if let Ok(rotation) = rotate(&entries, None, signers, at, DAY * u32::try_from(days).unwrap()) {
                 let added = rotation.added().unwrap();
                 prop_assert_eq!(added.n, rotation.n);
                 let signs = |at| signing(&rotation.entries, signers, at).iter().any(|entry| entry.n == rotation.n);

@@ -34,15 +34,7 @@ const INACTIVE: &str = "select number, state, since from endpoint where state <>
 
 /// Encodes a state for a row. The indexes of `endpoint` name 0 and 6.
 pub(crate) fn number_of(state: EndpointState) -> u8 {
-    match state {
-        EndpointState::Active => 0,
-        EndpointState::Paused => 1,
-        EndpointState::PausedByFailures => 2,
-        EndpointState::PausedByGone => 3,
-        EndpointState::Resuming => 4,
-        EndpointState::Removing => 5,
-        EndpointState::Removed => 6,
-    }
+    state.number()
 }
 
 impl ToSql for EndpointState {
@@ -54,10 +46,7 @@ impl ToSql for EndpointState {
 impl FromSql for EndpointState {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let number = u8::column_result(value)?;
-        Self::ALL
-            .into_iter()
-            .find(|state| number_of(*state) == number)
-            .ok_or_else(|| FromSqlError::OutOfRange(i64::from(number)))
+        Self::from_number(number).ok_or_else(|| FromSqlError::OutOfRange(i64::from(number)))
     }
 }
 

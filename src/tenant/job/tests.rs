@@ -1,0 +1,143 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::*;
+
+const ID: &str = "msg_01935c00000070008000000000000001";
+
+fn resume(fields: Value) -> Result<Resume, Invalid> {
+    Resume::read(fields.as_object().unwrap())
+}
+
+fn recover(fields: Value) -> Result<Recover, Invalid> {
+    Recover::read(fields.as_object().unwrap())
+}
+
+#[test]
+fn resume_is_read() {
+    assert_eq!(resume(json!({})).unwrap().waiting, Waiting::All);
+    let since = resume(json!({ "waiting": "since", "since": "2026-11-21T09:00:00Z" })).unwrap();
+    assert!(since.since.is_some());
+    for (fields, at) in [
+        (json!({ "waiting": "some" }), "/waiting"),
+        (json!({ "waiting": "since" }), "/since"),
+        (
+            json!({ "waiting": "since", "since": "yesterday" }),
+            "/since",
+        ),
+        (
+            json!({ "waiting": "all", "since": "2026-11-21T09:00:00Z" }),
+            "/since",
+        ),
+        (json!({ "since": "2026-11-21T09:00:00Z" }), "/since"),
+        (json!({ "wating": "all" }), "/wating"),
+    ] {
+        assert_eq!(resume(fields.clone()).unwrap_err().at, at, "{fields}");
+    }
+}
+
+#[test]
+fn recover_is_read() {
+    let one = recover(json!({ "what": "both", "since": "2026-11-16T00:00:00Z" })).unwrap();
+    assert_eq!((one.rate, one.stop_after), (20, 20));
+    let all = json!({ "what": "missing", "since": "2026-11-16T00:00:00Z", "until": "2026-11-17T00:00:00Z", "types": ["invoice.*"], "rate": 5, "stop_after": 3 });
+    let all = recover(all).unwrap();
+    assert_eq!((all.rate, all.stop_after, all.types.len()), (5, 3, 1));
+    let ids = recover(json!({ "what": "ids", "ids": [ID, ID] })).unwrap();
+    assert_eq!(ids.ids.len(), 1);
+    for (fields, at) in [
+        (json!({}), "/what"),
+        (json!({ "what": null }), "/what"),
+        (json!({ "what": "all" }), "/what"),
+        (json!({ "what": "failed" }), "/since"),
+        (json!({ "what": "ids" }), "/ids"),
+        (json!({ "what": "ids", "ids": ["msg_1"] }), "/ids/0"),
+        (
+            json!({ "what": "ids", "ids": [ID], "since": "2026-11-16T00:00:00Z" }),
+            "/what",
+        ),
+        (
+            json!({ "what": "failed", "ids": [ID], "since": "2026-11-16T00:00:00Z" }),
+            "/ids",
+        ),
+        (
+            json!({ "what": "failed", "since": "2026-11-16T00:00:00Z", "until": "2026-11-16T00:00:00Z" }),
+            "/until",
+        ),
+        (
+            json!({ "what": "failed", "since": "2026-11-16T00:00:00Z", "types": [] }),
+            "/types",
+        ),
+        (
+            json!({ "what": "failed", "since": "2026-11-16T00:00:00Z", "rate": 0 }),
+            "/rate",
+        ),
+        (
+            json!({ "what": "failed", "since": "2026-11-16T00:00:00Z", "stop_after": 10_001 }),
+            "/stop_after",
+        ),
+        (
+            json!({ "what": "failed", "since": "2026-11-16T00:00:00Z", "dry": true }),
+            "/dry",
+        ),
+    ] {
+        assert_eq!(recover(fields.clone()).unwrap_err().at, at, "{fields}");
+    }
+}
+
+#[test]
+fn jobs_survive_the_store() {
+    let now = UNIX_EPOCH + Duration::from_millis(1_795_525_320_123);
+    let failed = json!({ "what": "failed", "since": "2026-11-16T00:00:00.125Z", "types": ["a.*"] });
+    for work in [
+        Work::Resume(resume(json!({ "waiting": "none" })).unwrap()),
+        Work::Resume(
+            resume(json!({ "waiting": "since", "since": "2026-11-21T09:00:00Z" })).unwrap(),
+        ),
+        Work::Recover(recover(failed).unwrap()),
+        Work::Recover(recover(json!({ "what": "ids", "ids": [ID] })).unwrap()),
+        Work::Remove,
+        Work::Expire,
+    ] {
+        let job = EndpointJob::new(work, "office", Some("renewed"), now);
+        let later = EndpointJob {
+            planned: Some(9),
+            stopped: Some(StopReason::Failures),
+            ..job.after_step(3)
+        };
+        for job in [job, later] {
+            let text = job.to_json();
+            assert_eq!(EndpointJob::from_json(&text).unwrap(), job, "{text}");
+            assert!(text.contains(&format!("\"kind\":\"{}\"", job.work.kind())));
+        }
+    }
+    assert!(EndpointJob::from_json("{}").is_err());
+}
+
+#[test]
+fn stored_form_is_fixed() {
+    let now = UNIX_EPOCH + Duration::from_millis(1_795_525_320_123);
+    let job = EndpointJob::new(Work::Remove, "office", None, now).after_step(2);
+    assert_eq!(
+        job.to_json(),
+        r#"{"work":{"kind":"remove"},"actor":"office","started":"2026-11-24T13:02:00.123Z","done":2}"#
+    );
+}
+
+#[test]
+fn cursors_survive_the_store() {
+    for run_at in [i64::MIN, 0, i64::MAX] {
+        for after in [None, Some(Uuid::from_u128(7))] {
+            let cursor = JobCursor {
+                phase: 1,
+                run_at,
+                after,
+            };
+            let bytes = cursor.to_bytes();
+            assert_eq!(JobCursor::from_bytes(&bytes), Some(cursor));
+            assert_eq!(JobCursor::from_bytes(&bytes[1..]), None);
+        }
+    }
+    assert_eq!(JobCursor::from_bytes(b""), None);
+}
