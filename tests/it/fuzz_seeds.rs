@@ -48,6 +48,11 @@ fn proxy_headers() {
     each_seed("proxy", targets::proxy::run);
 }
 
+#[test]
+fn endpoint_urls() {
+    each_seed("endpoint_url", targets::endpoint_url::run);
+}
+
 /// A target without a test above would have seeds that nothing runs.
 #[test]
 fn every_target_has_a_test() {
