@@ -168,15 +168,15 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 *self.0 = Some((Kind::Reserved, String::new()));
                 return Err(A::Error::custom("reserved key"));
             }
-            let inside = map.next_value_seed(Walk(self.0));
-            if let Err(error) = inside {
-                self.inside(&key);
-                return Err(error);
-            }
-            if !keys.insert(key) {
+            if keys.contains(&key) {
                 *self.0 = Some((Kind::Repeated, String::new()));
                 return Err(A::Error::custom("repeated key"));
             }
+            if let Err(error) = map.next_value_seed(Walk(self.0)) {
+                self.inside(&key);
+                return Err(error);
+            }
+            keys.add(key);
         }
         Ok(())
     }
@@ -190,17 +190,16 @@ struct Keys<'de> {
 }
 
 impl<'de> Keys<'de> {
-    /// Adds a key. Returns whether it was not there.
-    fn insert(&mut self, key: Cow<'de, str>) -> bool {
-        if self.few.contains(&key) || self.many.contains(&key) {
-            return false;
-        }
+    fn contains(&self, key: &str) -> bool {
+        self.few.iter().any(|known| known == key) || self.many.contains(key)
+    }
+
+    fn add(&mut self, key: Cow<'de, str>) {
         if self.few.len() < FEW_KEYS {
             self.few.push(key);
         } else {
             self.many.insert(key);
         }
-        true
     }
 }
 
