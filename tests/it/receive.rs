@@ -257,7 +257,7 @@ fn cases() -> Vec<Case> {
         headers
     };
     let of = |secret| signed(secret, "msg_1", now, BODY.as_bytes())["webhook-signature"].clone();
-    let minutes = |count| Duration::from_secs(60 * count);
+    let minutes = |count: u64| Duration::from_secs(60 * count);
     let signatures = |all: &[String]| with("webhook-signature", &all.join(" "));
     let mut cases = Vec::new();
     let mut add = |name, headers, is_authentic| {
