@@ -250,7 +250,7 @@ pub struct AddressCounts {
 /// tenant's endpoint names the tenant, and finds nothing of another. Lists are in the order of their cursor; one that is shorter than `limit`
 /// is the last.
 pub trait AddressBook: Send + Sync {
-    /// Returns tenants by their app's names, after one.
+    /// Returns tenants by their app's names, in the order of their bytes, after one.
     fn tenants(&self, after: Option<Arc<str>>, limit: u16) -> Answer<'_, Vec<Tenant>>;
     /// Returns the tenant with a name of the app.
     fn tenant(&self, uid: &str) -> Answer<'_, Option<Tenant>>;
@@ -306,7 +306,7 @@ pub trait AddressBook: Send + Sync {
     ) -> Answer<'_, ()>;
     /// Returns what those of `numbers` are called that exist: a tenant by its app's name, an endpoint by its ID.
     fn called(&self, numbers: &[u32]) -> Answer<'_, Vec<(u32, Arc<str>)>>;
-    /// Numbers for metrics.
+    /// Returns numbers for metrics.
     fn address_counts(&self) -> Answer<'_, AddressCounts>;
 
     /// Returns the text by which the key of the seals is recognised.

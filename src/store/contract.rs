@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use crate::clock::{Clock, Now, SystemClock};
 use crate::store::{ClaimResult, Key, Ledger, Ownership, Token};
 
+pub(crate) mod address_book;
 mod archive;
 mod attempts;
 pub(crate) mod events;

@@ -20,6 +20,7 @@ use crate::store::queue::{OriginId, TargetId};
 use crate::store::{Answer, StoreError, WriteOptions};
 
 impl Embedded {
+    /// Reads rows.
     fn look<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -61,6 +62,7 @@ impl Embedded {
         disk.write(options, apply, move |_| drop(admitted))
     }
 
+    /// Adds the time to an audit entry.
     fn audited(&self, audit: Option<AuditEntry>) -> Option<Audited> {
         let AuditEntry {
             who,

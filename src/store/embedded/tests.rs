@@ -6,6 +6,7 @@ use crate::clock::SystemClock;
 use crate::store::archive::{Archive as _, TargetCounts};
 use crate::store::contract::{self, HandClock};
 
+mod address_book;
 mod crash;
 mod disk_trouble;
 mod faults;

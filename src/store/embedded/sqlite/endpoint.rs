@@ -15,22 +15,22 @@ use crate::store::address_book::{
 };
 use crate::store::queue::{OriginId, TargetId};
 
-const OF_TENANT: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
+pub(super) const OF_TENANT: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
     where tenant = ?1 and state <> 6 and number > ?2 order by number limit ?3";
-const BY_ID: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
+pub(super) const BY_ID: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
     where tenant = ?1 and id = ?2 and state <> 6";
-const BY_UID: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
+pub(super) const BY_UID: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
     where tenant = ?1 and uid = ?2 and state <> 6";
-const BY_NUMBER: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
+pub(super) const BY_NUMBER: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
     where number = ?1";
-const WITH_JOB: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
+pub(super) const WITH_JOB: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
     where job is not null and number > ?1 order by number limit ?2";
-const SECRETS: &str =
+pub(super) const SECRETS: &str =
     "select n, name, created, ends, sealed from secret where endpoint = ?1 order by n";
-const HEALTH: &str = "select since, failures, hours, last, status, cause, first, notified from health where endpoint = ?1";
-const UNHEALTHY: &str = "select h.since, h.failures, h.hours, h.last, h.status, h.cause, h.first, h.notified, e.number, e.tenant, e.state
+pub(super) const HEALTH: &str = "select since, failures, hours, last, status, cause, first, notified from health where endpoint = ?1";
+pub(super) const UNHEALTHY: &str = "select h.since, h.failures, h.hours, h.last, h.status, h.cause, h.first, h.notified, e.number, e.tenant, e.state
     from health h cross join endpoint e on e.number = h.endpoint where h.endpoint > ?1 and e.state <> 6 order by h.endpoint limit ?2";
-const INACTIVE: &str = "select number, state, since from endpoint where state <> 0 and state <> 6 and number > ?1 order by number limit ?2";
+pub(super) const INACTIVE: &str = "select number, state, since from endpoint where state <> 0 and state <> 6 and number > ?1 order by number limit ?2";
 
 /// Encodes a state for a row. The indexes of `endpoint` name 0 and 6.
 pub(crate) fn number_of(state: EndpointState) -> u8 {

@@ -12,6 +12,10 @@ use crate::store::StoreError;
 use crate::store::address_book::{Endpoint, EndpointState, HealthRow, Saved};
 use crate::store::queue::{LAST_ENDPOINT, OriginId, TargetId};
 
+pub(super) const COUNT: &str = "select count(*) from endpoint where tenant = ?1 and state <> 6";
+pub(super) const SAME_NAME: &str =
+    "select 1 from endpoint where tenant = ?1 and uid = ?2 and number <> ?3";
+
 /// Draws the number of an endpoint.
 pub(crate) fn reserve(writing: &Writing<'_>) -> Result<TargetId, StoreError> {
     let next = "update sqlite_sequence set seq = seq + 1 where name = 'endpoint' and seq < ?1 returning seq";
@@ -121,8 +125,7 @@ fn refuse_new(
 }
 
 fn count(writing: &Writing<'_>, tenant: OriginId) -> Result<u32, StoreError> {
-    let count = "select count(*) from endpoint where tenant = ?1 and state <> 6";
-    let count = writing.row(count, params![tenant.0], |row| row.get(0))?;
+    let count = writing.row(COUNT, params![tenant.0], |row| row.get(0))?;
     Ok(count.unwrap_or(0))
 }
 
@@ -144,9 +147,8 @@ fn refuse_change(
 
 /// Returns whether another endpoint of the tenant has the app's name.
 fn is_taken(writing: &Writing<'_>, wanted: &Endpoint) -> Result<bool, StoreError> {
-    let other = "select 1 from endpoint where tenant = ?1 and uid = ?2 and number <> ?3";
     let other = writing.row(
-        other,
+        SAME_NAME,
         params![wanted.tenant.0, wanted.uid, wanted.target],
         |_| Ok(()),
     )?;

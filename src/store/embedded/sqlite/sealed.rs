@@ -9,9 +9,9 @@ use crate::store::StoreError;
 use crate::store::address_book::{Resealed, SealedPart, SealedRows};
 use crate::store::queue::TargetId;
 
-const HEADERS: &str = "select number, sealed from endpoint where number > ?1 and state <> 6
+pub(super) const HEADERS: &str = "select number, sealed from endpoint where number > ?1 and state <> 6
     and (sealed is not null or exists (select 1 from secret where secret.endpoint = endpoint.number)) order by number limit ?2";
-const SECRETS: &str = "select n, sealed from secret where endpoint = ?1 order by n";
+pub(super) const SECRETS: &str = "select n, sealed from secret where endpoint = ?1 order by n";
 
 fn bytes(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Bytes> {
     row.get::<_, Vec<u8>>(at).map(Bytes::from)

@@ -14,11 +14,11 @@ use crate::store::StoreError;
 use crate::store::address_book::{Saved, Tenant};
 use crate::store::queue::{FIRST_ENDPOINT, OriginId};
 
-const BY_NAME: &str =
+pub(super) const BY_NAME: &str =
     "select number, uid, created, edition, removed_at is not null, settings from tenant
     where uid > ?1 and removed_at is null order by uid limit ?2";
-const BY_UID: &str = "select number, uid, created, edition, removed_at is not null, settings from tenant where uid = ?1";
-const BY_NUMBER: &str = "select number, uid, created, edition, removed_at is not null, settings from tenant where number = ?1";
+pub(super) const BY_UID: &str = "select number, uid, created, edition, removed_at is not null, settings from tenant where uid = ?1";
+pub(super) const BY_NUMBER: &str = "select number, uid, created, edition, removed_at is not null, settings from tenant where number = ?1";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Tenant> {
     Ok(Tenant {
@@ -86,6 +86,7 @@ enum Attempt {
     Answered(Saved),
 }
 
+/// Returns the answer for a row that is as wanted.
 fn done(tenant: &Tenant) -> Saved {
     Saved::Done {
         number: tenant.origin.0,

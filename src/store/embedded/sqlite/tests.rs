@@ -164,6 +164,46 @@ fn frequent_queries_use_an_index() {
 }
 
 #[test]
+fn queries_of_the_address_book_use_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = Directory::hold(directory.path()).unwrap();
+    let database = Database::open(&directory, [1; 16]).unwrap();
+    for (sql, index) in [
+        (tenant::BY_NAME, "sqlite_autoindex_tenant_1 (uid>?)"),
+        (tenant::BY_UID, "sqlite_autoindex_tenant_1 (uid=?)"),
+        (tenant::BY_NUMBER, "PRIMARY KEY (rowid=?)"),
+        (
+            endpoint::OF_TENANT,
+            "endpoint_tenant (tenant=? AND number>?)",
+        ),
+        (endpoint::BY_ID, "sqlite_autoindex_endpoint_1 (id=?)"),
+        (endpoint::BY_UID, "endpoint_uid (tenant=? AND uid=?)"),
+        (endpoint::BY_NUMBER, "PRIMARY KEY (rowid=?)"),
+        (endpoint::WITH_JOB, "endpoint_job (number>?)"),
+        (endpoint::INACTIVE, "endpoint_inactive (number>?)"),
+        (endpoint::SECRETS, "PRIMARY KEY (endpoint=?)"),
+        (endpoint::HEALTH, "PRIMARY KEY (endpoint=?)"),
+        (endpoint::UNHEALTHY, "PRIMARY KEY (endpoint>?)"),
+        (endpoint_save::COUNT, "endpoint_tenant (tenant=?)"),
+        (
+            endpoint_save::SAME_NAME,
+            "endpoint_uid (tenant=? AND uid=?)",
+        ),
+        (sealed::HEADERS, "PRIMARY KEY (rowid>?)"),
+        (sealed::SECRETS, "PRIMARY KEY (endpoint=?)"),
+    ] {
+        let literal = (1..=3).fold(sql.to_owned(), |sql, n| sql.replace(&format!("?{n}"), "1"));
+        let plan = plan(&database, &literal);
+        assert!(
+            plan.contains(index)
+                && !plan.lines().any(|step| step.starts_with("SCAN"))
+                && !plan.contains("TEMP B-TREE"),
+            "{sql}: {plan}"
+        );
+    }
+}
+
+#[test]
 fn another_schema_is_refused_with_its_version() {
     let held = tempfile::tempdir().unwrap();
     let directory = Directory::hold(held.path()).unwrap();

@@ -8,13 +8,13 @@ use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, Queue as _, St
 
 /// Fails at the statement that is `left` statements away, then at `more` others.
 #[derive(Debug, Default)]
-struct Fault {
+pub(super) struct Fault {
     left: AtomicI64,
     more: AtomicI64,
 }
 
 impl Fault {
-    fn arm(&self, left: i64, more: i64) {
+    pub(super) fn arm(&self, left: i64, more: i64) {
         self.more.store(more, Ordering::SeqCst);
         self.left.store(left, Ordering::SeqCst);
     }
@@ -33,7 +33,7 @@ impl Fault {
     }
 }
 
-fn open_faulty(path: &Path, fault: &Arc<Fault>, error: StoreError) -> Embedded {
+pub(super) fn open_faulty(path: &Path, fault: &Arc<Fault>, error: StoreError) -> Embedded {
     let opening = Opening {
         fault_hook: Fault::hook(fault, error),
     };
