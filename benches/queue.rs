@@ -21,7 +21,7 @@ use std::time::Duration;
 use bare::{FOR, bare, cpu, key, now};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hookgate::clock::SystemClock;
-use hookgate::store::archive::{Archive as _, Filter, Order, Scope};
+use hookgate::store::archive::{Archive as _, Filter, Order, Scope, UnitsShown};
 use hookgate::store::embedded::Embedded;
 use hookgate::store::queue::{
     Accept, Dedupe, DeliveryRef, NewUnit, OnDead, OriginId, Queue as _, Start, Stored, TargetId,
@@ -436,12 +436,19 @@ fn sample(runtime: &tokio::runtime::Runtime) -> Arc<Stored> {
             .unwrap()
             .ledger;
         let page = store
-            .page(Scope::All, &Filter::default(), Order::Oldest, None, 1)
+            .page(
+                Scope::All,
+                &Filter::default(),
+                Order::Oldest,
+                None,
+                1,
+                UnitsShown::All,
+            )
             .await
             .unwrap();
         Arc::new(
             store
-                .get(Scope::All, page.rows[0].id)
+                .get(Scope::All, page.rows[0].id, UnitsShown::All)
                 .await
                 .unwrap()
                 .unwrap()

@@ -38,6 +38,10 @@ pub enum Reason {
     Attempts,
     /// The delivery has reached the greatest age of the schedule.
     Age,
+    /// Its endpoint was paused for too long, or too many deliveries wait for paused endpoints of its tenant.
+    Paused,
+    /// Its endpoint was removed.
+    Removed,
 }
 
 /// The state of a delivery after an attempt.

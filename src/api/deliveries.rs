@@ -106,7 +106,7 @@ pub struct Target {
     pub next_at: Option<String>,
     /// Whether an attempt is in progress.
     pub leased: bool,
-    /// The reason why the delivery is dead: `attempts`, `age`, or the response status that ended it.
+    /// The reason why the delivery is dead: `attempts`, `age`, `paused`, `removed`, or the response status that ended it.
     pub reason: Option<String>,
     /// The last attempt.
     pub last: Option<LastAttempt>,

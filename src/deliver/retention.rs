@@ -9,7 +9,7 @@ use super::destination::Destinations;
 use super::worker::Worker;
 use crate::clock::tick;
 use crate::config::snapshot::Keep;
-use crate::store::archive::{Counts, Retention};
+use crate::store::archive::{Counts, Retention, Whose};
 use crate::store::queue::{OriginId, TargetId};
 
 /// The time from the beginning of one sweep to that of the next.
@@ -20,6 +20,14 @@ const STEP_INTERVAL: Duration = Duration::from_millis(20);
 const DELIVERIES_PER_STEP: u16 = 200;
 /// The most steps of one sweep.
 const STEPS_PER_SWEEP: u32 = 20;
+
+/// The retention of tenants' events.
+const TENANTS: Retention = Retention {
+    whose: Whose::Tenants,
+    age: Duration::from_secs(30 * 24 * 3600),
+    dead: Duration::from_secs(30 * 24 * 3600),
+    bytes: Some(1 << 30),
+};
 
 /// Sweeps until the process leaves. Each sweep also makes retries follow a new config, and counts what the store holds.
 pub async fn sweep(worker: Arc<Worker>) {
@@ -75,7 +83,7 @@ async fn reschedule(worker: &Worker, destinations: &Destinations) -> bool {
 /// Returns how long each route's deliveries are kept now. Deliveries of a route that is gone are kept for the default time.
 fn retentions(destinations: &Destinations, counts: &Counts) -> Vec<Retention> {
     let of = |origin, keep: Keep| Retention {
-        origin,
+        whose: Whose::One(origin),
         age: keep.age,
         dead: keep.dead,
         bytes: keep.bytes,
@@ -96,10 +104,10 @@ fn retentions(destinations: &Destinations, counts: &Counts) -> Vec<Retention> {
             of(OriginId(id.0), Keep { bytes, ..keep })
         })
     });
-    let mut all: HashMap<OriginId, Retention> = of_apps.map(|keep| (keep.origin, keep)).collect();
+    let mut all: HashMap<Whose, Retention> = of_apps.map(|keep| (keep.whose, keep)).collect();
     for (origin, _, _) in &counts.origins {
-        all.entry(*origin)
+        all.entry(Whose::One(*origin))
             .or_insert_with(|| of(*origin, Keep::DEFAULT));
     }
-    all.into_values().collect()
+    all.into_values().chain([TENANTS]).collect()
 }

@@ -18,6 +18,10 @@ use crate::store::turns::{Share, Turn};
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The shortest wait after a round that began no attempt.
 const MIN_WAIT: Duration = Duration::from_millis(5);
+/// The longest wait for a free slot of an endpoint. Freeing one ends it.
+const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
+/// The wait of an endpoint that no destination is known for.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(60);
 /// The wait after a round in which the store failed.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 
@@ -51,9 +55,12 @@ pub async fn run(worker: Arc<Worker>) {
 async fn round(worker: &Arc<Worker>, after: &mut Option<TargetId>) -> Result<Duration, StoreError> {
     // memory that is freed from here on wakes the worker
     worker.memory.set_short(true);
-    let ready = worker.store.ready(*after).await?;
+    worker.store.wake(&worker.memory.take_freed_endpoints());
+    let paused = worker.paused.load_full();
+    let ready = worker.store.ready(*after, &paused).await?;
     let destinations = worker.destinations();
     clear_backlogs(&destinations.by_number, &ready.targets);
+    put_off_unknown(worker, &destinations.by_number, &ready.targets);
     let with_destination = ready.targets.iter().filter_map(|id| {
         let destination = destinations.by_number.get(id)?;
         Some(Due {
@@ -84,9 +91,10 @@ async fn round(worker: &Arc<Worker>, after: &mut Option<TargetId>) -> Result<Dur
             .give_back(candidate.tokens.saturating_sub(used), now);
     }
     let total = worker.memory.held();
-    let is_short = |due: &Due<'_>| !due.share(total).may_begin();
-    worker.memory.set_short(due.iter().any(is_short));
+    let is_short = due.iter().any(|due| !due.share(total).may_begin());
+    worker.memory.set_short(is_short);
     let begun = begun?;
+    put_off_blocked(worker, &due, &candidates, &begun, now);
     // targets that got no attempt come first in the next round
     *after = chosen
         .iter()
@@ -97,7 +105,52 @@ async fn round(worker: &Arc<Worker>, after: &mut Option<TargetId>) -> Result<Dur
     if !begun.is_empty() {
         return Ok(Duration::ZERO);
     }
+    // other endpoints may begin where these cannot, but none where there is no memory
+    if ready.more && !is_short {
+        return Ok(MIN_WAIT);
+    }
     Ok(wait_of(&due, ready.next_in, now))
+}
+
+/// Puts off the endpoints that no destination is known for, so that they do not stand in the way of others.
+fn put_off_unknown(
+    worker: &Worker,
+    destinations: &HashMap<TargetId, Destination>,
+    ready: &[TargetId],
+) {
+    let unknown = ready
+        .iter()
+        .filter(|id| id.is_endpoint() && !destinations.contains_key(*id));
+    let unknown: Vec<_> = unknown.map(|id| (*id, UNKNOWN_WAIT)).collect();
+    worker.store.put_off(&unknown);
+}
+
+/// Puts off the endpoints that got no attempt, until their rate, their breaker, their pause or a slot lets one begin. Names of the config are
+/// few: each round looks at all that are due.
+fn put_off_blocked(
+    worker: &Worker,
+    due: &[Due<'_>],
+    candidates: &[Candidate],
+    begun: &HashMap<TargetId, u32>,
+    now: Instant,
+) {
+    let waiting = due.iter().zip(candidates).filter_map(|(due, candidate)| {
+        if !due.id.is_endpoint() || begun.contains_key(&due.id) {
+            return None;
+        }
+        let destination = due.destination;
+        let blocked = destination
+            .target()
+            .wait(now)
+            .max(destination.shut_for(now));
+        let wait = if candidate.slots == 0 {
+            blocked.max(MAX_SLOT_WAIT)
+        } else {
+            blocked
+        };
+        (!wait.is_zero()).then_some((due.id, wait))
+    });
+    worker.store.put_off(&waiting.collect::<Vec<_>>());
 }
 
 /// Lets deliveries that arrive now be attempted at once where no others are due.
@@ -109,7 +162,8 @@ fn clear_backlogs(destinations: &HashMap<TargetId, Destination>, ready: &[Target
     destinations
         .values()
         .map(Destination::target)
-        .filter(|target| !busy.contains(&target.id()))
+        // a round sees only some endpoints that are due: see `begin`
+        .filter(|target| !target.id().is_endpoint() && !busy.contains(&target.id()))
         .for_each(|target| target.set_backlog(false));
 }
 
@@ -240,6 +294,12 @@ async fn begin(
             .record_turn(Turn::of(leased.attempts));
         let slot = slot.hold(leased.bytes);
         attempt_leased(worker, due.destination, leased, is_probe, slot);
+    }
+    for request in requests.iter().filter(|one| one.target.is_endpoint()) {
+        let begun = begun.get(&request.target).copied().unwrap_or(0);
+        if let Some(due) = find(request.target).filter(|_| begun < request.count) {
+            due.destination.target().set_backlog(false);
+        }
     }
     Ok(begun)
 }

@@ -1,4 +1,5 @@
 //! The state of a target between two rounds: attempts under way and their memory, its rate, its pause, its backlog. It outlives reloads.
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ pub(super) struct Memory {
     short: AtomicBool,
     /// Notified when a slot or memory is freed that deliveries wait for.
     freed: Notify,
+    /// The endpoints of which a slot was freed since the last round.
+    freed_endpoints: Mutex<HashSet<TargetId>>,
 }
 
 impl Memory {
@@ -32,6 +35,11 @@ impl Memory {
     /// Records whether a target waits for memory.
     pub(super) fn set_short(&self, short: bool) {
         self.short.store(short, Ordering::SeqCst);
+    }
+
+    /// Takes the endpoints of which a slot was freed since the last call, or whose pause has ended.
+    pub(super) fn take_freed_endpoints(&self) -> Vec<TargetId> {
+        self.freed_endpoints.lock().drain().collect()
     }
 
     /// Resolves when a slot or memory is freed that deliveries wait for.
@@ -78,8 +86,8 @@ impl Target {
             rate: Mutex::default(),
             pause: Mutex::default(),
             address: Mutex::default(),
-            // not known before the first round
-            backlog: AtomicBool::new(true),
+            // not known before the first round; a new event does not wait for older ones of its endpoint
+            backlog: AtomicBool::new(!id.is_endpoint()),
             retry_next: AtomicBool::new(false),
         }
     }
@@ -97,7 +105,7 @@ impl Target {
         if known.as_ref() != Some(address) {
             *known = Some(address.clone());
             self.pause().end();
-            self.memory.freed.notify_one();
+            self.note_freed();
         }
     }
 
@@ -206,6 +214,14 @@ impl Target {
         slot.map(|slot| slot.hold(bytes))
     }
 
+    /// Wakes the worker, and lets it look at the target.
+    fn note_freed(&self) {
+        if self.id.is_endpoint() {
+            self.memory.freed_endpoints.lock().insert(self.id);
+        }
+        self.memory.freed.notify_one();
+    }
+
     fn has_room_for(&self, bytes: usize) -> bool {
         Share {
             target: self.held(),
@@ -255,7 +271,7 @@ impl AttemptSlot {
         match (was_paused, pause.remaining(now)) {
             (false, Some(left)) => Some(PauseChange::Paused(left)),
             (true, None) => {
-                self.target.memory.freed.notify_one();
+                self.target.note_freed();
                 Some(PauseChange::Resumed)
             }
             (false, None) | (true, Some(_)) => None,
@@ -284,7 +300,7 @@ impl Drop for AttemptSlot {
             self.target.pause().release(probe);
         }
         if self.used && (self.target.has_backlog() || memory.short.load(Ordering::SeqCst)) {
-            memory.freed.notify_one();
+            self.target.note_freed();
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The state of the worker, which outlives reloads.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,6 +38,8 @@ pub struct Worker {
     destinations: ArcSwap<Destinations>,
     targets: Mutex<HashMap<TargetId, Arc<Target>>>,
     pub(super) memory: Arc<Memory>,
+    /// The endpoints that are paused: nothing is delivered to them. A change stores another set.
+    pub(crate) paused: ArcSwap<HashSet<TargetId>>,
     /// The contents of the store, as counted by the last sweep.
     counts: ArcSwap<Counts>,
 }
@@ -64,6 +66,7 @@ impl Worker {
             destinations: ArcSwap::default(),
             targets: Mutex::default(),
             memory: Arc::default(),
+            paused: ArcSwap::default(),
             counts: ArcSwap::default(),
         }
     }

@@ -5,7 +5,7 @@ use crate::queue::stored;
 use crate::random;
 use crate::replay::access::{DeliveryName, LedgerKeys, Names, StoreAccess};
 use crate::replay::selection::is_waiting;
-use crate::store::archive::{Filter, Order, Row, Scope, Status};
+use crate::store::archive::{Filter, Order, Row, Scope, Status, UnitsShown};
 use crate::store::{ClaimResult, Key, StoreError, Token};
 
 /// The most deliveries of one ID that are examined.
@@ -39,6 +39,7 @@ pub async fn find_duplicate(
                 Order::Newest,
                 None,
                 MAX_EXAMINED,
+                UnitsShown::All,
             )
             .await?;
         let is_duplicate = |other: &&Row| {

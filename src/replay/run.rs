@@ -9,7 +9,9 @@ use crate::replay::access::{Names, StoreAccess};
 use crate::replay::duplicate::find_duplicate;
 use crate::replay::job::{End, Job, PendingDelivery, ReplayOrder};
 use crate::replay::selection::Walk;
-use crate::store::archive::{Act, ActKind, AttemptSummary, Row, Scope, Status, Step, Which};
+use crate::store::archive::{
+    Act, ActKind, AttemptSummary, Row, Scope, Status, Step, UnitsShown, Which,
+};
 use crate::store::queue::{CUT_OFF, Cause, DeliveryRef};
 use crate::store::{StoreError, repeated};
 
@@ -202,7 +204,11 @@ impl Run<'_> {
             return Ok(());
         }
         let ids: Vec<_> = pending.iter().map(|one| one.id).collect();
-        let rows = self.access.store.rows(Scope::All, &ids).await?;
+        let rows = self
+            .access
+            .store
+            .rows(Scope::All, &ids, UnitsShown::All)
+            .await?;
         let mut left = Vec::new();
         let mut end = Ok(());
         for one in pending {

@@ -1,7 +1,7 @@
 //! The deliveries that an action is about, and a walk through them.
 use crate::replay::access::StoreAccess;
 use crate::store::StoreError;
-use crate::store::archive::{self, Order, Row, Scope, Status, Statuses};
+use crate::store::archive::{self, Order, Row, Scope, Status, Statuses, UnitsShown};
 use crate::store::queue::DeliveryRef;
 
 /// A search of the store.
@@ -71,7 +71,11 @@ impl<'a> Walk<'a> {
                 let some = left.get(..usize::from(limit)).unwrap_or(left);
                 self.position += some.len();
                 self.is_done = self.position >= ids.len();
-                self.access.store.rows(Scope::All, some).await.map(Some)
+                self.access
+                    .store
+                    .rows(Scope::All, some, UnitsShown::All)
+                    .await
+                    .map(Some)
             }
             Selection::Found(search) => {
                 let page = self
@@ -83,6 +87,7 @@ impl<'a> Walk<'a> {
                         self.order,
                         self.after,
                         limit,
+                        UnitsShown::All,
                     )
                     .await?;
                 self.after = page.next;

@@ -10,6 +10,7 @@ use crate::store::{ClaimResult, Key, Ledger, Ownership, Token};
 pub(crate) mod address_book;
 mod archive;
 mod attempts;
+mod endpoints;
 pub(crate) mod events;
 mod fairness;
 pub(crate) mod queue;

@@ -34,6 +34,7 @@ pub mod room;
 mod shared;
 pub mod sqlite;
 mod time;
+mod writes;
 use shared::{Hints, Shared};
 
 /// The store of one process.
@@ -47,6 +48,8 @@ pub struct Embedded {
     names: Mutex<Vec<NumberRow>>,
     /// The number of the gateway's own alarms; 0: none.
     alarms: Arc<AtomicU32>,
+    /// The last tenant whose deliveries were swept.
+    swept_tenant: Arc<AtomicU32>,
     /// Late attempts recorded since the start.
     late: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -157,6 +160,9 @@ impl Embedded {
                 tracing::warn!(%error, "cannot release attempts that the last process left unfinished: they wait until their leases end");
             }
         }
+        if let Err(error) = database.fill(&ledger.shared.agenda, ledger.shared.time.now()) {
+            tracing::warn!(%error, "cannot read which targets have waiting deliveries: they are found one after the other");
+        }
         database.set_fault_hook(fault_hook);
         let (drift, shared) = (Arc::clone(&ledger.drift), Arc::clone(&ledger.shared));
         let remember = Arc::new(move |key, until| shared.remember(key, until));
@@ -181,6 +187,7 @@ impl Embedded {
             disk: None,
             names: Mutex::default(),
             alarms: Arc::default(),
+            swept_tenant: Arc::default(),
             late: Arc::default(),
         }
     }

@@ -4,9 +4,11 @@
 //! Every call may be repeated with the same token: after [`StoreError::Unknown`] the caller repeats it and gets the answer of the first
 //! call.
 pub mod address_book;
+pub mod agenda;
 mod answer;
 pub mod archive;
 pub mod embedded;
+mod ids;
 pub mod ledger;
 pub mod names;
 pub mod queue;

@@ -1,82 +1,18 @@
 //! The durable queue: accepts deliveries, leases and settles attempts.
-use std::fmt;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use uuid::Uuid;
 
+pub use super::ids::{
+    DeliveryRef, FIRST_ENDPOINT, FIRST_TENANT, LAST_ENDPOINT, OriginId, TargetId,
+};
 use super::names::{Kind, Named, Numbers};
 use super::record::Record;
 use super::{Answer, Changed, Key, Ledger, Ownership, Token};
-use crate::clock::unix_ms;
 use crate::retry::{Reason, Schedule};
 use crate::store::turns::Turn;
-
-/// The first number of a tenant. Names of the config have numbers below.
-pub const FIRST_TENANT: u32 = 1 << 29;
-/// The first number of an endpoint. Tenants have numbers below.
-pub const FIRST_ENDPOINT: u32 = 1 << 30;
-/// The last number of an endpoint.
-pub const LAST_ENDPOINT: u32 = (1 << 31) - 1;
-
-/// The origin of a delivery: an inbound route, or the tenant that an event belongs to. Numbers stand for names that may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OriginId(pub u32);
-
-impl OriginId {
-    /// Returns whether it is the number of a tenant.
-    pub fn is_tenant(self) -> bool {
-        (FIRST_TENANT..FIRST_ENDPOINT).contains(&self.0)
-    }
-}
-
-/// The target of a delivery: for an inbound route, the same route; for an event, an endpoint of its tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TargetId(pub u32);
-
-impl TargetId {
-    /// Returns whether it is the number of an endpoint.
-    pub fn is_endpoint(self) -> bool {
-        (FIRST_ENDPOINT..=LAST_ENDPOINT).contains(&self.0)
-    }
-}
-
-/// The ID of an accepted delivery: a UUIDv7 drawn by the caller before its first call, so that it is time order and page cursor in one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeliveryRef(pub Uuid);
-
-impl DeliveryRef {
-    /// Draws a new ID, of the present or a little later. Two IDs of one process are in the order in which they were drawn.
-    pub fn draw() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// Returns the first ID that can be of `at`.
-    pub fn first_of(at: SystemTime) -> Self {
-        Self(Uuid::from_u128(
-            (u128::from(unix_ms(at)) & 0xffff_ffff_ffff) << 80,
-        ))
-    }
-
-    /// Returns the time at which it was drawn, in wall time.
-    pub fn drawn_at(self) -> SystemTime {
-        let ms = u64::try_from(self.0.as_u128() >> 80).unwrap_or(0);
-        SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
-    }
-}
-
-impl fmt::Debug for DeliveryRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for DeliveryRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// The error of an attempt whose outcome is not known: the gateway ended during it, or its lease passed to another.
 pub const CUT_OFF: &str = "cut_off";
@@ -297,7 +233,9 @@ pub enum Next {
 pub struct Ready {
     /// Targets with units that are due, in the order of the ring.
     pub targets: Vec<TargetId>,
-    /// The time until the first unit of the others becomes due; `None` if nothing waits for a time.
+    /// Whether more endpoints may be due: the next call has others.
+    pub more: bool,
+    /// The time until a unit of another target becomes due, or a little less; `None` if nothing waits for a time.
     pub next_in: Option<Duration>,
 }
 
@@ -378,8 +316,17 @@ pub trait Queue: Ledger {
     fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>>;
     /// Puts a delivery on the disk, with its commit.
     fn accept(&self, delivery: Arc<Accept>, dedupe: Dedupe) -> Answer<'_, Accepted>;
-    /// Goes round all targets that have units, from the one after `after` on. However many units wait for one, it costs two index seeks.
-    fn ready(&self, after: Option<TargetId>) -> Answer<'_, Ready>;
+    /// Returns the targets that have due units: all names of the config, from the one after `after` on, and of the endpoints as many as one round
+    /// can serve. The endpoints take turns from call to call. However many targets and units wait, each target that is returned costs two
+    /// index seeks, and any other nothing.
+    ///
+    /// Endpoints in `skip` are left out: they are paused. A set that has changed is another `Arc`.
+    fn ready(&self, after: Option<TargetId>, skip: &Arc<HashSet<TargetId>>) -> Answer<'_, Ready>;
+    /// Leaves endpoints out of [`Self::ready`] that cannot begin an attempt before a time, whatever becomes due for them; until then, or until
+    /// [`Self::wake`].
+    fn put_off(&self, targets: &[(TargetId, Duration)]);
+    /// Lets [`Self::ready`] return endpoints again that were put off: they may be able to begin an attempt.
+    fn wake(&self, targets: &[TargetId]);
     /// Takes due units until `lease` has passed: of each target in turn as many as are wanted, the longest due of each kind first, and as many as
     /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::store::turns::take`]).
     fn lease(

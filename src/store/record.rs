@@ -8,7 +8,7 @@ const INBOUND: u8 = 1;
 /// The version of the encoding that is written.
 const VERSION: u8 = 1;
 
-/// The name of the fact that [`Dedupe::Own`](super::queue::Dedupe::Own) stores: the hash by which a repeated call is recognized.
+/// The name of the fact that is stored with a delivery that is accepted once by its own ID: the hash by which a repeated call is recognized.
 pub const DIGEST: &[u8] = b"digest";
 
 /// Pairs of a name and a value, in order, repeated as they came.

@@ -19,7 +19,7 @@ use crate::admin::token::Actor;
 use crate::api::actions::{ActAnswer, ActMany, Acted};
 use crate::api::deliveries::{DeliveryState, Filter, ReplayOne, Replayed};
 use crate::replay::{Names, Selection, StoreAccess, find_duplicate};
-use crate::store::archive::{self, Act, ActKind, Scope, Which};
+use crate::store::archive::{self, Act, ActKind, Scope, UnitsShown, Which};
 use crate::store::queue::{Cause, DeliveryRef};
 use crate::web::problem::quoted;
 
@@ -78,7 +78,7 @@ pub(super) async fn replay_one(
 async fn refuse_duplicate(access: &StoreAccess, id: DeliveryRef) -> Result<(), Denied> {
     let rows = access
         .store
-        .rows(Scope::All, &[id])
+        .rows(Scope::All, &[id], UnitsShown::All)
         .await
         .map_err(|error| unavailable(&error))?;
     let Some(row) = rows.first() else {

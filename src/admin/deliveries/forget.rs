@@ -135,12 +135,18 @@ async fn stored_keys(
             archive::Order::Newest,
             None,
             MAX_EXAMINED,
+            archive::UnitsShown::First(0),
         )
         .await
         .map_err(failed)?
         .rows;
     if let Some(own) = parse_id(&request.id) {
-        found.extend(store.rows(scope, &[own]).await.map_err(failed)?);
+        found.extend(
+            store
+                .rows(scope, &[own], archive::UnitsShown::First(0))
+                .await
+                .map_err(failed)?,
+        );
     }
     let is_named = |row: &&archive::Row| {
         let of = stored::parameters(&row.record);

@@ -33,6 +33,8 @@ const MAX_PAGE: u16 = 500;
 const MAX_QUERIES: u32 = 20;
 /// The maximum number of other deliveries with the same provider's ID that are counted.
 const MAX_SAME_ID: u16 = 100;
+/// The units of a delivery that a list shows.
+const UNITS_SHOWN: archive::UnitsShown = archive::UnitsShown::First(100);
 /// The number of entries of the audit log, by default and at most.
 const DEFAULT_AUDIT: u16 = 50;
 const MAX_AUDIT: u16 = 1000;
@@ -147,7 +149,14 @@ async fn page(
         }
         let page = access
             .store
-            .page(search.scope.clone(), &search.filter, order, after, left)
+            .page(
+                search.scope.clone(),
+                &search.filter,
+                order,
+                after,
+                left,
+                UNITS_SHOWN,
+            )
             .await
             .map_err(|error| unavailable(&error))?;
         rows.extend(page.rows);
@@ -197,7 +206,11 @@ pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String,
 pub(super) async fn find(access: &StoreAccess, id: &str) -> Result<(archive::Shown, u64), Denied> {
     let failed = |error| unavailable(&error);
     if let Some(id) = parse_id(id)
-        && let Some(shown) = access.store.get(Scope::All, id).await.map_err(failed)?
+        && let Some(shown) = access
+            .store
+            .get(Scope::All, id, archive::UnitsShown::All)
+            .await
+            .map_err(failed)?
     {
         return Ok((shown, 0));
     }
@@ -213,6 +226,7 @@ pub(super) async fn find(access: &StoreAccess, id: &str) -> Result<(archive::Sho
             archive::Order::Newest,
             None,
             MAX_SAME_ID + 1,
+            archive::UnitsShown::First(0),
         )
         .await
         .map_err(failed)?;
@@ -234,7 +248,7 @@ pub(super) async fn find(access: &StoreAccess, id: &str) -> Result<(archive::Sho
         .saturating_sub(1);
     match access
         .store
-        .get(Scope::All, newest.id)
+        .get(Scope::All, newest.id, archive::UnitsShown::All)
         .await
         .map_err(failed)?
     {

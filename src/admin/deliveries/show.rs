@@ -267,6 +267,8 @@ fn reason(reason: Reason) -> String {
     match reason {
         Reason::Attempts => "attempts".to_owned(),
         Reason::Age => "age".to_owned(),
+        Reason::Paused => "paused".to_owned(),
+        Reason::Removed => "removed".to_owned(),
         Reason::Status(status) => status.as_u16().to_string(),
     }
 }

@@ -205,6 +205,8 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
         let words = match reason.as_str() {
             "attempts" => "all attempts failed".to_owned(),
             "age" => "it is too old".to_owned(),
+            "paused" => "its endpoint was paused for too long".to_owned(),
+            "removed" => "its endpoint was removed".to_owned(),
             other => format!("ended by {}", term::clean(other)),
         };
         description.push_str(&format!(", {words}"));

@@ -6,7 +6,7 @@ use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
 use super::{LEASE, WINDOW, key};
 use crate::retry::Reason;
 use crate::store::archive::{
-    Act, ActKind, Filter, Forgetting, Order, Scope, Status, Statuses, Which,
+    Act, ActKind, Filter, Forgetting, Order, Scope, Status, Statuses, UnitsShown, Which,
 };
 use crate::store::queue::{
     Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId,
@@ -285,7 +285,13 @@ async fn acts_are_done_and_audited(queue: &dyn Both) {
         .done,
         2
     );
-    assert_eq!(queue.get(Scope::All, second.id).await.unwrap(), None);
+    assert_eq!(
+        queue
+            .get(Scope::All, second.id, UnitsShown::All)
+            .await
+            .unwrap(),
+        None
+    );
     let (after, sum) = (
         queue.totals().await.unwrap(),
         |counts: &crate::store::archive::Counts| {
@@ -328,7 +334,14 @@ async fn page_continues_after_the_last(queue: &dyn Both) {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = queue
-                .page(scope.clone(), &Filter::default(), order, after, 7)
+                .page(
+                    scope.clone(),
+                    &Filter::default(),
+                    order,
+                    after,
+                    7,
+                    UnitsShown::All,
+                )
                 .await
                 .unwrap();
             found.extend(page.rows.iter().map(|row| row.id));
@@ -344,7 +357,7 @@ async fn page_continues_after_the_last(queue: &dyn Both) {
     }
     let count = async |scope: Scope, filter: Filter| {
         queue
-            .page(scope, &filter, Order::Newest, None, 100)
+            .page(scope, &filter, Order::Newest, None, 100, UnitsShown::All)
             .await
             .unwrap()
             .rows
@@ -436,7 +449,10 @@ async fn page_of_several_origins_is_one_list(queue: &dyn Both) {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
                 let scope = Scope::Origins(Arc::new([OriginId(26), OriginId(27)]));
-                let page = queue.page(scope, &filter, order, after, 5).await.unwrap();
+                let page = queue
+                    .page(scope, &filter, order, after, 5, UnitsShown::All)
+                    .await
+                    .unwrap();
                 found.extend(page.rows.iter().map(|row| row.id));
                 after = page.next;
                 if after.is_none() {
@@ -505,7 +521,14 @@ async fn page_has_what_the_filter_selects(queue: &dyn Both) {
             ..Filter::default()
         };
         let page = queue
-            .page(scope.clone(), &filter, Order::Oldest, None, 100)
+            .page(
+                scope.clone(),
+                &filter,
+                Order::Oldest,
+                None,
+                100,
+                UnitsShown::All,
+            )
             .await
             .unwrap();
         page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
@@ -545,7 +568,11 @@ async fn page_has_what_the_filter_selects(queue: &dyn Both) {
     assert_eq!(found(&[], &[23], true).await, []);
     assert_eq!(found(&[Status::Delivered], &[24], true).await.len(), 3);
     let rows = queue
-        .rows(scope, &[delivered.id, DeliveryRef::draw(), pending.id])
+        .rows(
+            scope,
+            &[delivered.id, DeliveryRef::draw(), pending.id],
+            UnitsShown::All,
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -554,7 +581,7 @@ async fn page_has_what_the_filter_selects(queue: &dyn Both) {
     );
     assert_eq!(
         queue
-            .rows(Scope::of(OriginId(23)), &[pending.id])
+            .rows(Scope::of(OriginId(23)), &[pending.id], UnitsShown::All)
             .await
             .unwrap(),
         []

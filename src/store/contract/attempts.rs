@@ -6,7 +6,7 @@ use super::queue::{Both, MS, attempt, delivery, keyed, new, status, take};
 use super::{HandClock, LEASE};
 use crate::retry::Reason;
 use crate::store::Ownership;
-use crate::store::archive::{Act, ActKind, Scope, Status, Which};
+use crate::store::archive::{Act, ActKind, Scope, Status, UnitsShown, Which};
 use crate::store::queue::{
     Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, Start,
 };
@@ -43,7 +43,7 @@ const REPLAY: ActKind = ActKind::Replay {
 /// Attempts on record: number, status or error, and whether it was late.
 async fn attempts(queue: &dyn Both, id: DeliveryRef) -> Vec<(u32, String, bool)> {
     let shown = queue
-        .get(Scope::All, id)
+        .get(Scope::All, id, UnitsShown::All)
         .await
         .unwrap()
         .unwrap()

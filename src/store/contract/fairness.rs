@@ -45,7 +45,10 @@ async fn every_target_gets_its_turn(queue: &dyn Both) {
         Some(9200),
         Some(u32::MAX),
     ] {
-        let found = queue.ready(after.map(TargetId)).await.unwrap();
+        let found = queue
+            .ready(after.map(TargetId), &Arc::default())
+            .await
+            .unwrap();
         let (before, behind): (Vec<_>, Vec<_>) = due
             .clone()
             .partition(|target| after.is_some_and(|after| *target <= after));
@@ -67,7 +70,7 @@ async fn every_target_gets_its_turn(queue: &dyn Both) {
         .await
         .unwrap());
     assert_eq!(
-        queue.ready(None).await.unwrap().next_in,
+        queue.ready(None, &Arc::default()).await.unwrap().next_in,
         Some(MS),
         "the first of all that are not due"
     );

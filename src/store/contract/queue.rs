@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::{HandClock, LEASE, WINDOW, key};
 use crate::retry::{Reason, Schedule};
-use crate::store::archive::{Act, ActKind, Archive, Scope, Status, Which};
+use crate::store::archive::{Act, ActKind, Archive, Scope, Status, UnitsShown, Which};
 use crate::store::names::{Kind, Named};
 use crate::store::queue::{
     Accept, Accepted, Attempt, Cause, Dedupe, DeliveryRef, Lane, Lease, LeaseRequest, Leased,
@@ -86,7 +86,7 @@ pub(crate) async fn take(queue: &dyn Both, target: u32, count: u32) -> Vec<Lease
 
 pub(super) async fn status(queue: &dyn Both, id: DeliveryRef) -> Vec<Status> {
     queue
-        .get(Scope::All, id)
+        .get(Scope::All, id, UnitsShown::All)
         .await
         .unwrap()
         .unwrap()
@@ -143,6 +143,7 @@ pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     super::attempts::holds(queue, clock).await;
     super::archive::holds(queue).await;
     super::events::holds(queue, clock).await;
+    super::endpoints::holds(queue, clock).await;
 }
 
 /// Looks at every step at all numbers and names, so that nothing that should have stayed can move.
@@ -257,7 +258,11 @@ async fn accepted_delivery_is_leased_to_its_acceptor(queue: &dyn Both) {
             .unwrap(),
         Ownership::Owned
     );
-    let shown = queue.get(Scope::All, offered.id).await.unwrap().unwrap();
+    let shown = queue
+        .get(Scope::All, offered.id, UnitsShown::All)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (&shown.stored.record, &shown.stored.body),
         (&offered.record, &offered.body)
@@ -273,7 +278,7 @@ async fn accepted_delivery_is_leased_to_its_acceptor(queue: &dyn Both) {
     );
     assert_eq!(
         queue
-            .get(Scope::of(OriginId(77)), offered.id)
+            .get(Scope::of(OriginId(77)), offered.id, UnitsShown::All)
             .await
             .unwrap(),
         None,
@@ -388,7 +393,7 @@ async fn retry_is_leased_when_it_is_due(queue: &dyn Both, clock: &HandClock) {
         Ownership::Owned
     );
     let unit = queue
-        .get(Scope::All, offered.id)
+        .get(Scope::All, offered.id, UnitsShown::All)
         .await
         .unwrap()
         .unwrap()
@@ -471,7 +476,11 @@ async fn a_lapsed_lease_is_taken_over_and_fenced(queue: &dyn Both, clock: &HandC
             .unwrap(),
         Ownership::Lost
     );
-    let shown = queue.get(Scope::All, offered.id).await.unwrap().unwrap();
+    let shown = queue
+        .get(Scope::All, offered.id, UnitsShown::All)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(shown.units[0].status, Status::Delivered);
     let attempts: Vec<_> = shown
         .attempts
@@ -842,7 +851,7 @@ async fn earlier_attempts_are_recorded(queue: &dyn Both) {
     );
     assert_eq!(
         queue
-            .get(Scope::All, spilled.id)
+            .get(Scope::All, spilled.id, UnitsShown::All)
             .await
             .unwrap()
             .unwrap()

@@ -6,20 +6,25 @@ use super::Embedded;
 use super::disk::Disk;
 use super::queue::at_once;
 use crate::store::archive::{
-    Act, Archive, Audit, Counts, Filter, Forgetting, Order, Page, Retention, Row, Scope, Shown,
-    Step, TargetCounts, Which,
+    Act, ActKind, Archive, AttemptPage, AttemptPosition, Audit, Counts, Filter, Forgetting, Order,
+    Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts, UnitsShown,
+    WaitingPosition, Which,
 };
 use crate::store::embedded::sqlite::act::{self, Entry};
-use crate::store::embedded::sqlite::page;
+use crate::store::embedded::sqlite::look::Reading;
 use crate::store::embedded::sqlite::sweep::{Ages, sweep};
-use crate::store::embedded::sqlite::writing::{CANCELLED, DEAD, DELIVERIES, WAITING, Writing};
-use crate::store::queue::{DeliveryRef, OriginId, TargetId};
+use crate::store::embedded::sqlite::writing::{
+    ALL_TENANTS, CANCELLED, DEAD, DELIVERIES, WAITING, Writing,
+};
+use crate::store::embedded::sqlite::{page, shown, size, waiting};
+use crate::store::queue::{DeliveryRef, OriginId, Stored, TargetId};
 use crate::store::{Answer, StoreError, WriteOptions};
 
 /// The options of writes that finish earlier work. They are accepted even when new deliveries are not.
 pub(super) const FINISHES_WORK: WriteOptions = WriteOptions {
     key: None,
     bytes: 0,
+    more_units: 0,
     finishes: true,
 };
 
@@ -28,10 +33,28 @@ impl Embedded {
     pub(super) fn wall(&self) -> i64 {
         i64::try_from(self.shared.time.clock().now().unix_ms()).unwrap_or(i64::MAX)
     }
+
+    /// Reads for a person: beside what the worker reads, so that a search does not delay deliveries.
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        match self.disk() {
+            Ok(disk) => disk.archive_reader().read(read),
+            Err(error) => at_once(Err(error)),
+        }
+    }
 }
 
-/// The deliveries of one step, the position from which to go on, and a description for the audit.
-type Chosen = (Vec<DeliveryRef>, Option<DeliveryRef>, String);
+/// The deliveries of one step.
+struct Chosen {
+    ids: Vec<DeliveryRef>,
+    /// The position from which to go on, in a list of deliveries or of waiting units.
+    next: Option<DeliveryRef>,
+    position: Option<WaitingPosition>,
+    /// A description for the audit.
+    description: String,
+}
 
 /// Chooses the deliveries of one step of an act.
 async fn chosen(
@@ -39,31 +62,54 @@ async fn chosen(
     which: Which,
     scope: &Scope,
     targets: &Arc<[TargetId]>,
+    adds: bool,
     step: u16,
 ) -> Result<Chosen, StoreError> {
     match which {
+        Which::Waiting(units) => {
+            let description = format!("waiting for {}, until {:?}", units.target.0, units.until);
+            let read = move |reading: &Reading<'_>| waiting::waiting(reading, &units, step);
+            let (ids, position) = disk.archive_reader().read(read).await?;
+            Ok(Chosen {
+                ids,
+                next: None,
+                position,
+                description,
+            })
+        }
         Which::Ids(mut ids) => {
             let more = ids.len() > usize::from(step);
             ids.truncate(usize::from(step));
             let shown: Vec<_> = ids.iter().map(ToString::to_string).collect();
             let next = ids.last().copied().filter(|_| more);
-            Ok((ids, next, shown.join(" ")))
+            Ok(Chosen {
+                ids,
+                next,
+                position: None,
+                description: shown.join(" "),
+            })
         }
         Which::Found(mut filter, after) => {
             // an act on the units of some targets finds deliveries that have one
-            if filter.targets.is_empty() {
+            if filter.targets.is_empty() && !adds {
                 filter.targets = Arc::clone(targets);
             }
             let scope = scope.clone();
             let shown = format!("{filter:?}");
             let found = disk
-                .reader()
+                .archive_reader()
                 .read(move |reading| {
-                    page::page(reading, &scope, &filter, Order::Oldest, after, step)
+                    let units = UnitsShown::First(0);
+                    page::page(reading, &scope, &filter, Order::Oldest, after, step, units)
                 })
                 .await?;
             let ids = found.rows.into_iter().map(|row| row.id).collect();
-            Ok((ids, found.next, shown))
+            Ok(Chosen {
+                ids,
+                next: found.next,
+                position: None,
+                description: shown,
+            })
         }
     }
 }
@@ -76,33 +122,33 @@ impl Archive for Embedded {
         order: Order,
         after: Option<DeliveryRef>,
         limit: u16,
+        units: UnitsShown,
     ) -> Answer<'_, Page> {
         let filter = filter.clone();
-        match self.disk() {
-            Ok(disk) => disk
-                .reader()
-                .read(move |reading| page::page(reading, &scope, &filter, order, after, limit)),
-            Err(error) => at_once(Err(error)),
-        }
+        self.read(move |reading| page::page(reading, &scope, &filter, order, after, limit, units))
     }
 
-    fn rows(&self, scope: Scope, ids: &[DeliveryRef]) -> Answer<'_, Vec<Row>> {
+    fn rows(&self, scope: Scope, ids: &[DeliveryRef], units: UnitsShown) -> Answer<'_, Vec<Row>> {
         let ids = ids.to_vec();
-        match self.disk() {
-            Ok(disk) => disk
-                .reader()
-                .read(move |reading| page::rows(reading, &scope, &ids)),
-            Err(error) => at_once(Err(error)),
-        }
+        self.read(move |reading| page::rows(reading, &scope, &ids, units))
     }
 
-    fn get(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Shown>> {
-        match self.disk() {
-            Ok(disk) => disk
-                .reader()
-                .read(move |reading| page::get(reading, &scope, id)),
-            Err(error) => at_once(Err(error)),
-        }
+    fn get(&self, scope: Scope, id: DeliveryRef, units: UnitsShown) -> Answer<'_, Option<Shown>> {
+        self.read(move |reading| shown::get(reading, &scope, id, units))
+    }
+
+    fn stored(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Stored>> {
+        self.read(move |reading| shown::stored(reading, &scope, id))
+    }
+
+    fn attempts(
+        &self,
+        scope: Scope,
+        target: TargetId,
+        before: Option<AttemptPosition>,
+        limit: u16,
+    ) -> Answer<'_, AttemptPage> {
+        self.read(move |reading| shown::attempts(reading, &scope, target, before, limit))
     }
 
     fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {
@@ -117,20 +163,32 @@ impl Archive for Embedded {
         } = act_on.clone();
         Box::pin(async move {
             let disk = self.disk()?;
-            let (ids, next, shown) = chosen(disk, which, &scope, &targets, step).await?;
-            let more = next.is_some();
+            let targets: Arc<[TargetId]> = match &which {
+                Which::Waiting(units) => Arc::from([units.target]),
+                Which::Ids(_) | Which::Found(..) => targets,
+            };
+            let adds = matches!(kind, ActKind::Add { .. });
+            let chosen = chosen(disk, which, &scope, &targets, adds, step).await?;
+            let Chosen {
+                ids,
+                next,
+                position,
+                description: described,
+            } = chosen;
+            let step = Step {
+                done: 0,
+                next,
+                position,
+                more: next.is_some() || position.is_some(),
+                audit: goes_on,
+            };
             if ids.is_empty() {
-                return Ok(Step {
-                    done: 0,
-                    next,
-                    more,
-                    audit: goes_on,
-                });
+                return Ok(step);
             }
             let entry = Entry {
                 at: self.wall(),
                 who: who.to_string(),
-                which: description.map_or(shown, |description| description.to_string()),
+                which: description.map_or(described, |description| description.to_string()),
                 reason: reason.to_string(),
                 goes_on,
             };
@@ -147,9 +205,8 @@ impl Archive for Embedded {
             let done = disk.write(FINISHES_WORK, apply, after).await?;
             Ok(Step {
                 done: done.count,
-                next,
-                more,
                 audit: Some(done.audit),
+                ..step
             })
         })
     }
@@ -189,12 +246,7 @@ impl Archive for Embedded {
     }
 
     fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>> {
-        match self.disk() {
-            Ok(disk) => disk
-                .reader()
-                .read(move |reading| page::audit(reading, limit)),
-            Err(error) => at_once(Err(error)),
-        }
+        self.read(move |reading| page::audit(reading, limit))
     }
 
     fn sweep(&self, keep: &[Retention], step: u16) -> Answer<'_, Step> {
@@ -210,9 +262,10 @@ impl Archive for Embedded {
             },
         );
         let shared = Arc::clone(&self.shared);
+        let tenant = Arc::clone(&self.swept_tenant);
         let swept = disk.write(
             FINISHES_WORK,
-            move |writing| sweep(writing, &keep, ages, usize::from(step)),
+            move |writing| sweep(writing, &keep, ages, usize::from(step), &tenant),
             move |outcome| {
                 if let Ok(swept) = outcome {
                     shared.forget(&swept.forgotten);
@@ -251,7 +304,9 @@ impl Archive for Embedded {
         };
         let mut targets: Vec<u32> = tally
             .keys()
-            .filter(|(kind, _)| matches!(*kind, WAITING | DEAD | CANCELLED))
+            .filter(|(kind, number)| {
+                matches!(*kind, WAITING | DEAD | CANCELLED) && *number < ALL_TENANTS
+            })
             .map(|(_, number)| *number)
             .collect();
         targets.sort_unstable();
@@ -269,13 +324,27 @@ impl Archive for Embedded {
             })
             .collect();
         counts.origins = (tally.iter())
-            .filter(|((kind, _), _)| *kind == DELIVERIES)
+            .filter(|((kind, number), _)| *kind == DELIVERIES && *number < ALL_TENANTS)
             .map(|((_, origin), (rows, bytes))| {
                 (OriginId(*origin), unsigned(*rows), unsigned(*bytes))
             })
             .collect();
         counts.origins.sort_unstable();
+        let (deliveries, bytes) = tally
+            .get(&(DELIVERIES, ALL_TENANTS))
+            .copied()
+            .unwrap_or_default();
+        counts.tenants = TenantCounts {
+            deliveries: unsigned(deliveries),
+            bytes: unsigned(bytes),
+            waiting: of(WAITING, ALL_TENANTS),
+            dead: of(DEAD, ALL_TENANTS).saturating_sub(of(CANCELLED, ALL_TENANTS)),
+        };
         at_once(Ok(counts))
+    }
+
+    fn sums(&self, tenant: OriginId) -> Answer<'_, TenantCounts> {
+        self.read(move |reading| size::sums(reading, tenant))
     }
 
     fn trouble(&self) -> Option<StoreError> {

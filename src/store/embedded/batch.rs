@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::room::Room;
-use super::sqlite::writing::Tally;
+use super::sqlite::writing::{ALL_TENANTS, Tally};
 use super::sqlite::{Change, Database, journal};
 use super::time::StoreTime;
 use crate::clock::{Clock as _, SystemClock};
@@ -244,8 +244,8 @@ impl Thread {
 
     fn count(&self, changed: &Tally) {
         let mut tally = self.writes.tally.lock();
-        for (what, (rows, bytes)) in changed {
-            let sum = tally.entry(*what).or_default();
+        for ((kind, number), (rows, bytes)) in changed {
+            let sum = tally.entry((*kind, *number.min(&ALL_TENANTS))).or_default();
             *sum = (sum.0 + rows, sum.1 + bytes);
         }
     }

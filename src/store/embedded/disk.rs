@@ -1,4 +1,4 @@
-//! An open store on disk: the thread that writes, the one that reads, the one that tidies up.
+//! An open store on disk: the thread that writes, those that read, the one that tidies up.
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ pub(crate) struct Disk {
     writes: Arc<WriteQueue>,
     writer: Writer,
     reader: Reader,
+    archive_reader: Reader,
     room: Arc<Room>,
     remember: Remember,
     _checkpointer: Checkpointer,
@@ -49,7 +50,8 @@ impl Disk {
         // before the first delivery is admitted: a disk that was full at the last stop is still full
         let pages = database.pages()?;
         room.measure(database.growth(pages), true);
-        let reader = Reader::start(&path, time.clone())?;
+        let reader = Reader::start(&path, "store-read", time.clone())?;
+        let archive_reader = Reader::start(&path, "store-archive", time.clone())?;
         let checkpointer = Checkpointer::start(&path, room.bounds().checkpoint)?;
         let maintenance = Maintenance::new(drift, Arc::clone(&remember), checkpointer.shared());
         let writer = Writer::start(
@@ -63,6 +65,7 @@ impl Disk {
             writes,
             writer,
             reader,
+            archive_reader,
             room,
             remember,
             _checkpointer: checkpointer,
@@ -70,7 +73,12 @@ impl Disk {
         })
     }
 
-    /// Returns the reader thread.
+    /// Returns the thread that reads for people.
+    pub(crate) fn archive_reader(&self) -> &Reader {
+        &self.archive_reader
+    }
+
+    /// Returns the thread that reads for the worker.
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
     }

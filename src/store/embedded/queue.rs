@@ -1,24 +1,25 @@
 //! The durable queue of one process: rows on the disk, claims in memory.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Embedded, Shared};
+use super::Embedded;
+use super::writes::{PendingCommit, bytes_of, encoded, recorded};
 use crate::retry::Schedule;
 use crate::store::embedded::disk::Disk;
 use crate::store::embedded::sqlite::accept::{Commit, Unique, accept};
+use crate::store::embedded::sqlite::look::Reading;
 use crate::store::embedded::sqlite::settle::settle;
 use crate::store::embedded::sqlite::{lease, look, ms, name, reschedule};
 use crate::store::names::{Kind, Named, Numbers, assign};
 use crate::store::queue::{
-    Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lease, LeaseRequest, Leased, Next, OnDead,
-    Queue, Ready, Start, TargetId,
+    Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lease, LeaseRequest, Leased, Next, Queue,
+    Ready, Start, TargetId,
 };
-use crate::store::record::{DIGEST, Record};
-use crate::store::{Answer, Changed, ClaimResult, Key, Ownership, StoreError, Token, WriteOptions};
+use crate::store::{Answer, Changed, ClaimResult, Ownership, StoreError, WriteOptions};
 
 /// The wait of a stored delivery whose record cannot be decoded.
 const UNREADABLE: Duration = Duration::from_secs(3600);
@@ -26,61 +27,6 @@ const UNREADABLE: Duration = Duration::from_secs(3600);
 const READ_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The lease of a claim while its delivery is written.
 const WRITE_LEASE: Duration = Duration::from_secs(60);
-
-/// A claim that becomes a row.
-#[derive(Clone, Copy)]
-struct PendingCommit {
-    key: Key,
-    token: Token,
-    window: Duration,
-    dead: OnDead,
-    /// Whether the claim is the store's own, and given back if nothing comes of it.
-    own: bool,
-}
-
-impl PendingCommit {
-    fn of(dedupe: Dedupe, delivery: &Accept) -> Option<Self> {
-        match dedupe {
-            Dedupe::None | Dedupe::Own { .. } => None,
-            Dedupe::Key { key, window, dead } => {
-                // a repeated call has the same ID, and so the same token
-                let token = Token(delivery.id.0.as_u128());
-                Some(Self {
-                    key,
-                    token,
-                    window,
-                    dead,
-                    own: true,
-                })
-            }
-            Dedupe::Claimed {
-                key,
-                token,
-                window,
-                dead,
-            } => Some(Self {
-                key,
-                token,
-                window,
-                dead,
-                own: false,
-            }),
-        }
-    }
-
-    /// Updates memory once it is known whether the row is on the disk.
-    fn settle(self, shared: &Shared, known: bool, outcome: &Result<Accepted, StoreError>) {
-        match outcome {
-            Ok(_) if known => {}
-            Ok(_) => {
-                let _ownership = shared.commit(self.key, self.token, self.window, true);
-            }
-            Err(_) if self.own && !known => shared.release(self.key, self.token),
-            // the holder releases it, or repeats the call
-            Err(_) => {}
-        }
-    }
-}
 
 impl Embedded {
     /// Returns the disk.
@@ -134,6 +80,7 @@ impl Embedded {
         let options = WriteOptions {
             key: committing.map(|c| c.key),
             bytes,
+            more_units: delivery.to.len().saturating_sub(1),
             finishes: known,
         };
         let others = delivery
@@ -155,42 +102,6 @@ impl Embedded {
             },
         )
     }
-}
-
-/// Encodes the record of a delivery, with the hash by which a repeated call is recognized.
-fn encoded(record: &Record, dedupe: Dedupe) -> Bytes {
-    match dedupe {
-        Dedupe::Own { digest } if record.fact(DIGEST).is_none() => {
-            let mut record = record.clone();
-            let fact = (Bytes::from_static(DIGEST), Bytes::copy_from_slice(&digest));
-            record.facts.push(fact);
-            record.encode()
-        }
-        Dedupe::Own { .. } | Dedupe::None | Dedupe::Key { .. } | Dedupe::Claimed { .. } => {
-            record.encode()
-        }
-    }
-}
-
-/// Returns the bytes of all bodies of a delivery.
-fn bytes_of(delivery: &Accept) -> usize {
-    let versions = delivery.versions.iter().map(|(_, body)| body.len());
-    versions.fold(delivery.body.len(), usize::saturating_add)
-}
-
-/// Returns the part of an attempt that is recorded. On a full disk only the outcome is: an upstream that stays down, or answers at length,
-/// would use up the room.
-pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> Option<Attempt> {
-    if !is_full {
-        return attempt;
-    }
-    let attempt = attempt.filter(|_| !matches!(next, Next::Later(_)))?;
-    Some(Attempt {
-        head: Bytes::new(),
-        body: Bytes::new(),
-        facts: Bytes::new(),
-        ..attempt
-    })
 }
 
 /// Returns an answer that is known at once.
@@ -251,12 +162,32 @@ impl Queue for Embedded {
         })
     }
 
-    fn ready(&self, after: Option<TargetId>) -> Answer<'_, Ready> {
+    fn ready(&self, after: Option<TargetId>, skip: &Arc<HashSet<TargetId>>) -> Answer<'_, Ready> {
+        let (shared, skip) = (Arc::clone(&self.shared), Arc::clone(skip));
+        let read = move |reading: &Reading<'_>| {
+            if shared.agenda.lock().next_scan(reading.now) {
+                look::scan(reading, &shared.agenda, &mut shared.scanned.lock())?;
+            }
+            look::ready(reading, &shared.agenda, after, &skip)
+        };
         match self.disk() {
-            Ok(disk) => disk
-                .reader()
-                .read(move |reading| look::ready(reading, after)),
+            Ok(disk) => disk.reader().read(read),
             Err(error) => at_once(Err(error)),
+        }
+    }
+
+    fn put_off(&self, targets: &[(TargetId, Duration)]) {
+        let now = self.shared.time.now();
+        let mut agenda = self.shared.agenda.lock();
+        for (target, wait) in targets {
+            agenda.put_off(*target, now.saturating_add(ms(*wait)));
+        }
+    }
+
+    fn wake(&self, targets: &[TargetId]) {
+        let mut agenda = self.shared.agenda.lock();
+        for target in targets {
+            agenda.wake(*target);
         }
     }
 
@@ -283,9 +214,10 @@ impl Queue for Embedded {
                     |_| {},
                 )
                 .await?;
-            if taken.is_empty() {
+            let Some(last) = taken.last() else {
                 return Ok(Vec::new());
-            }
+            };
+            self.shared.agenda.lock().served(last.lease.unit.target);
             let ids: Vec<_> = taken
                 .iter()
                 .map(|taken| taken.lease.unit.delivery)
@@ -359,9 +291,9 @@ impl Queue for Embedded {
         let wall = self.wall();
         let settled = disk.write(
             WriteOptions {
-                key: None,
                 bytes,
                 finishes: true,
+                ..WriteOptions::default()
             },
             move |writing| settle(writing, lease, attempt.as_ref(), was_made, next, wall),
             move |outcome| {

@@ -1,4 +1,4 @@
-//! The one thread that reads what people and the deliverer ask for, on a connection of its own.
+//! A thread that reads, on a connection of its own: one for the worker, another for people.
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     /// Starts the thread.
-    pub(crate) fn start(path: &Path, time: StoreTime) -> Result<Self, StoreError> {
+    pub(crate) fn start(path: &Path, name: &str, time: StoreTime) -> Result<Self, StoreError> {
         let (connection, shared) = (connect_reader(path)?, Arc::new(Shared::default()));
         let in_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
-            .name("store-read".to_owned())
+            .name(name.to_owned())
             .spawn(move || run(&in_thread, &connection, &time));
         let thread = thread.map_err(|error| {
             StoreError::Unavailable(format!("cannot start a thread: {error}").into())

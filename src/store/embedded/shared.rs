@@ -7,8 +7,10 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::continuity::{Continuity, GAP_AHEAD};
+use crate::store::agenda::Agenda;
 use crate::store::embedded::memory::Memory;
 use crate::store::embedded::sqlite::Change;
+use crate::store::embedded::sqlite::look::ScanPosition;
 use crate::store::embedded::time::StoreTime;
 use crate::store::{Changed, ClaimResult, Key, KeyMap, Ownership, Token, WriteQueue};
 use crate::units::saturating;
@@ -28,6 +30,10 @@ pub(super) struct Shared {
     pub(super) writes: Option<Arc<WriteQueue>>,
     /// Told when units became due.
     pub(super) work: Arc<Notify>,
+    /// The targets with waiting units.
+    pub(super) agenda: Arc<Mutex<Agenda>>,
+    /// The position of the walk over the targets on the disk.
+    pub(super) scanned: Mutex<ScanPosition>,
     continuity: Mutex<Continuity>,
     /// Changes that the journal had dropped when a gap was noted last.
     dropped: AtomicUsize,
@@ -45,6 +51,8 @@ impl Shared {
             hints: Arc::default(),
             writes,
             work: Arc::default(),
+            agenda: Arc::default(),
+            scanned: Mutex::default(),
             continuity: Mutex::default(),
             dropped: AtomicUsize::new(0),
         }

@@ -2,19 +2,24 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::StoreError;
+use crate::store::agenda::Agenda;
 
 pub(crate) mod accept;
 pub(crate) mod act;
 mod attempt;
+mod columns;
 mod connection;
 mod directory;
 mod ended;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_save;
+mod erase;
 mod health;
 pub(crate) mod journal;
 pub(crate) mod lease;
@@ -31,10 +36,12 @@ pub(crate) mod saved;
 mod schema;
 pub(crate) mod sealed;
 pub(crate) mod settle;
+pub(crate) mod shown;
 pub(crate) mod size;
 pub(crate) mod sweep;
 pub(crate) mod tenant;
 mod unit;
+pub(crate) mod waiting;
 pub(crate) mod writing;
 
 pub(crate) use connection::{Checkpointed, checkpoint, connect, connect_reader, ms, store_error};
@@ -44,7 +51,7 @@ pub use directory::{Directory, OpenError};
 pub use journal::Change;
 use marker::Marker;
 pub use writing::FaultHook;
-use writing::{Tally, Writing};
+use writing::{ALL_TENANTS, Tally, Writing};
 
 /// The open database. One thread writes.
 #[derive(Debug)]
@@ -55,6 +62,8 @@ pub struct Database {
     file: (u64, u64),
     hash_key: [u8; 16],
     fault_hook: FaultHook,
+    /// The targets with waiting units, which each transaction notes.
+    agenda: Arc<Mutex<Agenda>>,
     marker: Marker,
     /// The file that says that all commits are saved.
     saved: Marker,
@@ -116,6 +125,7 @@ impl Database {
             file,
             hash_key,
             fault_hook: FaultHook::default(),
+            agenda: Arc::default(),
             marker: Marker::of(&directory.path, marker::FILE),
             saved: Marker::of(&directory.path, marker::SAVED),
         };
@@ -128,6 +138,19 @@ impl Database {
     /// Calls `hook` before each statement that writes, for tests of what fails there.
     pub(crate) fn set_fault_hook(&mut self, fault_hook: FaultHook) {
         self.fault_hook = fault_hook;
+    }
+
+    /// Notes in `agenda` which targets have waiting units, now and with each transaction.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn fill(&mut self, agenda: &Arc<Mutex<Agenda>>, now: i64) -> Result<(), StoreError> {
+        self.agenda = Arc::clone(agenda);
+        let reading = look::Reading {
+            connection: &self.connection,
+            now,
+        };
+        look::note_all(&reading, agenda)
     }
 
     /// Returns the path of the file.
@@ -185,14 +208,14 @@ impl Database {
             .map_err(store_error)
     }
 
-    /// Returns the sums of the store.
+    /// Returns the sums of the store, those of all tenants in one: see [`Tally`].
     pub(crate) fn tally(&self) -> Result<Tally, StoreError> {
         let mut rows = self
             .connection
-            .prepare("select kind, number, rows, bytes from tally")
+            .prepare("select kind, min(number, ?1), sum(rows), sum(bytes) from tally group by 1, 2")
             .map_err(store_error)?;
         let rows = rows
-            .query_map([], |row| {
+            .query_map([ALL_TENANTS], |row| {
                 Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
             })
             .map_err(store_error)?;
@@ -216,16 +239,20 @@ impl Database {
         let writing = Writing::new(&transaction, now, &self.fault_hook, &self.marker);
         let done = write(&writing)?;
         let tally = writing.keep_tally()?;
+        let noted = writing.take_noted();
         self.fault_hook.call()?;
+        let committed = transaction.commit();
+        // readers see the units by now, be the outcome known or not
+        let mut agenda = self.agenda.lock();
+        for (target, run_at) in noted {
+            agenda.note(target, run_at);
+        }
+        drop(agenda);
         // a commit that fails half-way may be found done after a crash
-        transaction
-            .commit()
-            .map_err(|error| match store_error(error) {
-                StoreError::Unavailable(cause) => StoreError::Unknown(cause),
-                error @ (StoreError::Unknown(_) | StoreError::Full | StoreError::Corrupted(_)) => {
-                    error
-                }
-            })?;
+        committed.map_err(|error| match store_error(error) {
+            StoreError::Unavailable(cause) => StoreError::Unknown(cause),
+            error @ (StoreError::Unknown(_) | StoreError::Full | StoreError::Corrupted(_)) => error,
+        })?;
         Ok((done, tally))
     }
 

@@ -154,6 +154,7 @@ async fn a_duplicate_is_replayed_only_with_bypass_dedupe() {
             Default::default(),
             None,
             9,
+            crate::store::archive::UnitsShown::All,
         )
         .await
         .unwrap();

@@ -19,6 +19,8 @@ pub(super) const MAX_BATCH_CHANGES: usize = 4096;
 const MAX_BATCH_WRITES: usize = 1024;
 /// The most bytes of bodies in one transaction, without the last body.
 const MAX_BATCH_BYTES: usize = 4 << 20;
+/// The most units in one transaction, without those of the last write.
+const MAX_BATCH_UNITS: usize = 4000;
 /// The most writes that wait; twice as many if they finish earlier work.
 const MAX_QUEUED_WRITES: usize = 4096;
 /// The most bytes of bodies that wait.
@@ -39,6 +41,8 @@ pub(crate) struct WriteOptions {
     pub(crate) key: Option<Key>,
     /// Bytes it holds.
     pub(crate) bytes: usize,
+    /// Units it inserts or changes, beside one.
+    pub(crate) more_units: usize,
     /// Whether it finishes earlier work. It is then accepted when new deliveries are not.
     pub(crate) finishes: bool,
 }
@@ -199,9 +203,9 @@ impl WriteQueue {
 
 /// Takes the writes that fit in one transaction. A second write of one key waits for the next.
 pub(super) fn take(waiting: &mut Waiting) -> Vec<Job> {
-    let (mut taken, mut later, mut keys, mut bytes) =
-        (Vec::new(), VecDeque::new(), HashSet::new(), 0);
-    while taken.len() < MAX_BATCH_WRITES && bytes < MAX_BATCH_BYTES {
+    let (mut taken, mut later, mut keys, mut bytes, mut units) =
+        (Vec::new(), VecDeque::new(), HashSet::new(), 0, 0);
+    while taken.len() < MAX_BATCH_WRITES && bytes < MAX_BATCH_BYTES && units < MAX_BATCH_UNITS {
         let Some(job) = waiting.jobs.pop_front() else {
             break;
         };
@@ -210,6 +214,7 @@ pub(super) fn take(waiting: &mut Waiting) -> Vec<Job> {
             continue;
         }
         bytes += job.options.bytes;
+        units += job.options.more_units + 1;
         waiting.bytes = waiting.bytes.saturating_sub(job.options.bytes);
         taken.push(job);
     }

@@ -114,6 +114,7 @@ fn insert(
         bytes += body.len();
     }
     writing.count(DELIVERIES, delivery.origin.0, 1, int(bytes));
+    writing.set_origin(delivery.id, Some(delivery.origin.0));
     Ok(true)
 }
 

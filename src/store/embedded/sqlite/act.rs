@@ -4,11 +4,13 @@ use std::sync::Arc;
 use rusqlite::params;
 
 use super::ended::reopen;
+use super::erase::erase;
 use super::int;
 use super::journal::mark;
 use super::park::target_time;
-use super::unit::{Raised, WAITS_IN_LANE, again, cancel, end, raise, take_dead};
-use super::writing::{DELIVERIES, Writing};
+use super::unit::{Raised, WAITS_IN_LANE, again, end_early, raise, units};
+use super::writing::Writing;
+use crate::retry::Reason;
 use crate::store::archive::{ActKind, AuditRow, Scope};
 use crate::store::queue::{Cause, DeliveryRef, Lane, OriginId, TargetId, Unit};
 use crate::store::{Key, StoreError};
@@ -54,15 +56,7 @@ pub(crate) struct Done {
     pub(crate) forgotten: Vec<Key>,
 }
 
-/// A delivery that was deleted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Erased {
-    pub(super) bytes: i64,
-    /// The key of its ledger entry, if that was deleted too.
-    pub(super) forgotten: Option<Key>,
-}
-
-/// Applies `deed` to deliveries (of these targets, if any are given), and writes the audit entry.
+/// Applies an act to deliveries (of these targets, if any are given), and writes the audit entry.
 pub(crate) fn act(
     writing: &Writing<'_>,
     scope: &Scope,
@@ -85,7 +79,10 @@ pub(crate) fn act(
                     replay(writing, *id, targets, delivered, cause)?
                 }
                 ActKind::AttemptNow => attempt_now(writing, *id, targets)?,
-                ActKind::Cancel => cancel_all(writing, *id, targets)?,
+                ActKind::Renew => renew(writing, *id, targets)?,
+                ActKind::Cancel => end_all(writing, *id, targets, None)?,
+                ActKind::MakeDead { reason } => end_all(writing, *id, targets, Some(reason))?,
+                ActKind::Add { cause, lane } => add(writing, *id, targets, cause, lane)?,
                 ActKind::Purge { waiting } if waiting || !waits(writing, *id)? => {
                     let erased = erase(writing, *id)?;
                     forgotten.extend(erased.and_then(|erased| erased.forgotten));
@@ -98,7 +95,10 @@ pub(crate) fn act(
     let what = match kind {
         ActKind::Replay { .. } => "replay",
         ActKind::AttemptNow => "attempt_now",
+        ActKind::Renew => "renew",
         ActKind::Cancel => "cancel",
+        ActKind::MakeDead { .. } => "make_dead",
+        ActKind::Add { .. } => "add",
         ActKind::Purge { .. } => "purge",
     };
     Ok(Done {
@@ -168,24 +168,6 @@ fn waits(writing: &Writing<'_>, id: DeliveryRef) -> Result<bool, StoreError> {
         .is_some())
 }
 
-fn units(
-    writing: &Writing<'_>,
-    sql: &str,
-    id: DeliveryRef,
-    only: &[TargetId],
-) -> Result<Vec<Unit>, StoreError> {
-    let units = writing.rows(sql, params![id], |row| {
-        Ok(Unit {
-            delivery: id,
-            target: row.get(0)?,
-        })
-    })?;
-    Ok(units
-        .into_iter()
-        .filter(|unit| only.is_empty() || only.contains(&unit.target))
-        .collect())
-}
-
 fn replay(
     writing: &Writing<'_>,
     id: DeliveryRef,
@@ -198,6 +180,7 @@ fn replay(
         // a unit that waits behind others of its lane, or is being attempted, stays as it is
         let now = "update due set run_at = ?3, attempt_count = 0, since = ?6, cause = ?4 where id = ?1 and target = ?2 and run_at <> ?5
             and (leased = 0 or run_at <= ?3)";
+        writing.note_due(unit.target, writing.now);
         changed |= writing.execute(
             now,
             params![
@@ -245,75 +228,71 @@ fn attempt_now(
     let mut changed = false;
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
         let now = "update due set run_at = ?3 where id = ?1 and target = ?2 and leased = 0 and run_at > ?3 and run_at <> ?4";
+        writing.note_due(unit.target, writing.now);
         changed |= writing.execute(now, params![id, unit.target, writing.now, WAITS_IN_LANE])? > 0;
     }
     Ok(changed)
 }
 
-fn cancel_all(
-    writing: &Writing<'_>,
-    id: DeliveryRef,
-    only: &[TargetId],
-) -> Result<bool, StoreError> {
+/// Gives the units that wait a fresh budget, and lets them be due now.
+fn renew(writing: &Writing<'_>, id: DeliveryRef, only: &[TargetId]) -> Result<bool, StoreError> {
     let mut changed = false;
+    // a unit that is being attempted stays as it is
+    let renew =
+        "update due set attempt_count = 0, since = ?4, run_at = iif(run_at = ?5, run_at, ?3)
+        where id = ?1 and target = ?2 and (leased = 0 or run_at <= ?3)";
     for unit in units(writing, "select target from due where id = ?1", id, only)? {
-        changed |= cancel(writing, unit)?;
+        let since = target_time(writing, unit.target)?;
+        let row = params![id, unit.target, writing.now, since, WAITS_IN_LANE];
+        writing.note_due(unit.target, writing.now);
+        changed |= writing.execute(renew, row)? > 0;
     }
     Ok(changed)
 }
 
-/// Deletes a delivery, if it is there. The ledger entry of one that is not delivered goes with it: nothing would ever be delivered under its key.
-/// An entry that belongs to another delivery by now stays.
-pub(super) fn erase(writing: &Writing<'_>, id: DeliveryRef) -> Result<Option<Erased>, StoreError> {
-    let gone =
-        "delete from delivery where id = ?1 returning origin, length(record) + length(body), key";
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok((
-            row.get::<_, u32>(0)?,
-            row.get::<_, i64>(1)?,
-            row.get::<_, Option<[u8; 16]>>(2)?,
-        ))
-    };
-    let Some((origin, mut bytes, key)) = writing.row(gone, params![id], read)? else {
-        return Ok(None);
-    };
-    reopen(writing, id)?;
-    let waiting = units(writing, "select target from due where id = ?1", id, &[])?;
-    for unit in &waiting {
-        end(writing, *unit)?;
-    }
-    let dead = units(writing, "select target from dead where id = ?1", id, &[])?;
-    for unit in &dead {
-        take_dead(writing, *unit)?;
-    }
-    let attempts = "select sum(length(head) + length(body) + coalesce(length(facts), 0)) from attempt where id = ?1";
-    if let Some(of_attempts) = writing
-        .row(attempts, params![id], |row| row.get::<_, Option<i64>>(0))?
-        .flatten()
-    {
-        writing.execute("delete from attempt where id = ?1", params![id])?;
-        bytes += of_attempts;
-    }
-    let versions = "delete from version where id = ?1 returning length(body)";
-    let of_versions = writing.rows(versions, params![id], |row| row.get::<_, i64>(0))?;
-    bytes += of_versions.into_iter().sum::<i64>();
-    let mut forgotten = None;
-    if let Some(key) = key {
-        let is_delivered = waiting.is_empty() && dead.is_empty();
-        if is_delivered {
-            writing.execute(
-                "update ledger set delivery = null where key = ?1 and delivery = ?2",
-                params![key, id],
-            )?;
-        } else if writing.execute(
-            "delete from ledger where key = ?1 and delivery = ?2",
-            params![key, id],
-        )? > 0
-        {
-            mark(writing, Key(key))?;
-            forgotten = Some(Key(key));
+/// Gives a delivery a unit for each of these targets that it has none for.
+fn add(
+    writing: &Writing<'_>,
+    id: DeliveryRef,
+    targets: &[TargetId],
+    cause: Cause,
+    lane: Option<Lane>,
+) -> Result<bool, StoreError> {
+    let mut added = false;
+    let is_known = "select 1 where exists (select 1 from due where id = ?1 and target = ?2)
+        or exists (select 1 from dead where id = ?1 and target = ?2) or exists (select 1 from attempt where id = ?1 and target = ?2)";
+    for target in targets {
+        let known = writing.row(is_known, params![id, target], |_| Ok(()))?;
+        if known.is_some() {
+            continue;
         }
+        let unit = Unit {
+            delivery: id,
+            target: *target,
+        };
+        reopen(writing, id)?;
+        let new = Raised {
+            lane,
+            lease: 0,
+            attempt: 0,
+            cause,
+        };
+        again(writing, unit, new)?;
+        added = true;
     }
-    writing.count(DELIVERIES, origin, -1, -bytes);
-    Ok(Some(Erased { bytes, forgotten }))
+    Ok(added)
+}
+
+/// Ends the units that wait: as dead, or cancelled if there is no reason.
+fn end_all(
+    writing: &Writing<'_>,
+    id: DeliveryRef,
+    only: &[TargetId],
+    reason: Option<Reason>,
+) -> Result<bool, StoreError> {
+    let mut changed = false;
+    for unit in units(writing, "select target from due where id = ?1", id, only)? {
+        changed |= end_early(writing, unit, reason)?;
+    }
+    Ok(changed)
 }

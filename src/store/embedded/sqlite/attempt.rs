@@ -55,11 +55,7 @@ pub(super) fn insert_attempt(
     } = lease;
     let origin = match origin {
         Some(origin) => Some(origin),
-        None => writing.row(
-            "select origin from delivery where id = ?1",
-            params![unit.delivery],
-            |row| row.get(0),
-        )?,
+        None => writing.origin_of(unit.delivery)?,
     };
     let Some(origin) = origin else {
         return Ok(false);

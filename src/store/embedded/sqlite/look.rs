@@ -1,13 +1,15 @@
 //! Queries that write nothing, on a connection of their own beside the writer.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::unit::WAITS_IN_LANE;
 use super::{row, rows};
+use crate::store::agenda::Agenda;
 use crate::store::queue::{DeliveryRef, OriginId, Ready, Stored, TargetId};
 use crate::store::record::Record;
 use crate::store::{Key, StoreError};
@@ -52,34 +54,107 @@ const EARLIEST: [&str; 2] = [
     "select target, run_at from due where attempt_count = 0 and target > ?1 order by target, run_at limit 1",
     "select target, run_at from due where attempt_count > 0 and target > ?1 order by target, run_at limit 1",
 ];
+/// The earliest unit of the target ?1, by kind.
+const EARLIEST_OF: [&str; 2] = [
+    "select run_at from due where attempt_count = 0 and target = ?1 order by run_at limit 1",
+    "select run_at from due where attempt_count > 0 and target = ?1 order by run_at limit 1",
+];
+/// The most endpoints that [`ready`] returns.
+const MAX_READY_ENDPOINTS: usize = 256;
+/// Targets that one look at a part of the disk finds, at most.
+const TARGETS_PER_SCAN: usize = 256;
 
-/// Goes round the targets that have units, from the one after `after` on.
-pub(crate) fn ready(reading: &Reading<'_>, after: Option<TargetId>) -> Result<Ready, StoreError> {
-    let mut earliest = BTreeMap::<TargetId, i64>::new();
-    for of_kind in EARLIEST {
-        let mut last = -1;
-        while let Some((target, run_at)) = reading.row(of_kind, params![last], |row| {
-            Ok((row.get::<_, TargetId>(0)?, row.get::<_, i64>(1)?))
-        })? {
-            earliest
-                .entry(target)
-                .and_modify(|known| *known = run_at.min(*known))
-                .or_insert(run_at);
-            last = i64::from(target.0);
+/// A position in a walk over the targets with units: the kind of units, and the last target.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ScanPosition {
+    kind: usize,
+    after: Option<TargetId>,
+}
+
+/// Returns the targets that are due, but only some of many endpoints, without those in `skip`. Names begin after `after`. Each costs two index
+/// seeks, whatever number of targets waits.
+pub(crate) fn ready(
+    reading: &Reading<'_>,
+    agenda: &Mutex<Agenda>,
+    after: Option<TargetId>,
+    skip: &Arc<HashSet<TargetId>>,
+) -> Result<Ready, StoreError> {
+    let taken = agenda
+        .lock()
+        .take(reading.now, after, MAX_READY_ENDPOINTS, skip);
+    let mut ready = Ready {
+        more: taken.more,
+        ..Ready::default()
+    };
+    let mut failed = Ok(());
+    for target in taken.targets {
+        // a target that cannot be read is due: it is looked at again
+        let earliest = match earliest_of(reading, target) {
+            Ok(earliest) => earliest,
+            Err(error) => {
+                failed = Err(error);
+                Some(reading.now)
+            }
+        };
+        let Some(run_at) = earliest else { continue };
+        agenda.lock().note(target, run_at);
+        if run_at <= reading.now {
+            ready.targets.push(target);
         }
     }
-    let (before, behind): (Vec<_>, Vec<_>) = earliest
-        .into_iter()
-        .partition(|(target, _)| after.is_some_and(|after| *target <= after));
-    let mut ready = Ready::default();
-    for (target, run_at) in behind.into_iter().chain(before) {
-        match reading.until(run_at) {
-            Some(left) if left.is_zero() => ready.targets.push(target),
-            Some(left) => ready.next_in = Some(ready.next_in.map_or(left, |next| next.min(left))),
-            None => {}
-        }
-    }
+    failed?;
+    let next = agenda.lock().next_after(reading.now);
+    ready.next_in = next.and_then(|next| reading.until(next));
     Ok(ready)
+}
+
+fn earliest_of(reading: &Reading<'_>, target: TargetId) -> Result<Option<i64>, StoreError> {
+    let mut earliest = None;
+    for of_kind in EARLIEST_OF {
+        let found: Option<i64> = reading.row(of_kind, params![target], |row| row.get(0))?;
+        earliest = earliest.into_iter().chain(found).min();
+    }
+    Ok(earliest)
+}
+
+/// Notes some targets that have units, and where to go on. It should find none that is not noted.
+pub(crate) fn scan(
+    reading: &Reading<'_>,
+    agenda: &Mutex<Agenda>,
+    position: &mut ScanPosition,
+) -> Result<(), StoreError> {
+    for _ in 0..TARGETS_PER_SCAN {
+        let Some(of_kind) = EARLIEST.get(position.kind) else {
+            *position = ScanPosition::default();
+            return Ok(());
+        };
+        let after = position.after.map_or(-1, |target| i64::from(target.0));
+        let read = |row: &Row<'_>| Ok((row.get::<_, TargetId>(0)?, row.get::<_, i64>(1)?));
+        match reading.row(of_kind, params![after], read)? {
+            Some((target, run_at)) => {
+                agenda.lock().note(target, run_at);
+                position.after = Some(target);
+            }
+            None => {
+                *position = ScanPosition {
+                    kind: position.kind + 1,
+                    after: None,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes all targets that have units.
+pub(crate) fn note_all(reading: &Reading<'_>, agenda: &Mutex<Agenda>) -> Result<(), StoreError> {
+    let mut position = ScanPosition::default();
+    loop {
+        scan(reading, agenda, &mut position)?;
+        if position.kind == 0 && position.after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Returns complete deliveries, each once.

@@ -1,24 +1,25 @@
 //! Lists and single deliveries, for people: never more rows looked at than one step allows.
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use rusqlite::params;
 use rusqlite::types::ToSql;
 
-use super::look::{Reading, one};
-use super::unit::to_reason;
+use super::look::Reading;
+use super::shown::{duration, units};
 use super::unsigned;
 use crate::store::archive::{
-    AttemptShown, AttemptSummary, Audit, Filter, Order, Page, Row, Scope, Shown, Status, Statuses,
-    UnitShown,
+    Audit, Filter, Order, Page, Row, Scope, Status, Statuses, UnitShown, UnitsShown,
 };
-use crate::store::queue::{Attempt, DeliveryRef, OriginId, TargetId};
+use crate::store::queue::{DeliveryRef, OriginId};
 use crate::store::record::Record;
 use crate::store::{Key, StoreError};
 
 /// Rows that a step looks at, at most.
 const MAX_ROWS_PER_STEP: usize = 500;
+/// Units that a step reads, at most (but for those of the last delivery).
+const MAX_UNITS_PER_STEP: usize = 20_000;
 /// Bytes of bodies that a step searches, at most (but for the last one).
 const MAX_BYTES_PER_STEP: u64 = 8 << 20;
 
@@ -30,24 +31,50 @@ pub(crate) fn page(
     order: Order,
     after: Option<DeliveryRef>,
     limit: u16,
+    units: UnitsShown,
 ) -> Result<Page, StoreError> {
     let (ids, mut whole) = candidates(reading, scope, filter, order, after)?;
     let (mut page, mut searched, mut last) = (Page::default(), 0_u64, None);
+    let (needed, mut units_read) = (needed_units(filter, units), 0);
     for id in ids {
-        if page.rows.len() >= usize::from(limit) || searched >= MAX_BYTES_PER_STEP {
+        if page.rows.len() >= usize::from(limit)
+            || searched >= MAX_BYTES_PER_STEP
+            || units_read >= MAX_UNITS_PER_STEP
+        {
             whole = false;
             break;
         }
         last = Some(id);
-        let Some(row) = row(reading, id)? else {
+        let Some(mut row) = row(reading, id, needed)? else {
             continue;
         };
+        units_read += row.units.len();
         if matches_filter(reading, scope, filter, &row, &mut searched)? {
+            show(&mut row.units, units);
             page.rows.push(row);
         }
     }
     page.next = if whole { None } else { last.or(after) };
     Ok(page)
+}
+
+/// Returns the units that must be read to know whether a delivery matches, and to show it.
+fn needed_units(filter: &Filter, shown: UnitsShown) -> UnitsShown {
+    let any = filter.statuses.is_empty() && !filter.parked;
+    match (&*filter.targets, shown) {
+        ([], _) if any => shown,
+        ([one], UnitsShown::Of(target)) if *one == target => shown,
+        _ => UnitsShown::All,
+    }
+}
+
+/// Leaves the units that are shown.
+fn show(units: &mut Vec<UnitShown>, shown: UnitsShown) {
+    match shown {
+        UnitsShown::All => {}
+        UnitsShown::Of(target) => units.retain(|unit| unit.target == target),
+        UnitsShown::First(most) => units.truncate(usize::from(most)),
+    }
 }
 
 /// Returns the smallest table that has all columns that the filter needs.
@@ -78,7 +105,11 @@ fn candidates(
         Scope::Origins(origins) => origins.iter().map(|origin| origin.0).collect(),
     };
     let (table, column, numbers): (_, _, Vec<u32>) = match table(filter) {
-        _ if filter.delivery_id.is_some() => ("delivery", "", Vec::new()),
+        _ if filter.delivery_id.is_some() => (
+            "delivery indexed by delivery_own",
+            "delivery_id = ?5 and origin",
+            origins,
+        ),
         "delivery" => ("delivery", "origin", origins),
         table => (
             table,
@@ -102,8 +133,8 @@ fn candidates(
         ">="
     };
     let condition = match (&filter.delivery_id, numbers.is_empty()) {
-        (Some(_), _) => "and delivery_id = ?4".to_owned(),
-        (None, false) => format!("and {column} = ?4"),
+        (Some(_), true) => "and delivery_id = ?4".to_owned(),
+        (_, false) => format!("and {column} = ?4"),
         (None, true) => String::new(),
     };
     let sql = format!(
@@ -116,8 +147,11 @@ fn candidates(
             .map(|more: Vec<DeliveryRef>| ids.extend(more))
     };
     match (&filter.delivery_id, numbers.as_slice()) {
-        (Some(given), _) => look(&[&low, &high, &limit, given])?,
+        (Some(given), []) => look(&[&low, &high, &limit, given])?,
         (None, []) => look(&[&low, &high, &limit])?,
+        (Some(given), numbers) => numbers
+            .iter()
+            .try_for_each(|number| look(&[&low, &high, &limit, number, given]))?,
         // one seek each: a list of numbers in one statement would be sorted as a whole
         (None, numbers) => numbers
             .iter()
@@ -133,7 +167,11 @@ fn candidates(
     Ok((ids, whole))
 }
 
-fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError> {
+fn row(
+    reading: &Reading<'_>,
+    id: DeliveryRef,
+    shown: UnitsShown,
+) -> Result<Option<Row>, StoreError> {
     let head = "select origin, delivery_id, event_type, length(body), key, record,
         exists (select 1 from ledger where ledger.key = delivery.key and ledger.delivery = delivery.id) from delivery where id = ?1";
     let found = reading.row(head, params![id], |row| {
@@ -156,7 +194,7 @@ fn row(reading: &Reading<'_>, id: DeliveryRef) -> Result<Option<Row>, StoreError
     let Some(mut row) = found else {
         return Ok(None);
     };
-    row.units = units(reading, id)?;
+    row.units = units(reading, id, shown)?;
     Ok(Some(row))
 }
 
@@ -165,10 +203,11 @@ pub(crate) fn rows(
     reading: &Reading<'_>,
     scope: &Scope,
     ids: &[DeliveryRef],
+    units: UnitsShown,
 ) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
     for id in ids {
-        rows.extend(row(reading, *id)?.filter(|row| scope.contains(row.origin)));
+        rows.extend(row(reading, *id, units)?.filter(|row| scope.contains(row.origin)));
     }
     Ok(rows)
 }
@@ -217,131 +256,6 @@ fn matches_filter(
         |row| row.get(0),
     )?;
     Ok(found.unwrap_or(false))
-}
-
-/// Returns the units of a delivery, each with its last attempt.
-fn units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
-    let mut units = waiting_units(reading, id)?;
-    units.extend(dead_units(reading, id)?);
-    for unit in attempted_units(reading, id)? {
-        match units.iter_mut().find(|known| known.target == unit.target) {
-            Some(known) => known.last = unit.last,
-            None => units.push(unit),
-        }
-    }
-    units.sort_unstable_by_key(|unit| unit.target);
-    Ok(units)
-}
-
-fn waiting_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
-    let waiting = "select target, run_at, lease, leased, attempt_count from due where id = ?1";
-    reading.rows(waiting, params![id], |row| {
-        let (attempts, next_in) = (row.get(4)?, reading.until(row.get(1)?));
-        let leased: bool = row.get(3)?;
-        Ok(UnitShown {
-            target: row.get(0)?,
-            status: if attempts == 0 {
-                Status::Pending
-            } else {
-                Status::Retrying
-            },
-            leased: leased && next_in.is_some_and(|left| !left.is_zero()),
-            attempts,
-            leases: row.get(2)?,
-            next_in,
-            reason: None,
-            last: None,
-        })
-    })
-}
-
-fn dead_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
-    let dead = "select target, reason, lease, attempt_count from dead where id = ?1";
-    reading.rows(dead, params![id], |row| {
-        let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
-        Ok(UnitShown {
-            target: row.get(0)?,
-            status: if reason.is_some() {
-                Status::Dead
-            } else {
-                Status::Cancelled
-            },
-            leased: false,
-            attempts: row.get(3)?,
-            leases: row.get(2)?,
-            next_in: None,
-            reason,
-            last: None,
-        })
-    })
-}
-
-/// Returns a unit for each target with an attempt, as if it were delivered.
-fn attempted_units(reading: &Reading<'_>, id: DeliveryRef) -> Result<Vec<UnitShown>, StoreError> {
-    // with max(), the other columns are those of the row that has it
-    let attempted = "select target, count(*), max(lease), started, took, status, error from attempt where id = ?1 group by target";
-    reading.rows(attempted, params![id], |row| {
-        let leases = row.get(2)?;
-        Ok(UnitShown {
-            target: row.get(0)?,
-            status: Status::Delivered,
-            leased: false,
-            attempts: row.get(1)?,
-            leases,
-            next_in: None,
-            reason: None,
-            last: Some(AttemptSummary {
-                number: leases,
-                started: SystemTime::UNIX_EPOCH + duration(row.get(3)?),
-                took: duration(row.get(4)?),
-                status: row.get(5)?,
-                error: row.get(6)?,
-            }),
-        })
-    })
-}
-
-fn duration(ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// Returns one delivery with its attempts.
-pub(crate) fn get(
-    reading: &Reading<'_>,
-    scope: &Scope,
-    id: DeliveryRef,
-) -> Result<Option<Shown>, StoreError> {
-    let Some(stored) = one(reading, id)?.filter(|stored| scope.contains(stored.origin)) else {
-        return Ok(None);
-    };
-    let all = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body, facts
-        from attempt where id = ?1 order by target, lease";
-    let attempts = reading.rows(all, params![id], |row| {
-        let attempt = Attempt {
-            cause: row.get(3)?,
-            started: SystemTime::UNIX_EPOCH + duration(row.get(4)?),
-            took: duration(row.get(5)?),
-            connect: row.get::<_, Option<i64>>(6)?.map(duration),
-            first_byte: row.get::<_, Option<i64>>(7)?.map(duration),
-            status: row.get(8)?,
-            error: row.get(9)?,
-            peer: row.get(10)?,
-            head: Bytes::from(row.get::<_, Vec<u8>>(11)?),
-            body: Bytes::from(row.get::<_, Vec<u8>>(12)?),
-            facts: Bytes::from(row.get::<_, Option<Vec<u8>>>(13)?.unwrap_or_default()),
-        };
-        Ok(AttemptShown {
-            target: row.get::<_, TargetId>(0)?,
-            number: row.get(1)?,
-            late: row.get(2)?,
-            attempt,
-        })
-    })?;
-    Ok(Some(Shown {
-        units: units(reading, id)?,
-        stored,
-        attempts,
-    }))
 }
 
 /// Returns the last acts.

@@ -55,6 +55,7 @@ pub(crate) fn step(
     for ((run_at, id), attempts, since) in &found {
         let latest = latest(writing, target, *id, schedule, (*attempts, *since), *run_at)?;
         if latest < *run_at {
+            writing.note_due(target, latest);
             writing.execute(
                 "update due set run_at = ?3 where id = ?1 and target = ?2",
                 params![id, target, latest],

@@ -141,12 +141,13 @@ fn apply(
         }
         Next::Dead(reason) => bury(writing, unit, Some(reason), counts_attempt).map(drop),
         Next::Cancelled => bury(writing, unit, None, counts_attempt).map(drop),
-        Next::GiveBack => writing
-            .execute(
-                "update due set leased = 0, run_at = ?3 where id = ?1 and target = ?2",
-                params![unit.delivery, unit.target, writing.now],
-            )
-            .map(drop),
+        Next::GiveBack => {
+            writing.note_due(unit.target, writing.now);
+            let back = "update due set leased = 0, run_at = ?3 where id = ?1 and target = ?2";
+            writing
+                .execute(back, params![unit.delivery, unit.target, writing.now])
+                .map(drop)
+        }
         Next::RetryIn(delay) => again(writing, unit, delay, counts_attempt),
         Next::Later(delay) => again(writing, unit, delay, false),
     }
@@ -160,6 +161,7 @@ fn again(
     counted: bool,
 ) -> Result<(), StoreError> {
     let run_at = writing.now.saturating_add(ms(delay));
+    writing.note_due(unit.target, run_at);
     let later = "update due set leased = 0, run_at = ?3, attempt_count = attempt_count + ?4, cause = 0 where id = ?1 and target = ?2";
     writing
         .execute(

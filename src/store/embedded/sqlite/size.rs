@@ -1,8 +1,12 @@
 //! The size of the database file: what is used of it, what its log will add, and how it gives space back.
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
+use super::look::Reading;
+use super::writing::{CANCELLED, DEAD, DELIVERIES, WAITING};
 use super::{Database, store_error, unsigned};
 use crate::store::StoreError;
+use crate::store::archive::TenantCounts;
+use crate::store::queue::OriginId;
 use crate::units::saturating;
 
 /// Free pages that stay in the file, at least and at most: they are used again soon.
@@ -41,6 +45,26 @@ impl Pages {
     fn has_excess(self) -> bool {
         self.free > (self.all / 8).clamp(FREE_PAGES_KEPT.0, FREE_PAGES_KEPT.1)
     }
+}
+
+/// Returns the sums of one tenant.
+pub(crate) fn sums(reading: &Reading<'_>, tenant: OriginId) -> Result<TenantCounts, StoreError> {
+    let sums = "select kind, rows, bytes from tally where kind in (?2, ?3, ?4, ?5) and number = ?1";
+    let kinds = params![tenant.0, DELIVERIES, WAITING, DEAD, CANCELLED];
+    let rows = reading.rows(sums, kinds, |row| {
+        Ok((row.get::<_, i64>(0)?, unsigned(row, 1)?, unsigned(row, 2)?))
+    })?;
+    let of = |kind| {
+        let found = rows.iter().find(|(known, ..)| *known == kind);
+        found.map_or((0, 0), |(_, rows, bytes)| (*rows, *bytes))
+    };
+    let (deliveries, bytes) = of(DELIVERIES);
+    Ok(TenantCounts {
+        deliveries,
+        bytes,
+        waiting: of(WAITING).0,
+        dead: of(DEAD).0.saturating_sub(of(CANCELLED).0),
+    })
 }
 
 impl Database {

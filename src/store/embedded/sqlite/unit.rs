@@ -1,8 +1,8 @@
 //! Changes of a unit's state: the rows of `due`, `dead` and `lane`.
 use rusqlite::params;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use super::attempt::cut_off;
+use super::columns::from_reason;
 use super::ended::{close, reopen};
 use super::ledger::hold;
 use super::park::target_time;
@@ -72,7 +72,10 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
             leased_at
         ],
     )?;
-    writing.count(WAITING, unit.target.0, 1, 0);
+    if first {
+        writing.note_due(unit.target, *run_at);
+    }
+    writing.count_unit(WAITING, *unit, 1)?;
     Ok(first)
 }
 
@@ -108,7 +111,7 @@ pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<RemovedUni
     let Some(removed) = writing.row(out, params![unit.delivery, unit.target], read)? else {
         return Ok(None);
     };
-    writing.count(WAITING, unit.target.0, -1, 0);
+    writing.count_unit(WAITING, unit, -1)?;
     if let Some(lane) = removed.lane {
         leave(writing, unit.target, lane)?;
     }
@@ -131,6 +134,7 @@ fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), Stor
     }
     let wake = "update due set run_at = ?3 where target = ?1 and run_at = ?4
         and id = (select id from due where target = ?1 and lane = ?2 order by seq limit 1)";
+    writing.note_due(target, writing.now);
     writing
         .execute(wake, params![target, lane.0, writing.now, WAITS_IN_LANE])
         .map(drop)
@@ -158,8 +162,12 @@ pub(super) fn bury(
     close(writing, unit.delivery)
 }
 
-/// Cancels a unit although it may be leased. The outcome of that lease is late, unless it is a success.
-pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreError> {
+/// Ends a unit although it may be leased: as dead, or cancelled if there is no reason. The outcome of that lease is late, unless it is a success.
+pub(super) fn end_early(
+    writing: &Writing<'_>,
+    unit: Unit,
+    reason: Option<Reason>,
+) -> Result<bool, StoreError> {
     let Some(removed) = end(writing, unit)? else {
         return Ok(false);
     };
@@ -178,7 +186,7 @@ pub(super) fn cancel(writing: &Writing<'_>, unit: Unit) -> Result<bool, StoreErr
     insert_dead(
         writing,
         unit,
-        None,
+        reason,
         Dead {
             lease: removed.lease.saturating_add(1),
             ..removed.into()
@@ -234,9 +242,9 @@ pub(super) fn insert_dead(
         "insert into dead (id, target, at, reason, lease, attempt_count, lane, last_attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, attempts, lane.map(|lane| lane.0), attempt],
     )?;
-    writing.count(DEAD, unit.target.0, 1, 0);
+    writing.count_unit(DEAD, unit, 1)?;
     if reason.is_none() {
-        writing.count(CANCELLED, unit.target.0, 1, 0);
+        writing.count_unit(CANCELLED, unit, 1)?;
     }
     Ok(())
 }
@@ -258,9 +266,9 @@ pub(super) fn take_dead(writing: &Writing<'_>, unit: Unit) -> Result<Option<Dead
     else {
         return Ok(None);
     };
-    writing.count(DEAD, unit.target.0, -1, 0);
+    writing.count_unit(DEAD, unit, -1)?;
     if is_cancelled {
-        writing.count(CANCELLED, unit.target.0, -1, 0);
+        writing.count_unit(CANCELLED, unit, -1)?;
     }
     Ok(Some(dead))
 }
@@ -324,74 +332,26 @@ pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Raised) -> Result<
     hold(writing, unit.delivery)
 }
 
-/// Encodes a reason for a row: a status is its number.
-fn from_reason(reason: Reason) -> i64 {
-    match reason {
-        Reason::Attempts => 1,
-        Reason::Age => 2,
-        Reason::Status(status) => i64::from(status.as_u16()),
-    }
-}
-
-/// Reads a reason; one that a newer version wrote is shown as the end of the attempts.
-pub(super) fn to_reason(number: i64) -> Reason {
-    let status = u16::try_from(number)
-        .ok()
-        .and_then(|status| http::StatusCode::from_u16(status).ok());
-    match (number, status) {
-        (2, _) => Reason::Age,
-        (_, Some(status)) => Reason::Status(status),
-        (_, None) => Reason::Attempts,
-    }
-}
-
-impl ToSql for DeliveryRef {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.as_bytes())))
-    }
-}
-
-impl FromSql for DeliveryRef {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let bytes: [u8; 16] = value
-            .as_blob()?
-            .try_into()
-            .map_err(|_| FromSqlError::InvalidType)?;
-        Ok(Self(uuid::Uuid::from_bytes(bytes)))
-    }
-}
-
-impl ToSql for TargetId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.0.to_sql()
-    }
-}
-
-impl FromSql for TargetId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        u32::column_result(value).map(Self)
-    }
-}
-
-impl ToSql for Cause {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Self::Schedule => 0_i64,
-            Self::Replay => 1,
-            Self::Test => 2,
-            Self::Probe => 3,
-        }
-        .into())
-    }
-}
-
-impl FromSql for Cause {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Ok(match value.as_i64()? {
-            1 => Self::Replay,
-            2 => Self::Test,
-            3 => Self::Probe,
-            _ => Self::Schedule,
+/// Returns the units of a delivery that a query finds, for these targets if any are given. The query ends in a condition.
+pub(super) fn units(
+    writing: &Writing<'_>,
+    sql: &str,
+    id: DeliveryRef,
+    only: &[TargetId],
+) -> Result<Vec<Unit>, StoreError> {
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Unit {
+            delivery: id,
+            target: row.get(0)?,
         })
-    }
+    };
+    // an event can have a thousand units
+    let units = match only {
+        [target] => writing.rows(&format!("{sql} and target = ?2"), params![id, target], read)?,
+        _ => writing.rows(sql, params![id], read)?,
+    };
+    Ok(units
+        .into_iter()
+        .filter(|unit| only.is_empty() || only.contains(&unit.target))
+        .collect())
 }

@@ -1,5 +1,5 @@
 //! The context of a write: one transaction, the time, and the sums that it changes.
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -8,11 +8,13 @@ use rusqlite::{Connection, Params, Row, params};
 
 use super::connection::{row, rows, store_error};
 use super::marker::Marker;
+use crate::store::agenda::Noted;
+use crate::store::queue::{DeliveryRef, FIRST_TENANT, TargetId, Unit};
 use crate::store::{Key, StoreError};
 
 /// Deliveries of an origin, and their bytes.
 pub(crate) const DELIVERIES: i64 = 0;
-/// Units that wait for a target.
+/// Units that wait for a target, or for the endpoints of a tenant.
 pub(crate) const WAITING: i64 = 1;
 /// Dead and cancelled units of a target.
 pub(crate) const DEAD: i64 = 2;
@@ -23,7 +25,10 @@ pub(crate) const TENANTS: i64 = 4;
 /// Endpoints, by the number of their state.
 pub(crate) const ENDPOINTS: i64 = 5;
 
-/// By kind and number: rows and bytes.
+/// The number under which memory has the sums of all tenants.
+pub(crate) const ALL_TENANTS: u32 = FIRST_TENANT;
+
+/// By kind and number: rows and bytes. A transaction has the numbers of tenants; what is kept in memory has one sum for all of them.
 pub(crate) type Tally = HashMap<(i64, u32), (i64, i64)>;
 
 /// A hook for tests that is called before each statement that writes, and before each commit. Its error becomes the error of the
@@ -58,7 +63,10 @@ pub(crate) struct Writing<'a> {
     /// The store's time, in milliseconds.
     pub(crate) now: i64,
     tally: RefCell<Tally>,
+    noted: RefCell<Noted>,
     remembered: RefCell<Vec<(Key, i64)>>,
+    /// The origin of the delivery that was asked for last.
+    origin: Cell<Option<(DeliveryRef, u32)>>,
     hook: &'a FaultHook,
     marker: &'a Marker,
 }
@@ -74,7 +82,9 @@ impl<'a> Writing<'a> {
             connection,
             now,
             tally: RefCell::default(),
+            noted: RefCell::default(),
             remembered: RefCell::default(),
+            origin: Cell::default(),
             hook,
             marker,
         }
@@ -131,6 +141,19 @@ impl<'a> Writing<'a> {
         self.remembered.take()
     }
 
+    /// Notes that a unit of a target is due at `run_at`, in whatever row it was before. Each statement that inserts a unit, or lets one be due
+    /// earlier, is followed by a note.
+    pub(super) fn note_due(&self, target: TargetId, run_at: i64) {
+        let mut noted = self.noted.borrow_mut();
+        let known = noted.entry(target).or_insert(run_at);
+        *known = run_at.min(*known);
+    }
+
+    /// Takes the times that were noted.
+    pub(super) fn take_noted(&self) -> Noted {
+        self.noted.take()
+    }
+
     /// Returns what this transaction has added to a sum so far.
     pub(super) fn counted(&self, kind: i64, number: u32) -> (i64, i64) {
         self.tally
@@ -145,6 +168,35 @@ impl<'a> Writing<'a> {
         let mut tally = self.tally.borrow_mut();
         let sum = tally.entry((kind, number)).or_default();
         *sum = (sum.0 + rows, sum.1 + bytes);
+    }
+
+    /// Adds to a sum of units. A unit of an endpoint counts for its tenant.
+    pub(super) fn count_unit(&self, kind: i64, unit: Unit, rows: i64) -> Result<(), StoreError> {
+        let number = if unit.target.is_endpoint() {
+            self.origin_of(unit.delivery)?
+        } else {
+            Some(unit.target.0)
+        };
+        if let Some(number) = number {
+            self.count(kind, number, rows, 0);
+        }
+        Ok(())
+    }
+
+    /// Returns the origin of a delivery, if it exists.
+    pub(super) fn origin_of(&self, id: DeliveryRef) -> Result<Option<u32>, StoreError> {
+        if let Some((_, origin)) = self.origin.get().filter(|(known, _)| *known == id) {
+            return Ok(Some(origin));
+        }
+        let find = "select origin from delivery where id = ?1";
+        let origin = self.row(find, params![id], |row| row.get(0))?;
+        self.set_origin(id, origin);
+        Ok(origin)
+    }
+
+    /// Sets the origin of a delivery, so that it need not be read: also of one that is being deleted. None: it is to be read again.
+    pub(super) fn set_origin(&self, id: DeliveryRef, origin: Option<u32>) {
+        self.origin.set(origin.map(|origin| (id, origin)));
     }
 
     /// Writes the sums that changed.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::store::archive::{Scope, Status};
+use crate::store::archive::{Scope, Status, UnitsShown};
 use crate::store::contract::queue::{attempt, delivery, new};
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Next, OnDead, Queue as _, Start};
 
@@ -140,7 +140,7 @@ async fn acknowledged_writes_survive_a_kill() {
         let store = open_real(directory.path());
         for (delivered, id) in &all {
             let shown = store
-                .get(Scope::All, *id)
+                .get(Scope::All, *id, UnitsShown::All)
                 .await
                 .unwrap()
                 .unwrap_or_else(|| panic!("round {round}: {id} is lost"));

@@ -1,6 +1,6 @@
 //! Tests of damaged files and full disks.
 use super::*;
-use crate::store::archive::Scope;
+use crate::store::archive::{Scope, UnitsShown};
 use crate::store::contract::queue::{attempt, delivery, new, take};
 use crate::store::queue::{Accept, Dedupe, Next, Queue as _, Start};
 
@@ -87,7 +87,7 @@ async fn damaged_store_of_an_older_version_is_not_set_aside() {
 
 #[test]
 fn full_disk_keeps_its_room_for_outcomes() {
-    use crate::store::embedded::queue::recorded;
+    use crate::store::embedded::writes::recorded;
     let of = |next, is_full| {
         recorded(Some(attempt(503)), next, is_full)
             .map(|attempt| (attempt.status, attempt.body.len()))
@@ -133,7 +133,7 @@ async fn full_disk_repeats_no_attempt_number() {
     assert_eq!(sent, [1, 2, 3]);
     assert_eq!(
         store
-            .get(Scope::All, one.id)
+            .get(Scope::All, one.id, UnitsShown::All)
             .await
             .unwrap()
             .unwrap()

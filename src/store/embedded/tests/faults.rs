@@ -2,9 +2,14 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::store::archive::{Filter, Order, Scope};
+use crate::retry::Reason;
+use crate::store::archive::{Act, ActKind, Filter, Order, Scope, UnitsShown, Which};
+use crate::store::contract::events::{event, own};
 use crate::store::contract::queue::{attempt, delivery, new, take};
-use crate::store::queue::{Accept, Accepted, Dedupe, Next, OnDead, Queue as _, Start};
+use crate::store::queue::{
+    Accept, Accepted, Cause, Dedupe, FIRST_ENDPOINT, FIRST_TENANT, Next, OnDead, OriginId,
+    Queue as _, Start, TargetId,
+};
 
 /// Fails at the statement that is `left` statements away, then at `more` others.
 #[derive(Debug, Default)]
@@ -44,7 +49,14 @@ pub(super) fn open_faulty(path: &Path, fault: &Arc<Fault>, error: StoreError) ->
 
 async fn stored(store: &Embedded) -> usize {
     store
-        .page(Scope::All, &Filter::default(), Order::Oldest, None, 400)
+        .page(
+            Scope::All,
+            &Filter::default(),
+            Order::Oldest,
+            None,
+            400,
+            UnitsShown::All,
+        )
         .await
         .unwrap()
         .rows
@@ -110,7 +122,7 @@ async fn failure_at_any_step_leaves_one_row_after_the_retry() {
             );
             assert_eq!(
                 store
-                    .get(Scope::All, one.id)
+                    .get(Scope::All, one.id, UnitsShown::All)
                     .await
                     .unwrap()
                     .unwrap()
@@ -129,6 +141,76 @@ async fn failure_at_any_step_leaves_one_row_after_the_retry() {
                 .unwrap(),
             "ok"
         );
+    }
+}
+
+/// Whichever statement of an act on an endpoint's units fails, nothing of the step is done. Repeated, all of it is.
+#[tokio::test]
+async fn act_that_fails_at_any_statement_changes_nothing() {
+    let target = TargetId(FIRST_ENDPOINT + 1);
+    let made_dead = ActKind::MakeDead {
+        reason: Reason::Removed,
+    };
+    let add = ActKind::Add {
+        cause: Cause::Replay,
+        lane: None,
+    };
+    for (kind, waiting, dead) in [
+        (ActKind::Renew, 3, 0),
+        (ActKind::Cancel, 0, 0),
+        (made_dead, 0, 3),
+        (add, 4, 0),
+    ] {
+        let mut failed = 0;
+        for statement in 0.. {
+            let (directory, fault) = (tempfile::tempdir().unwrap(), Arc::<Fault>::default());
+            let error = StoreError::Unavailable("io".into());
+            let store = open_faulty(directory.path(), &fault, error);
+            let mut ids = Vec::new();
+            for (number, endpoint) in [(0, 1), (1, 1), (2, 1), (3, 2)] {
+                let one = event(1, endpoint, &format!("event-{number}"), Start::Anyone);
+                new(store.accept(Arc::new(one.clone()), own(1)).await.unwrap());
+                ids.push(one.id);
+            }
+            let leased = take(&store, target.0, 1).await;
+            let later = Next::RetryIn(WINDOW);
+            let settled = store
+                .settle(leased[0].lease, Some(attempt(500)), later)
+                .await;
+            assert_eq!(settled.unwrap(), Ownership::Owned);
+            let which = if kind == add {
+                Which::Ids(ids)
+            } else {
+                Which::Found(Filter::default(), None)
+            };
+            let act = Act {
+                kind,
+                which,
+                targets: [target].into(),
+                who: "anna".into(),
+                reason: "test".into(),
+                description: None,
+                goes_on: None,
+            };
+            let tenant = OriginId(FIRST_TENANT + 1);
+            let before = store.sums(tenant).await.unwrap();
+            fault.arm(statement, 0);
+            let first = store.act(Scope::All, &act, 9).await;
+            fault.arm(i64::MAX, 0);
+            if first.is_err() {
+                failed += 1;
+                assert_eq!(store.sums(tenant).await.unwrap(), before);
+                let step = store.act(Scope::All, &act, 9).await.unwrap();
+                assert_eq!(step.done, if kind == add { 1 } else { 3 });
+            }
+            let sums = store.sums(tenant).await.unwrap();
+            // the unit of the other endpoint waits in any case
+            assert_eq!((sums.waiting, sums.dead), (waiting + 1, dead), "{kind:?}");
+            if first.is_ok() {
+                break;
+            }
+        }
+        assert!(failed > 5, "{kind:?}: {failed}");
     }
 }
 

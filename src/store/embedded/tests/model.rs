@@ -1,15 +1,15 @@
 //! The queue against a model of it: any sequence of accepts, claims, leases, settlements, lapses, acts and restarts, with lanes and without.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::retry::Reason;
-use crate::store::archive::{Act, ActKind, Scope, Status, Which};
+use crate::store::archive::{Act, ActKind, Scope, Status, UnitsShown, Which};
 use crate::store::contract::queue::{attempt, delivery, take};
 use crate::store::queue::{
     Accept, Accepted, CUT_OFF, Cause, Dedupe, DeliveryRef, Lane, Lease, Next, OnDead, Queue as _,
-    Start,
+    Start, TargetId,
 };
 
 /// A delivery that is offered.
@@ -72,7 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3_u32, 1..4_u32).prop_map(|(target, count)| Step::Take { target, count }),
         5 => (index(), 0..6_u8).prop_map(|(which, next)| Step::Settle { which, next }),
         3 => (1..30_u64).prop_map(Step::Advance),
-        2 => (index(), 0..6_u8).prop_map(|(which, kind)| Step::Act { which, kind }),
+        2 => (index(), 0..8_u8).prop_map(|(which, kind)| Step::Act { which, kind }),
         1 => Just(Step::Restart),
     ]
 }
@@ -475,6 +475,10 @@ impl Model {
             purge(false),
             purge(true),
             ActKind::AttemptNow,
+            ActKind::Renew,
+            ActKind::MakeDead {
+                reason: Reason::Paused,
+            },
         ][usize::from(kind)];
         let act = Act {
             kind,
@@ -499,12 +503,26 @@ impl Model {
                 self.leave(id, UnitState::Delivered);
                 self.all.remove(&id);
             }
-            (ActKind::Cancel, UnitState::Waits { leased, .. }) => {
+            (ActKind::Cancel | ActKind::MakeDead { .. }, UnitState::Waits { leased, .. }) => {
                 if leased {
                     one.cut_off();
                 }
                 one.lease += 1;
-                self.leave(id, UnitState::Cancelled);
+                let state = if kind == ActKind::Cancel {
+                    UnitState::Cancelled
+                } else {
+                    UnitState::Dead
+                };
+                self.leave(id, state);
+            }
+            (ActKind::Renew, UnitState::Waits { leased, run_at, .. }) => {
+                if !leased || run_at.is_some_and(|run_at| run_at <= now) {
+                    one.state = UnitState::Waits {
+                        run_at: run_at.map(|_| now),
+                        leased,
+                        attempts: 0,
+                    };
+                }
             }
             (ActKind::Replay { .. }, UnitState::Dead | UnitState::Cancelled)
             | (
@@ -545,8 +563,14 @@ impl Model {
                     attempts,
                 };
             }
-            (ActKind::Replay { .. } | ActKind::AttemptNow, _)
-            | (ActKind::Cancel, UnitState::Dead | UnitState::Cancelled | UnitState::Delivered) => {}
+            (
+                ActKind::Replay { .. } | ActKind::AttemptNow | ActKind::Renew | ActKind::Add { .. },
+                _,
+            )
+            | (
+                ActKind::Cancel | ActKind::MakeDead { .. },
+                UnitState::Dead | UnitState::Cancelled | UnitState::Delivered,
+            ) => {}
         }
     }
 
@@ -576,9 +600,23 @@ impl Model {
         }
     }
 
+    /// Compares the targets that are due.
+    async fn compare_ready(&self, store: &Embedded) {
+        let is_due = |state| matches!(state, UnitState::Waits { run_at: Some(run_at), .. } if run_at <= self.now);
+        let due = self.all.values().filter(|one| is_due(one.state));
+        let due: BTreeSet<_> = due.map(|one| TargetId(one.target)).collect();
+        let ready = store.ready(None, &Arc::default()).await.unwrap();
+        assert_eq!(ready.targets, due.into_iter().collect::<Vec<_>>());
+    }
+
     async fn compare(&self, store: &Embedded) {
+        self.compare_ready(store).await;
         for (id, one) in &self.all {
-            let shown = store.get(Scope::All, *id).await.unwrap().unwrap();
+            let shown = store
+                .get(Scope::All, *id, UnitsShown::All)
+                .await
+                .unwrap()
+                .unwrap();
             let rows = shown.attempts.iter().map(|shown| {
                 match (shown.late, shown.attempt.error.as_deref()) {
                     (late, Some(CUT_OFF)) => (
@@ -683,6 +721,7 @@ async fn run(steps: Vec<Step>) {
             Step::Advance(seconds) => {
                 clock.advance(Duration::from_secs(seconds));
                 model.now += seconds;
+                model.compare_ready(&store).await;
             }
             Step::Restart => {
                 drop(store);

@@ -1,6 +1,6 @@
 //! Tests of the queue over restarts and set clocks.
 use super::*;
-use crate::store::archive::{Forgetting, Retention, Scope};
+use crate::store::archive::{Forgetting, Retention, Scope, UnitsShown, Whose};
 use crate::store::contract::queue::{attempt, delivery, new, take};
 use crate::store::queue::{
     CUT_OFF, Dedupe, LeaseRequest, Next, OnDead, OriginId, Queue as _, Start, TargetId,
@@ -22,7 +22,7 @@ async fn store_without_a_disk_has_no_queue() {
             .accept(Arc::new(delivery(1, Start::Anyone)), Dedupe::None)
             .await
             .unwrap_err(),
-        store.ready(None).await.unwrap_err(),
+        store.ready(None, &Arc::default()).await.unwrap_err(),
         store
             .lease(&[LeaseRequest::of(TargetId(1), 1)], LEASE, 0)
             .await
@@ -92,7 +92,7 @@ async fn repeatedly_interrupted_delivery_waits_longer_each_time() {
         assert_eq!(take(&store, 1, 1).await.remove(0).lease.number, number);
     }
     let shown = store
-        .get(Scope::All, killer.id)
+        .get(Scope::All, killer.id, UnitsShown::All)
         .await
         .unwrap()
         .unwrap()
@@ -190,7 +190,7 @@ async fn set_clock_loses_and_delays_no_delivery() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let mut store = open(directory.path(), &clock);
     let keep = [Retention {
-        origin: OriginId(1),
+        whose: Whose::One(OriginId(1)),
         age: YEAR / 12,
         dead: YEAR / 12,
         bytes: None,
@@ -231,7 +231,13 @@ async fn set_clock_loses_and_delays_no_delivery() {
         store = running.unwrap_or_else(|| open(directory.path(), &clock));
         clock.advance(Duration::from_secs(601));
         assert_eq!(store.sweep(&keep, 100).await.unwrap().done, 0);
-        assert!(store.get(Scope::All, done.id).await.unwrap().is_some());
+        assert!(
+            store
+                .get(Scope::All, done.id, UnitsShown::All)
+                .await
+                .unwrap()
+                .is_some()
+        );
         assert_eq!(
             store.claim(key(1), Token(7), LEASE).await.unwrap(),
             ClaimResult::Committed
@@ -250,7 +256,11 @@ async fn set_clock_loses_and_delays_no_delivery() {
         "elapsed time does end it"
     );
     assert!(
-        store.get(Scope::All, waits.id).await.unwrap().is_some(),
+        store
+            .get(Scope::All, waits.id, UnitsShown::All)
+            .await
+            .unwrap()
+            .is_some(),
         "what waits is kept"
     );
 }
@@ -393,7 +403,9 @@ async fn lease_is_returned_if_its_read_fails() {
     let reading = store.disk().unwrap().reader().read(hold_up);
     begun.recv().unwrap();
     // more than may wait
-    let reads: Vec<_> = (0..300).map(|_| store.ready(None)).collect();
+    let reads: Vec<_> = (0..300)
+        .map(|_| store.ready(None, &Arc::default()))
+        .collect();
     assert!(
         store
             .lease(&[LeaseRequest::of(TargetId(1), 1)], LEASE, 0)
@@ -428,7 +440,7 @@ async fn a_delivery_that_cannot_be_decoded_waits_for_an_hour() {
     assert!(take(&store, 1, 1).await.is_empty());
     clock.advance(LEASE * 2);
     assert!(take(&store, 1, 1).await.is_empty());
-    let ready = store.ready(None).await.unwrap();
+    let ready = store.ready(None, &Arc::default()).await.unwrap();
     assert!(
         ready.targets.is_empty() && ready.next_in.is_some_and(|next| next > LEASE),
         "{ready:?}"

@@ -1,6 +1,6 @@
 //! Tests of retention: deleting by age and size, and the space and IDs that it frees.
 use super::*;
-use crate::store::archive::{Act, ActKind, Retention, Scope, Which};
+use crate::store::archive::{Act, ActKind, Retention, Scope, UnitsShown, Which, Whose};
 use crate::store::contract::queue::{attempt, delivery, new, take};
 use crate::store::queue::{
     Accept, Accepted, Dedupe, DeliveryRef, LeaseRequest, Next, OnDead, OriginId, Queue as _, Start,
@@ -48,7 +48,7 @@ async fn retention_deletes_by_age_and_bytes_in_steps() {
     }
     let sweep = async |bytes, step| {
         let keep = [Retention {
-            origin: OriginId(1),
+            whose: Whose::One(OriginId(1)),
             age: day,
             dead: day * 7,
             bytes,
@@ -68,7 +68,13 @@ async fn retention_deletes_by_age_and_bytes_in_steps() {
         }
     }
     assert_eq!(done, 5, "those that ended first, until it fits");
-    let there = async |index: usize| store.get(Scope::All, ids[index]).await.unwrap().is_some();
+    let there = async |index: usize| {
+        store
+            .get(Scope::All, ids[index], UnitsShown::All)
+            .await
+            .unwrap()
+            .is_some()
+    };
     assert!(there(0).await, "it waits");
     assert!(there(1).await, "dead ones outlive delivered ones");
     assert!(!there(2).await && !there(6).await && there(7).await);
@@ -110,7 +116,7 @@ async fn retention_by_bytes_starts_before_retention_by_age() {
         store
             .sweep(
                 &[Retention {
-                    origin: OriginId(1),
+                    whose: Whose::One(OriginId(1)),
                     age,
                     dead: day,
                     bytes,
@@ -150,7 +156,7 @@ async fn age_counts_from_the_end_of_a_delivery() {
     let store = open(directory.path(), &clock);
     let (day, hour) = (Duration::from_secs(86_400), Duration::from_secs(3600));
     let keep = [Retention {
-        origin: OriginId(1),
+        whose: Whose::One(OriginId(1)),
         age: day,
         dead: day * 2,
         bytes: None,
@@ -246,7 +252,7 @@ async fn rows_dated_by_a_fast_clock_are_swept() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let store = open(directory.path(), &clock);
     let keep = [Retention {
-        origin: OriginId(1),
+        whose: Whose::One(OriginId(1)),
         age: Duration::from_secs(60),
         dead: Duration::from_secs(60),
         bytes: None,
@@ -278,7 +284,13 @@ async fn rows_dated_by_a_fast_clock_are_swept() {
         done, 3,
         "the one from the future, and those after it that are old"
     );
-    assert!(store.get(Scope::All, ahead).await.unwrap().is_none());
+    assert!(
+        store
+            .get(Scope::All, ahead, UnitsShown::All)
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,7 +311,7 @@ async fn freed_space_is_returned_to_the_disk() {
     }
     until("counted", || store_used(&store) > 18 << 20).await;
     let keep = [Retention {
-        origin: OriginId(1),
+        whose: Whose::One(OriginId(1)),
         age: YEAR,
         dead: YEAR,
         bytes: Some(0),
@@ -319,7 +331,7 @@ async fn sweep_at_once(store: &Embedded, age: Duration) -> u64 {
     store
         .sweep(
             &[Retention {
-                origin: OriginId(1),
+                whose: Whose::One(OriginId(1)),
                 age,
                 dead: age,
                 bytes: Some(0),
@@ -369,7 +381,7 @@ async fn swept_undelivered_delivery_counts_as_new() {
         }
         clock.advance(day);
         let keep = [Retention {
-            origin: OriginId(1),
+            whose: Whose::One(OriginId(1)),
             age,
             dead: age,
             bytes,
@@ -495,7 +507,7 @@ async fn a_dead_target_never_hides_a_live_one() {
             .await
             .unwrap());
         let start = SystemClock.mono();
-        let ready = store.ready(None).await.unwrap();
+        let ready = store.ready(None, &Arc::default()).await.unwrap();
         assert_eq!(ready.targets, [TargetId(1), TargetId(2)]);
         let leased = store
             .lease(
