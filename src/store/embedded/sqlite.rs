@@ -140,19 +140,6 @@ impl Database {
         self.fault_hook = fault_hook;
     }
 
-    /// Notes in `agenda` which targets have waiting units, now and with each transaction.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub(crate) fn fill(&mut self, agenda: &Arc<Mutex<Agenda>>, now: i64) -> Result<(), StoreError> {
-        self.agenda = Arc::clone(agenda);
-        let reading = look::Reading {
-            connection: &self.connection,
-            now,
-        };
-        look::note_all(&reading, agenda)
-    }
-
     /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::unit::WAITS_IN_LANE;
-use super::{row, rows};
+use super::{Database, row, rows};
 use crate::store::agenda::Agenda;
 use crate::store::queue::{DeliveryRef, OriginId, Ready, Stored, TargetId};
 use crate::store::record::Record;
@@ -46,6 +46,21 @@ impl Reading<'_> {
         (run_at != WAITS_IN_LANE).then(|| {
             Duration::from_millis(u64::try_from(run_at.saturating_sub(self.now)).unwrap_or(0))
         })
+    }
+}
+
+impl Database {
+    /// Notes in `agenda` which targets have waiting units, now and with each transaction.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn fill(&mut self, agenda: &Arc<Mutex<Agenda>>, now: i64) -> Result<(), StoreError> {
+        self.agenda = Arc::clone(agenda);
+        let reading = Reading {
+            connection: &self.connection,
+            now,
+        };
+        note_all(&reading, agenda)
     }
 }
 
@@ -147,7 +162,7 @@ pub(crate) fn scan(
 }
 
 /// Notes all targets that have units.
-pub(crate) fn note_all(reading: &Reading<'_>, agenda: &Mutex<Agenda>) -> Result<(), StoreError> {
+fn note_all(reading: &Reading<'_>, agenda: &Mutex<Agenda>) -> Result<(), StoreError> {
     let mut position = ScanPosition::default();
     loop {
         scan(reading, agenda, &mut position)?;
