@@ -1,6 +1,7 @@
 //! A whole gateway in one process: starts the store, the gate, the worker, the listeners and the admin API of a config, and stops them gracefully.
 pub mod memory;
 mod operators;
+mod outbound;
 mod start_error;
 mod store;
 
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::app::operators::{HealthListener, Operators};
+use crate::app::outbound::OutboundListener;
 use crate::clock::Clock;
 use crate::config::load::Loaded;
 use crate::config::snapshot::{AdminAddress, ListenAddress, Snapshot};
@@ -71,6 +73,7 @@ pub struct App {
     store: Arc<Embedded>,
     reloader: Arc<Reloader>,
     operators: Operators,
+    outbound: Option<OutboundListener>,
     /// Receives a message for each change of the config's files.
     changes: mpsc::Receiver<()>,
     /// The tasks that end with the gateway.
@@ -134,6 +137,15 @@ impl App {
                 return Err(error);
             }
         };
+        let tls = server.outbound_tls();
+        let outbound = match outbound::listen(&gate, tls, closed.subscribe()).await {
+            Ok(outbound) => outbound,
+            Err(error) => {
+                server.shut_down(snapshot.shutdown).await;
+                store.close();
+                return Err(error);
+            }
+        };
         let mut tasks = JoinSet::new();
         let changes = watch_files(&reloader, &mut tasks).await;
         // without a store nothing is queued, and nothing will be until a restart
@@ -149,6 +161,7 @@ impl App {
             store,
             reloader,
             operators,
+            outbound,
             changes,
             tasks,
             stop,
@@ -217,6 +230,11 @@ impl App {
     /// Returns the address of the admin listener, with its real port.
     pub fn admin(&self) -> Option<&AdminAddress> {
         self.operators.admin.as_ref()
+    }
+
+    /// Returns the address of the listener for the app, with its real port.
+    pub fn outbound(&self) -> Option<&ListenAddress> {
+        self.outbound.as_ref().map(|outbound| &outbound.address)
     }
 
     /// Returns the file with the admin token, if the gateway made one beside the store.

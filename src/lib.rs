@@ -69,6 +69,7 @@ pub mod admin;
 pub mod deliver;
 pub mod gateway;
 pub mod listener;
+pub mod outbound;
 pub mod upstream;
 pub mod web;
 

@@ -1,4 +1,4 @@
-//! Random numbers that need not be secret: jitter, tokens of claims, short IDs. They come from a generator, never from bits of a UUID,
+//! Random numbers. Those for jitter, tokens of claims and short IDs need not be secret; they come from a generator, never from bits of a UUID,
 //! whose version and variant are fixed.
 
 /// Draws a number, each equally likely.
@@ -9,6 +9,16 @@ pub fn number() -> u64 {
 /// Draws a number so wide that two draws are never the same.
 pub fn wide() -> u128 {
     rand::random()
+}
+
+/// Draws bytes for keys and secrets from the system.
+///
+/// # Errors
+/// The system gives none.
+pub fn secret<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use serde::Deserialize;
 pub use alarms::{AlarmWebhook, Alarms, Egress};
 pub use handshake::{Answer, Condition, Handshake, HandshakeOrNone};
 pub use listen::{Admin, AdminToken, Certificate, Health, Listen, Tls};
+pub use outbound::{
+    EndpointPause, Endpoints, Outbound, OutboundKeep, OutboundLimits, OutboundRetry, OutboundSign,
+    OutboundToken,
+};
 pub use provider::{Facts, Provider};
 pub use queue::{
     Acknowledgement, Failures, Forward, Keep, OnFailure, Outgoing, Queue, Retry, Sign,
@@ -24,6 +28,7 @@ pub use verify::{
 mod alarms;
 mod handshake;
 mod listen;
+mod outbound;
 mod provider;
 mod queue;
 pub mod short_forms;
@@ -70,6 +75,8 @@ pub struct File {
     pub egress: Option<Egress>,
     /// The thresholds of alarms, and the webhook that receives them.
     pub alarms: Option<Alarms>,
+    /// Sending: your app publishes events, and the gateway delivers them to the endpoints of your customers.
+    pub outbound: Option<Outbound>,
     /// The format and amount of request logs.
     pub log: Option<Log>,
     /// A directory with your own provider presets, one `NAME.yaml` each, in the format of the built-in ones. The name of a built-in preset is refused.
@@ -144,6 +151,12 @@ pub struct Store {
     pub path: Option<String>,
     /// The largest number of delivery IDs that are remembered (default 10000000, 32 bytes each).
     pub ledger_entries: Option<u64>,
+    /// The key that seals the secrets of your customers' endpoints: 32 bytes as base64, as created by `openssl rand -base64 32`. `outbound` needs it.
+    ///
+    /// Keep a copy in another place: without the key, the secrets in the store cannot be read, and every customer needs a new one.
+    pub key: Option<Secret>,
+    /// Former keys, while the store still has secrets that they seal. The gateway seals them again with `key`; `hookgate doctor` tells when none is left.
+    pub old_keys: Vec<Secret>,
 }
 
 /// The format and amount of request logs.

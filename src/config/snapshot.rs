@@ -11,6 +11,7 @@ use crate::limit::Quota;
 use crate::route::guard::GuardedPathsByApp;
 use crate::route::router::Router;
 use crate::telemetry::LogPolicy;
+use crate::tenant::seal::SealKeys;
 use crate::verify::Candidate;
 
 pub mod addresses;
@@ -18,6 +19,7 @@ mod alarms;
 mod allow;
 mod certificates;
 mod deliver;
+mod outbound;
 mod route;
 mod upstream;
 mod webhook;
@@ -31,6 +33,9 @@ pub use allow::Allow;
 pub use certificates::{CertificateUse, Validity};
 pub use deliver::{
     Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill,
+};
+pub use outbound::{
+    AppRights, AppToken, EndpointRules, Outbound, OutboundLimits, PauseRules, STANDARD,
 };
 pub use route::{Pass, Route};
 pub use upstream::{Breaker, Upstream};
@@ -63,6 +68,8 @@ pub struct Snapshot {
     pub egress: Arc<Egress>,
     /// The alarms and their webhook.
     pub alarms: Alarms,
+    /// Sending, if the config has it.
+    pub outbound: Option<Arc<Outbound>>,
     /// The request log.
     pub log: LogPolicy,
     /// The upstreams, by name.
@@ -196,4 +203,6 @@ pub struct Store {
     pub path: Option<PathBuf>,
     /// The largest number of delivery IDs that are remembered.
     pub ledger_entries: usize,
+    /// The keys that seal secrets of endpoints, if the config has one.
+    pub keys: Option<Arc<SealKeys>>,
 }

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::sleep;
 
 use super::app::App;
-use super::destination::{Destination, Message};
+use super::destination::{Destination, EventMessage, Message};
+use super::endpoint::ReservedEndpoint;
 use super::report::AttemptReport;
 use super::target::AttemptSlot;
 use super::worker::Worker;
@@ -14,9 +15,8 @@ use crate::activity::{Activity, InFlight};
 use crate::delivery::{Answer, Delivery};
 use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
 use crate::queue::outcome::{BeforeAttempt, error_code, next_step, was_attempted};
-use crate::queue::pause;
 use crate::random;
-use crate::store::queue::{Attempt, Cause, Lane, Lease, Leased, Next, Subject};
+use crate::store::queue::{Attempt, Cause, Lane, Lease, Leased, Next, Stored, Subject};
 use crate::store::{Ownership, Store};
 
 /// The most bytes of an answer's body that are recorded.
@@ -115,6 +115,76 @@ pub(super) fn attempt_leased(
     });
 }
 
+/// Attempts an event that was just stored, from memory, in a task of its own.
+pub(crate) fn attempt_published(
+    worker: &Arc<Worker>,
+    reserved: ReservedEndpoint,
+    stored: &Arc<Stored>,
+    lease: Lease,
+) {
+    let ReservedEndpoint {
+        endpoint,
+        slot,
+        place,
+    } = reserved;
+    let task = AttemptTask {
+        worker: Arc::clone(worker),
+        message: Message::Event(Box::new(EventMessage {
+            endpoint,
+            stored: Arc::clone(stored),
+            place,
+            store: Arc::clone(&worker.store),
+            outside: Arc::clone(worker.endpoints().outside()),
+        })),
+        lease,
+        lane: None,
+        before: BeforeAttempt {
+            attempts: 0,
+            age: Duration::ZERO,
+            is_probe: false,
+        },
+        cause: Cause::Schedule,
+        slot,
+        _in_flight: InFlight::begin(Arc::clone(&worker.activity)),
+    };
+    tokio::spawn(task.run());
+}
+
+/// Attempts an event from the store, in a task of its own.
+pub(super) fn attempt_event(
+    worker: &Arc<Worker>,
+    reserved: ReservedEndpoint,
+    leased: Leased,
+    is_probe: bool,
+) {
+    let ReservedEndpoint {
+        endpoint,
+        slot,
+        place,
+    } = reserved;
+    let task = AttemptTask {
+        worker: Arc::clone(worker),
+        message: Message::Event(Box::new(EventMessage {
+            endpoint,
+            stored: leased.stored,
+            place,
+            store: Arc::clone(&worker.store),
+            outside: Arc::clone(worker.endpoints().outside()),
+        })),
+        lease: leased.lease,
+        lane: leased.lane,
+        before: BeforeAttempt {
+            attempts: leased.attempts,
+            age: leased.age,
+            is_probe,
+        },
+        cause: if is_probe { Cause::Probe } else { leased.cause },
+        slot,
+        _in_flight: InFlight::begin(Arc::clone(&worker.activity)),
+    };
+    tokio::spawn(task.run());
+}
+
 /// A leased delivery that is being attempted. Counts as in flight until it is settled.
 struct AttemptTask {
     worker: Arc<Worker>,
@@ -144,9 +214,8 @@ impl AttemptTask {
         let excerpt = read_excerpt(sent.answer.take(), begun.wall).await;
         let ended = worker.clock.mono();
         let took = ended.saturating_duration_since(begun.mono);
-        if let Some(signal) =
-            pause::signal(outcome, sent.facts.connect.is_some(), excerpt.retry_after)
-        {
+        message.learn(outcome, took);
+        if let Some(signal) = message.signal(outcome, &sent.facts, excerpt.retry_after) {
             let subject = Subject {
                 delivery: lease.unit.delivery,
                 lane: self.lane,
@@ -155,19 +224,24 @@ impl AttemptTask {
                 message.report_pause(change);
             }
         }
-        let next = next_step(
+        let planned = next_step(
             message.schedule(),
             self.before,
             outcome,
             excerpt.retry_after,
             random::number(),
         );
+        let (next, new_state) = message.follow_up(outcome, planned);
         let row = was_attempted(outcome).then(|| Attempt {
+            facts: sent.recorded.clone(),
             head: excerpt.head,
             body: excerpt.body,
             ..attempt_row(self.cause, begun, took, outcome, sent.facts)
         });
         let ownership = settle(&*worker.store, *lease, row, next).await;
+        if let (Some(state), Message::Event(event)) = (new_state, message) {
+            worker.endpoints().pause(event.endpoint.row(), state).await;
+        }
         let report = AttemptReport {
             lease: *lease,
             outcome,

@@ -5,15 +5,21 @@ use std::time::{Duration, Instant};
 
 use super::alarm_webhook::{self, AlarmReceiver};
 use super::app::App;
+use super::endpoint::{self, LiveEndpoint};
+use super::places::Place;
 use super::report::{AttemptReport, SendResult};
 use super::target::{PauseChange, Target};
 use crate::clock::{Dates, Now};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Outcome, SendFacts};
 use crate::queue::choose::Admission;
+use crate::queue::pause::{self, Signal};
 use crate::queue::stored::Unreadable;
 use crate::retry::Schedule;
-use crate::store::queue::{Stored, TargetId};
+use crate::store::Store;
+use crate::store::address_book::EndpointState;
+use crate::store::queue::{Next, Stored, TargetId};
 use crate::telemetry::Telemetry;
+use crate::upstream::outside::Outside;
 
 /// The destinations of one config generation.
 #[derive(Debug, Default)]
@@ -133,6 +139,17 @@ pub(super) enum Message {
     Webhook(Arc<App>, Box<Delivery>),
     /// An alarm of the gateway.
     Alarm(Arc<AlarmReceiver>, Arc<Stored>),
+    /// An event for an endpoint.
+    Event(Box<EventMessage>),
+}
+
+/// An event for an endpoint, with its place.
+pub(super) struct EventMessage {
+    pub(super) endpoint: Arc<LiveEndpoint>,
+    pub(super) stored: Arc<Stored>,
+    pub(super) place: Place,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) outside: Arc<Outside>,
 }
 
 impl Message {
@@ -141,6 +158,7 @@ impl Message {
         match self {
             Self::Webhook(app, _) => &app.webhook().deliver.schedule,
             Self::Alarm(alarms, _) => alarms.schedule(),
+            Self::Event(event) => &event.endpoint.rules().outbound.schedule,
         }
     }
 
@@ -149,6 +167,7 @@ impl Message {
         match self {
             Self::Webhook(app, _) => app.webhook().forward.upstream.breaker.open,
             Self::Alarm(..) => alarm_webhook::FIRST_PAUSE,
+            Self::Event(_) => endpoint::FIRST_PAUSE,
         }
     }
 
@@ -157,6 +176,53 @@ impl Message {
         match self {
             Self::Webhook(app, delivery) => app.send(delivery, number, begun, dates).await,
             Self::Alarm(alarms, stored) => alarms.send(stored, begun).await,
+            Self::Event(event) => {
+                let EventMessage {
+                    endpoint,
+                    stored,
+                    place,
+                    store,
+                    outside,
+                } = &**event;
+                endpoint.send(stored, place, &**store, outside, begun).await
+            }
+        }
+    }
+
+    /// Returns the conclusion from an attempt about its target. Nothing but its pause judges an endpoint, so no answer counts there.
+    pub(super) fn signal(
+        &self,
+        outcome: Outcome,
+        facts: &SendFacts,
+        retry_after: Option<Duration>,
+    ) -> Option<Signal> {
+        let signal = pause::signal(outcome, facts.connect.is_some(), retry_after)?;
+        Some(match (self, signal) {
+            (Self::Event(_), Signal::NoAnswer) => Signal::Unavailable(None),
+            (_, signal) => signal,
+        })
+    }
+
+    /// Lets an endpoint learn how quick it is.
+    pub(super) fn learn(&self, outcome: Outcome, took: Duration) {
+        match self {
+            Self::Webhook(..) | Self::Alarm(..) => {}
+            Self::Event(event) => event.endpoint.learn(outcome, took),
+        }
+    }
+
+    /// Decides what follows after the step that the schedule plans: an endpoint may have to pause, and keeps its event then.
+    pub(super) fn follow_up(
+        &self,
+        outcome: Outcome,
+        planned: Next,
+    ) -> (Next, Option<EndpointState>) {
+        match self {
+            Self::Webhook(..) | Self::Alarm(..) => (planned, None),
+            Self::Event(event) => match event.endpoint.pauses(outcome, planned) {
+                Some(state) => (LiveEndpoint::while_paused(), Some(state)),
+                None => (planned, None),
+            },
         }
     }
 
@@ -164,7 +230,7 @@ impl Message {
     pub(super) fn report_pause(&self, change: PauseChange) {
         match self {
             Self::Webhook(app, _) => app.report_pause(change),
-            Self::Alarm(..) => {}
+            Self::Alarm(..) | Self::Event(_) => {}
         }
     }
 
@@ -173,6 +239,7 @@ impl Message {
         match self {
             Self::Webhook(app, delivery) => app.report(delivery, report, telemetry),
             Self::Alarm(..) => alarm_webhook::report(report),
+            Self::Event(event) => event.endpoint.report(report),
         }
     }
 }

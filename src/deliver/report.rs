@@ -1,6 +1,8 @@
 //! The result of an attempt, as its destination reports it.
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::delivery::{Answer, Fault, Outcome, SendFacts};
 use crate::store::Ownership;
 use crate::store::queue::{Lease, Next};
@@ -15,6 +17,8 @@ pub(super) struct SendResult {
     pub(super) facts: SendFacts,
     /// The reason why no request was sent, where an outcome does not say it.
     pub(super) not_called: Option<NotCalled>,
+    /// The record of what was sent where, for an endpoint.
+    pub(super) recorded: Bytes,
 }
 
 impl From<Sent> for SendResult {
@@ -29,6 +33,7 @@ impl From<Sent> for SendResult {
             answer,
             facts,
             not_called: None,
+            recorded: Bytes::new(),
         }
     }
 }
@@ -40,6 +45,7 @@ impl From<NotCalled> for SendResult {
             answer: None,
             facts: SendFacts::default(),
             not_called: Some(why),
+            recorded: Bytes::new(),
         }
     }
 }
@@ -52,6 +58,7 @@ impl SendResult {
             answer: None,
             facts: SendFacts::default(),
             not_called: None,
+            recorded: Bytes::new(),
         }
     }
 }

@@ -7,21 +7,18 @@ use tokio::time::sleep;
 
 use super::attempt::attempt_leased;
 use super::destination::Destination;
+use super::endpoint_round::serve_endpoints;
 use super::target::AttemptSlot;
 use super::worker::Worker;
 use crate::queue::choose::{Admission, Candidate, Choice, PER_TARGET, choose};
 use crate::store::StoreError;
-use crate::store::queue::{LeaseRequest, TargetId};
+use crate::store::queue::{LeaseRequest, OriginId, TargetId};
 use crate::store::turns::{Share, Turn};
 
 /// The longest wait between two rounds.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The shortest wait after a round that began no attempt.
 const MIN_WAIT: Duration = Duration::from_millis(5);
-/// The longest wait for a free slot of an endpoint. Freeing one ends it.
-const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
-/// The wait of an endpoint that no destination is known for.
-const UNKNOWN_WAIT: Duration = Duration::from_secs(60);
 /// The wait after a round in which the store failed.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 
@@ -31,11 +28,20 @@ type Slots = HashMap<TargetId, Vec<AttemptSlot>>;
 /// Delivers until the process leaves. Attempts under way then go on.
 pub async fn run(worker: Arc<Worker>) {
     let mut leaving = worker.activity.leaving();
-    let mut after = None;
+    let mut turns = Turns::default();
+    let mut is_loaded = false;
     while !*leaving.borrow_and_update() {
         // subscribed before the round: deliveries that become due during it are not missed
         let (work, freed) = (worker.store.work(), worker.memory.freed());
-        let wait = match round(&worker, &mut after).await {
+        let freed_by_endpoints = worker.endpoints().memory().freed();
+        let round = async {
+            if !is_loaded {
+                worker.endpoints().load_inactive().await?;
+                is_loaded = true;
+            }
+            round(&worker, &mut turns).await
+        };
+        let wait = match round.await {
             Ok(wait) => wait,
             Err(error) => {
                 tracing::warn!(%error, "cannot read the queue");
@@ -45,23 +51,55 @@ pub async fn run(worker: Arc<Worker>) {
         tokio::select! {
             () = work => {}
             () = freed => {}
+            () = freed_by_endpoints => {}
             () = sleep(wait) => {}
             _ = leaving.changed() => {}
         }
     }
 }
 
-/// Makes one round. `after` is the last target that got an attempt. Returns how long to wait for the next round.
-async fn round(worker: &Arc<Worker>, after: &mut Option<TargetId>) -> Result<Duration, StoreError> {
+/// Makes one round: first for the destinations of the config, then for endpoints. Returns how long to wait for the next round.
+async fn round(worker: &Arc<Worker>, turns: &mut Turns) -> Result<Duration, StoreError> {
+    let endpoints = worker.endpoints();
     // memory that is freed from here on wakes the worker
     worker.memory.set_short(true);
-    worker.store.wake(&worker.memory.take_freed_endpoints());
-    let paused = worker.paused.load_full();
-    let ready = worker.store.ready(*after, &paused).await?;
+    endpoints.memory().set_short(true);
+    worker
+        .store
+        .wake(&endpoints.memory().take_freed_endpoints());
+    let ready = worker
+        .store
+        .ready(turns.name, &endpoints.inactive())
+        .await?;
+    let (due, names): (Vec<TargetId>, Vec<TargetId>) = ready
+        .targets
+        .iter()
+        .partition(|target| target.is_endpoint());
+    let of_names = serve_names(worker, &names, &mut turns.name, ready.next_in).await?;
+    let of_endpoints = serve_endpoints(worker, &due, &mut turns.tenant, ready.more).await?;
+    Ok(of_names.min(of_endpoints))
+}
+
+/// The turns of targets and tenants.
+#[derive(Default)]
+struct Turns {
+    /// The last target of the config that got an attempt.
+    name: Option<TargetId>,
+    /// The last tenant that got an attempt.
+    tenant: Option<OriginId>,
+}
+
+/// Begins attempts for the due targets `ready` of the config. `after` is the last target that got an attempt. Returns how long to wait for
+/// the next round.
+async fn serve_names(
+    worker: &Arc<Worker>,
+    ready: &[TargetId],
+    after: &mut Option<TargetId>,
+    next_in: Option<Duration>,
+) -> Result<Duration, StoreError> {
     let destinations = worker.destinations();
-    clear_backlogs(&destinations.by_number, &ready.targets);
-    put_off_unknown(worker, &destinations.by_number, &ready.targets);
-    let with_destination = ready.targets.iter().filter_map(|id| {
+    clear_backlogs(&destinations.by_number, ready);
+    let with_destination = ready.iter().filter_map(|id| {
         let destination = destinations.by_number.get(id)?;
         Some(Due {
             id: *id,
@@ -91,10 +129,9 @@ async fn round(worker: &Arc<Worker>, after: &mut Option<TargetId>) -> Result<Dur
             .give_back(candidate.tokens.saturating_sub(used), now);
     }
     let total = worker.memory.held();
-    let is_short = due.iter().any(|due| !due.share(total).may_begin());
-    worker.memory.set_short(is_short);
+    let is_short = |due: &Due<'_>| !due.share(total).may_begin();
+    worker.memory.set_short(due.iter().any(is_short));
     let begun = begun?;
-    put_off_blocked(worker, &due, &candidates, &begun, now);
     // targets that got no attempt come first in the next round
     *after = chosen
         .iter()
@@ -105,52 +142,7 @@ async fn round(worker: &Arc<Worker>, after: &mut Option<TargetId>) -> Result<Dur
     if !begun.is_empty() {
         return Ok(Duration::ZERO);
     }
-    // other endpoints may begin where these cannot, but none where there is no memory
-    if ready.more && !is_short {
-        return Ok(MIN_WAIT);
-    }
-    Ok(wait_of(&due, ready.next_in, now))
-}
-
-/// Puts off the endpoints that no destination is known for, so that they do not stand in the way of others.
-fn put_off_unknown(
-    worker: &Worker,
-    destinations: &HashMap<TargetId, Destination>,
-    ready: &[TargetId],
-) {
-    let unknown = ready
-        .iter()
-        .filter(|id| id.is_endpoint() && !destinations.contains_key(*id));
-    let unknown: Vec<_> = unknown.map(|id| (*id, UNKNOWN_WAIT)).collect();
-    worker.store.put_off(&unknown);
-}
-
-/// Puts off the endpoints that got no attempt, until their rate, their breaker, their pause or a slot lets one begin. Names of the config are
-/// few: each round looks at all that are due.
-fn put_off_blocked(
-    worker: &Worker,
-    due: &[Due<'_>],
-    candidates: &[Candidate],
-    begun: &HashMap<TargetId, u32>,
-    now: Instant,
-) {
-    let waiting = due.iter().zip(candidates).filter_map(|(due, candidate)| {
-        if !due.id.is_endpoint() || begun.contains_key(&due.id) {
-            return None;
-        }
-        let destination = due.destination;
-        let blocked = destination
-            .target()
-            .wait(now)
-            .max(destination.shut_for(now));
-        let wait = if candidate.slots == 0 {
-            blocked.max(MAX_SLOT_WAIT)
-        } else {
-            blocked
-        };
-        (!wait.is_zero()).then_some((due.id, wait))
-    });
-    worker.store.put_off(&waiting.collect::<Vec<_>>());
+    Ok(wait_of(&due, next_in, now))
 }
 
 /// Lets deliveries that arrive now be attempted at once where no others are due.
@@ -162,8 +154,7 @@ fn clear_backlogs(destinations: &HashMap<TargetId, Destination>, ready: &[Target
     destinations
         .values()
         .map(Destination::target)
-        // a round sees only some endpoints that are due: see `begin`
-        .filter(|target| !target.id().is_endpoint() && !busy.contains(&target.id()))
+        .filter(|target| !busy.contains(&target.id()))
         .for_each(|target| target.set_backlog(false));
 }
 
@@ -294,12 +285,6 @@ async fn begin(
             .record_turn(Turn::of(leased.attempts));
         let slot = slot.hold(leased.bytes);
         attempt_leased(worker, due.destination, leased, is_probe, slot);
-    }
-    for request in requests.iter().filter(|one| one.target.is_endpoint()) {
-        let begun = begun.get(&request.target).copied().unwrap_or(0);
-        if let Some(due) = find(request.target).filter(|_| begun < request.count) {
-            due.destination.target().set_backlog(false);
-        }
     }
     Ok(begun)
 }

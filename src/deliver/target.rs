@@ -37,6 +37,11 @@ impl Memory {
         self.short.store(short, Ordering::SeqCst);
     }
 
+    /// Wakes the worker that waits for a slot or memory.
+    pub(super) fn wake(&self) {
+        self.freed.notify_one();
+    }
+
     /// Takes the endpoints of which a slot was freed since the last call, or whose pause has ended.
     pub(super) fn take_freed_endpoints(&self) -> Vec<TargetId> {
         self.freed_endpoints.lock().drain().collect()
@@ -46,6 +51,17 @@ impl Memory {
     pub(super) async fn freed(&self) {
         self.freed.notified().await;
     }
+}
+
+/// The speed of an endpoint at its last attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speed {
+    /// It answered within a second.
+    Quick,
+    /// It answered that it is overloaded or unavailable.
+    Overloaded,
+    /// It gave no answer, or a slow one.
+    Suspect,
 }
 
 /// The rate limit of a target. What was spent stays while there is none.
@@ -73,6 +89,10 @@ pub(crate) struct Target {
     backlog: AtomicBool,
     /// Whether a retry comes next, not a first attempt.
     retry_next: AtomicBool,
+    /// Whether its last attempt had no answer, or a slow one. Only endpoints can be suspects.
+    suspect: AtomicBool,
+    /// The largest `concurrency` of an endpoint, which begins with one attempt at a time.
+    most: AtomicU32,
 }
 
 impl Target {
@@ -89,7 +109,56 @@ impl Target {
             // not known before the first round; a new event does not wait for older ones of its endpoint
             backlog: AtomicBool::new(!id.is_endpoint()),
             retry_next: AtomicBool::new(false),
+            suspect: AtomicBool::new(false),
+            most: AtomicU32::new(1),
         }
+    }
+
+    /// Follows the settings of an endpoint from now on: the largest number of attempts at the same time, and their rate.
+    pub(super) fn follow_endpoint(&self, most: u32, rate: Option<Quota>) {
+        self.most.store(most, Ordering::Relaxed);
+        self.concurrency.fetch_min(most, Ordering::Relaxed);
+        self.rate.lock().quota = rate;
+    }
+
+    /// Returns whether its last attempt had no answer, or a slow one.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Records that an attempt waits for an answer.
+    pub(super) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Learns from an attempt to an endpoint: each quick answer allows one more attempt at the same time, and an endpoint that is overloaded
+    /// or gives no answer gets half as many.
+    pub(super) fn learn(&self, speed: Speed) {
+        self.suspect
+            .store(speed == Speed::Suspect, Ordering::Relaxed);
+        let most = self.most.load(Ordering::Relaxed);
+        let now = self.concurrency.load(Ordering::Relaxed);
+        let next = match speed {
+            Speed::Quick => (now + 1).min(most),
+            Speed::Overloaded => (now / 2).max(1),
+            Speed::Suspect => 1,
+        };
+        // two attempts that end at once may count as one: it is a pace, not a bound
+        self.concurrency.store(next, Ordering::Relaxed);
+    }
+
+    /// Returns whether its state is worth keeping although nothing is attempted now.
+    pub(super) fn is_troubled(&self, now: Instant) -> bool {
+        self.is_suspect() || self.pause().remaining(now).is_some()
+    }
+
+    /// Takes a slot for an event of `bytes` that was just published, if it may be attempted at once: it skips what waits.
+    pub(super) fn begin_new(self: &Arc<Self>, bytes: usize, now: Instant) -> Option<AttemptSlot> {
+        let is_running = self.pause().admission(now) == Admission::All;
+        let slot = self
+            .slot()
+            .filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1)?;
+        Some(slot.hold(bytes))
     }
 
     /// Follows a policy from now on. Attempts under way go on.

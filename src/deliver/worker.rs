@@ -1,5 +1,5 @@
 //! The state of the worker, which outlives reloads.
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::alarm_webhook::AlarmReceiver;
 use super::app::App;
 use super::destination::Destinations;
+use super::endpoints::Endpoints;
 use super::target::{Memory, Target};
 use crate::activity::Activity;
 use crate::clock::{Clock, ConfigTime, Dates};
@@ -38,8 +39,8 @@ pub struct Worker {
     destinations: ArcSwap<Destinations>,
     targets: Mutex<HashMap<TargetId, Arc<Target>>>,
     pub(super) memory: Arc<Memory>,
-    /// The endpoints that are paused: nothing is delivered to them. A change stores another set.
-    pub(crate) paused: ArcSwap<HashSet<TargetId>>,
+    /// The endpoints of customers.
+    endpoints: Endpoints,
     /// The contents of the store, as counted by the last sweep.
     counts: ArcSwap<Counts>,
 }
@@ -56,6 +57,12 @@ impl Worker {
         outside: Arc<Outside>,
     ) -> Self {
         Self {
+            endpoints: Endpoints::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                Arc::clone(&outside),
+                Arc::default(),
+            ),
             store,
             clock,
             config_time,
@@ -66,7 +73,6 @@ impl Worker {
             destinations: ArcSwap::default(),
             targets: Mutex::default(),
             memory: Arc::default(),
-            paused: ArcSwap::default(),
             counts: ArcSwap::default(),
         }
     }
@@ -115,6 +121,11 @@ impl Worker {
         let destinations = self.destinations.load();
         let alarms = destinations.alarms.as_ref()?;
         Some(alarms.target().id())
+    }
+
+    /// Returns the endpoints of customers.
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     /// Returns the contents of the store, counted about a second ago.

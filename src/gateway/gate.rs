@@ -7,11 +7,12 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::activity::Activity;
 use crate::clock::{Clock, ConfigTime, Dates, Now};
 use crate::config::snapshot::Snapshot;
 use crate::dedupe::claim::Waiters;
 use crate::dedupe::key::BodyKey;
-use crate::deliver::Worker;
+use crate::deliver::{Rules, Worker};
 use crate::gateway::active_config::{self, ActiveConfig};
 use crate::gateway::budget::Budget;
 use crate::gateway::lifecycle::Lifecycle;
@@ -111,6 +112,7 @@ impl Gate {
             &worker,
         );
         active.deliver(&worker, numbers.alarms);
+        worker.endpoints().follow(rules(&active.snapshot));
         telemetry.observe(&observing(&active.snapshot));
         store.keep(&active.remembered(&store.hash_key()));
         Ok(Self {
@@ -154,6 +156,7 @@ impl Gate {
         let active = Arc::new(active);
         self.active.store(Arc::clone(&active));
         active.deliver(&self.worker, numbers.alarms);
+        self.worker.endpoints().follow(rules(snapshot));
         self.telemetry.observe(&observing(snapshot));
         Ok(())
     }
@@ -175,6 +178,21 @@ impl Gate {
     /// Returns the worker of the queue, to be run beside the gate.
     pub fn worker(&self) -> Arc<Worker> {
         Arc::clone(&self.worker)
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Returns the clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Returns the count of what is in flight.
+    pub fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.lifecycle.activity)
     }
 
     /// Gives back the memory of large bodies that was not used for the next ones. Called every few seconds.
@@ -245,6 +263,14 @@ impl Gate {
             .filter_map(|name| upstreams.get(name).cloned())
             .collect()
     }
+}
+
+/// Returns the rules for endpoints, if the config sends.
+fn rules(snapshot: &Snapshot) -> Option<Rules> {
+    Some(Rules {
+        outbound: Arc::clone(snapshot.outbound.as_ref()?),
+        keys: Arc::clone(snapshot.store.keys.as_ref()?),
+    })
 }
 
 /// Returns the routes that have an end of `mode: observe`, past or to come.

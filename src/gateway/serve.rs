@@ -58,6 +58,8 @@ pub(super) struct Shared {
     tls: Arc<HashMap<ListenerKey, Arc<ArcSwap<rustls::ServerConfig>>>>,
     /// The settings that were bound at the start.
     bound: Arc<Bound>,
+    /// The TLS settings of the listener of the app, if it has TLS.
+    outbound_tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
 }
 
 /// A listener's address in the config, and the number of listeners before it with the same: port 0 is another free port each time.
@@ -70,6 +72,7 @@ struct Bound {
     health: Option<SocketAddr>,
     admin: Option<snapshot::AdminAddress>,
     store: snapshot::Store,
+    outbound: Option<(ListenAddress, bool)>,
     /// HTTP/1 follows this at once; HTTP/2 only after a restart.
     header_bytes: usize,
 }
@@ -85,6 +88,10 @@ impl Bound {
             health: snapshot.health,
             admin: snapshot.admin.as_ref().map(|admin| admin.address.clone()),
             store: snapshot.store.clone(),
+            outbound: snapshot.outbound.as_ref().map(|outbound| {
+                let listener = &outbound.listener;
+                (listener.address.clone(), listener.tls.is_some())
+            }),
             header_bytes: snapshot.limits.header_bytes,
         }
     }
@@ -102,6 +109,7 @@ impl Shared {
             bounds: Arc::new(ArcSwap::from_pointee(bounds(snapshot))),
             tls: Arc::new(tls.collect()),
             bound: Arc::new(Bound::of(snapshot)),
+            outbound_tls: outbound_tls(snapshot).map(|tls| Arc::new(ArcSwap::new(tls))),
         }
     }
 
@@ -113,12 +121,16 @@ impl Shared {
                 current.store(Arc::clone(tls));
             }
         }
+        if let (Some(current), Some(tls)) = (&self.outbound_tls, outbound_tls(snapshot)) {
+            current.store(tls);
+        }
         let (was, is) = (&*self.bound, Bound::of(snapshot));
         let differs = [
             ("listen", was.listen != is.listen),
             ("health.address", was.health != is.health),
             ("admin.address", was.admin != is.admin),
             ("store", was.store != is.store),
+            ("outbound.listen", was.outbound != is.outbound),
             (
                 "limits.header_bytes for HTTP/2",
                 was.header_bytes != is.header_bytes,
@@ -130,6 +142,11 @@ impl Shared {
             .map(|(key, _)| key.to_owned())
             .collect()
     }
+}
+
+/// Returns the TLS settings of the listener of the app, if it has TLS.
+fn outbound_tls(snapshot: &Snapshot) -> Option<Arc<rustls::ServerConfig>> {
+    snapshot.outbound.as_ref()?.listener.tls.clone()
 }
 
 /// Returns the listeners, each with its key.
@@ -224,6 +241,11 @@ impl Server {
     /// Returns the addresses of the listeners in the order of the config, with the port that the system chose for port 0.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// Returns the TLS settings of the listener of the app, if it has TLS. They follow reloads.
+    pub fn outbound_tls(&self) -> Option<Arc<ArcSwap<rustls::ServerConfig>>> {
+        self.shared.outbound_tls.clone()
     }
 
     /// Returns the settings of listeners that a reload can change.

@@ -2,6 +2,7 @@
 //! the next attempts. Pure: no socket, no clock, no store. The room `deliver` drives them.
 pub mod attempt;
 pub mod choose;
+pub mod fair;
 pub mod outcome;
 pub mod pause;
 pub mod stored;

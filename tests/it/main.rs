@@ -54,6 +54,7 @@ mod limits;
 mod listener;
 mod observe;
 mod operate;
+mod outbound;
 mod pass;
 mod queue;
 mod queue_cli;

@@ -1,6 +1,7 @@
 //! Compiles `limits`, `shutdown`, `store` and `log`.
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::compile::context::Context;
@@ -10,7 +11,9 @@ use crate::config::snapshot::{Limits, Shutdown, Store};
 use crate::limit::Quota;
 use crate::mount::{self, Storage};
 use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
+use crate::tenant::seal::SealKeys;
 use crate::units::Rate;
+use crate::verify::SecretText;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -116,8 +119,14 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     let file::Store {
         path,
         ledger_entries,
+        key,
+        old_keys,
     } = store.unwrap_or_default();
-    if is_written && path.as_ref().is_none_or(String::is_empty) && ledger_entries.is_none() {
+    if is_written
+        && path.as_ref().is_none_or(String::is_empty)
+        && ledger_entries.is_none()
+        && key.is_none()
+    {
         cx.problems.missing(
             place,
             "path",
@@ -139,7 +148,66 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
         ledger_entries: ledger_entries.map_or(10_000_000, |entries| {
             usize::try_from(entries).unwrap_or(usize::MAX)
         }),
+        keys: keys(key, old_keys, place, cx),
     }
+}
+
+/// Compiles the keys that seal secrets.
+fn keys(
+    key: Option<file::Secret>,
+    old: Vec<file::Secret>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Arc<SealKeys>> {
+    let Some(key) = key else {
+        if !old.is_empty() {
+            let help = "add `key: { file: /run/secrets/store-key }`".to_owned();
+            cx.problems
+                .missing(place, "key", "`old_keys` need a `key` beside them", help);
+        }
+        return None;
+    };
+    let place_of_old = place.key("old_keys");
+    let count = old.len();
+    let old: Vec<SecretText> = old
+        .iter()
+        .enumerate()
+        .filter_map(|(index, secret)| {
+            seal_key(
+                secret,
+                &format!("old_keys[{index}]"),
+                &place_of_old.index(index),
+                cx,
+            )
+        })
+        .collect();
+    let current = seal_key(&key, "key", &place.key("key"), cx)?;
+    if old.len() < count {
+        return None;
+    }
+    let keys = SealKeys::parse(&current.text, old.iter().map(|key| key.text.as_slice()));
+    keys.ok().map(Arc::new)
+}
+
+/// Loads a key that seals secrets, and checks it.
+fn seal_key(
+    secret: &file::Secret,
+    name: &str,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SecretText> {
+    let path = format!("store/{name}");
+    let text = cx
+        .loader
+        .one(secret, name, &path, place, &mut cx.problems)?;
+    if let Err((_, wrong)) = SealKeys::parse(&text.text, []) {
+        let message = wrong.to_string();
+        let (message, help) = message.split_once("; ").unwrap_or((&message, ""));
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        cx.problems.error_at_key(place, message, help);
+        return None;
+    }
+    Some(text)
 }
 
 /// Warns if the directory of the store would not survive a restart.

@@ -19,6 +19,7 @@ mod limits;
 mod listen;
 mod methods;
 mod mode;
+mod outbound;
 mod outgoing;
 mod own;
 mod pass;
@@ -31,6 +32,7 @@ mod route_keys;
 mod routes;
 mod sign;
 mod tls;
+mod tokens;
 mod upstreams;
 pub mod verify;
 mod webhook;
@@ -63,6 +65,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         store,
         egress,
         alarms,
+        outbound,
         log,
         providers: _,
         upstreams: _,
@@ -77,12 +80,16 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         || cx.problems.has_error_at(&at)
         || cx.problems.is_spoiled(&at.key("path"));
     let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), cx));
-    let own = own::listeners(&listeners, health, admin.as_ref(), &root);
-    own::apart(&own, cx);
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
     let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
+    let outbound = outbound.and_then(|outbound| {
+        let place = root.key("outbound");
+        outbound::outbound(outbound, &egress, store.keys.is_some(), &place, cx)
+    });
+    let own = own::listeners(&listeners, health, admin.as_ref(), outbound.as_ref(), &root);
+    own::apart(&own, cx);
     let log = limits::log(log, &root.key("log"), cx);
     let upstreams = upstreams_apart(written.upstreams, &own, cx);
     let has_proxies =
@@ -106,6 +113,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         store,
         egress: Arc::new(egress),
         alarms,
+        outbound: outbound.map(Arc::new),
         log,
         upstreams: upstreams
             .into_iter()

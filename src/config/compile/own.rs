@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::compile::context::{Context, Upstreams};
 use crate::config::diagnostic::Place;
-use crate::config::snapshot::{Admin, ListenAddress, Listener, UpstreamAddress};
+use crate::config::snapshot::{Admin, ListenAddress, Listener, Outbound, UpstreamAddress};
 
 /// A listener of the gateway, and the place of its address in the config.
 pub(super) struct Own {
@@ -12,11 +12,12 @@ pub(super) struct Own {
     place: Place,
 }
 
-/// Returns all listeners of the gateway: those of senders, and those for health and admin.
+/// Returns all listeners of the gateway: those of senders, of the app, and those for health and admin.
 pub(super) fn listeners(
     senders: &[(Listener, Place)],
     health: Option<SocketAddr>,
     admin: Option<&Admin>,
+    outbound: Option<&Outbound>,
     root: &Place,
 ) -> Vec<Own> {
     let of_senders = senders
@@ -24,9 +25,14 @@ pub(super) fn listeners(
         .map(|(listener, place)| (listener.address.clone(), place.clone()));
     let health = health.map(|address| (ListenAddress::Tcp(address), root.key("health")));
     let admin = admin.map(|admin| (admin.address.clone(), root.key("admin")));
+    let outbound = outbound.map(|outbound| {
+        let place = root.key("outbound").key("listen");
+        (outbound.listener.address.clone(), place)
+    });
     of_senders
         .chain(health)
         .chain(admin)
+        .chain(outbound)
         .map(|(address, place)| Own {
             address,
             place: place.key("address"),

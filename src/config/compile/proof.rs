@@ -213,7 +213,11 @@ impl Proof {
 }
 
 /// Finds the preset of that name.
-fn provider(name: Option<&str>, place: &Place, cx: &mut Context<'_>) -> Option<Arc<Preset>> {
+pub(super) fn provider(
+    name: Option<&str>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<Arc<Preset>> {
     let name = name?;
     let preset = cx.catalogue.get(name);
     if preset.is_none() {

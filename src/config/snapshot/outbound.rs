@@ -1,0 +1,102 @@
+//! Sending: the listener of the app, its tokens, and the rules for endpoints.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::{Egress, Keep, Listener, Token};
+use crate::limit::Quota;
+use crate::retry::Schedule;
+use crate::verify::Shape;
+
+/// The name of Standard Webhooks as a signature scheme of endpoints.
+pub const STANDARD: &str = "standard";
+
+/// The compiled block `outbound`.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The listener for the app.
+    pub listener: Listener,
+    /// The tokens of the app.
+    pub tokens: Vec<AppToken>,
+    /// The schedule of attempts.
+    pub schedule: Schedule,
+    /// The time for one attempt.
+    pub timeout: Duration,
+    /// The signature of endpoints that name none: [`STANDARD`], or the name of one of `schemes`.
+    pub sign: Arc<str>,
+    /// The schemes that endpoints may use beside Standard Webhooks, by name.
+    pub schemes: BTreeMap<Arc<str>, Arc<Shape>>,
+    /// The rules for endpoints.
+    pub endpoints: EndpointRules,
+    /// The addresses that endpoints may have.
+    pub egress: Arc<Egress>,
+    /// The limits of sending.
+    pub limits: OutboundLimits,
+    /// The pause of endpoints that fail for days.
+    pub pause: PauseRules,
+    /// The retention of one tenant's events.
+    pub keep: Keep,
+    /// The `User-Agent` that endpoints get.
+    pub user_agent: HeaderValue,
+}
+
+/// A bearer token of the app with the name of its owner.
+#[derive(Clone, Debug)]
+pub struct AppToken {
+    /// The name, unique among the tokens.
+    pub name: Arc<str>,
+    /// The token, unique, too.
+    pub token: Token,
+    /// What it may do.
+    pub rights: AppRights,
+}
+
+/// The permissions of a token of the app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AppRights {
+    /// Whether it may publish events.
+    pub publish: bool,
+    /// Whether it may read everything but secrets.
+    pub read: bool,
+    /// Whether it may change tenants and endpoints.
+    pub manage: bool,
+}
+
+/// The rules for endpoints of customers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointRules {
+    /// Whether URLs may be `http`.
+    pub http: bool,
+    /// The ports that URLs may have.
+    pub ports: Vec<u16>,
+    /// The largest number of attempts to one endpoint at the same time.
+    pub concurrency: u32,
+    /// The largest number of endpoints of one tenant.
+    pub per_tenant: u32,
+}
+
+/// The limits of sending.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutboundLimits {
+    /// The attempts to endpoints at the same time.
+    pub attempts: u32,
+    /// The largest body of a publish, in bytes.
+    pub body: usize,
+    /// The rate of one tenant's events.
+    pub publish: Quota,
+    /// The units of one tenant that may wait for paused endpoints.
+    pub waiting: u64,
+}
+
+/// The pause of endpoints that fail for days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PauseRules {
+    /// The time without a success.
+    pub after: Duration,
+    /// The failed attempts in that time.
+    pub failures: u32,
+    /// The time for which events wait for a paused endpoint.
+    pub keep: Duration,
+}

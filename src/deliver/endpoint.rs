@@ -1,0 +1,414 @@
+//! An endpoint of a customer, as a destination of stored events.
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use tokio::time::sleep;
+
+use super::places::Place;
+use super::report::{AttemptReport, SendResult};
+use super::rows::{OpenSecrets, UnusableEndpoint, open_headers};
+use super::rules::Rules;
+use super::signer::{Signable, Signer};
+use super::target::{AttemptSlot, Speed, Target};
+use crate::clock::Now;
+use crate::config::snapshot::{STANDARD, WebAddress};
+use crate::delivery::{Fault, Outcome};
+use crate::event::{EventType, envelope};
+use crate::limit::Quota;
+use crate::queue::attempt::lease_of;
+use crate::store::Store;
+use crate::store::address_book::{Endpoint, EndpointState};
+use crate::store::queue::{Next, OriginId, Stored};
+use crate::store::record::{self, Pairs};
+use crate::tenant::event_id::event_id;
+use crate::tenant::headers::OwnHeaders;
+use crate::tenant::secret::{self, Signers};
+use crate::tenant::settings::{EndpointSettings, OnDead, Payload};
+use crate::tenant::url::EndpointUrl;
+use crate::upstream::outside::Outside;
+use crate::upstream::{Lines, Outgoing};
+use crate::verify::SecretText;
+
+/// The time after which an attempt without an answer makes its endpoint a suspect.
+const SLOW: Duration = Duration::from_secs(1);
+/// The statuses of an endpoint that is overloaded or unavailable.
+const OVERLOADED: [StatusCode; 4] = [
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
+/// The first pause of an endpoint that is unavailable or overloaded.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The wait of events for an endpoint that was just paused. It is not leased before it is resumed.
+const PAUSED: Duration = Duration::from_secs(60);
+
+/// The fact of an event's record that says which version of its type the stored body has.
+pub(crate) const VERSION: &str = "version";
+/// The fact that lists the other versions that are stored, separated by commas.
+pub(crate) const VERSIONS: &str = "versions";
+/// The fact that says at which byte of the body its data begins.
+pub(crate) const DATA_AT: &str = "data_at";
+
+/// An endpoint, ready to be sent to.
+pub(crate) struct LiveEndpoint {
+    row: Endpoint,
+    url: EndpointUrl,
+    to: WebAddress,
+    settings: EndpointSettings,
+    headers: OwnHeaders,
+    /// The signatures, or none if no secret can sign: nothing is sent then.
+    signer: Option<Signer>,
+    /// The names of the secrets that sign, for the record.
+    secrets: String,
+    target: Arc<Target>,
+    rules: Arc<Rules>,
+    made: Now,
+}
+
+/// An endpoint with a slot and a place for an event.
+pub(crate) struct ReservedEndpoint {
+    pub(super) endpoint: Arc<LiveEndpoint>,
+    pub(super) slot: AttemptSlot,
+    pub(super) place: Place,
+}
+
+impl ReservedEndpoint {
+    /// Returns how long the event is leased.
+    pub(crate) fn lease(&self) -> Duration {
+        self.endpoint.lease()
+    }
+}
+
+impl std::fmt::Debug for LiveEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveEndpoint")
+            .field("row", &self.row)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LiveEndpoint {
+    /// Makes an endpoint of its row. Its target follows its settings from now on.
+    ///
+    /// # Errors
+    /// The part of the row that cannot be read.
+    pub(super) fn new(
+        row: Endpoint,
+        target: Arc<Target>,
+        rules: Arc<Rules>,
+        now: Now,
+    ) -> Result<Self, UnusableEndpoint> {
+        let settings =
+            EndpointSettings::from_json(&row.settings).map_err(|_| UnusableEndpoint("settings"))?;
+        let url = EndpointUrl::restore(&row.url).map_err(|_| UnusableEndpoint("URL"))?;
+        let headers = open_headers(&row, &rules.keys)?;
+        let scheme = settings.sign.name();
+        let signing = signing(&row, scheme, &rules, now)?;
+        let secrets: Vec<&str> = signing.iter().map(|secret| &*secret.name).collect();
+        let secrets = secrets.join(", ");
+        let signer = signer(&signing, scheme, &url, &rules);
+        target.follow_endpoint(
+            settings
+                .concurrency
+                .map_or(rules.outbound.endpoints.concurrency, |wanted| {
+                    wanted.min(rules.outbound.endpoints.concurrency)
+                }),
+            settings.rate.map(|rate| Quota {
+                rate,
+                burst: rate.count,
+            }),
+        );
+        let to = WebAddress {
+            tls: url.tls(),
+            host: url.host().to_owned(),
+            port: url.port(),
+            authority: url.authority().to_owned(),
+            target: url.target().clone(),
+        };
+        Ok(Self {
+            row,
+            url,
+            to,
+            settings,
+            headers,
+            signer,
+            secrets,
+            target,
+            rules,
+            made: now,
+        })
+    }
+
+    /// Returns its row as it was read.
+    pub(crate) fn row(&self) -> &Endpoint {
+        &self.row
+    }
+
+    pub(super) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Returns its tenant.
+    pub(super) fn tenant(&self) -> OriginId {
+        self.row.tenant
+    }
+
+    pub(super) fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// Returns the time for one attempt.
+    fn timeout(&self) -> Duration {
+        self.settings
+            .timeout
+            .map_or(self.rules.outbound.timeout, Duration::from_secs)
+    }
+
+    /// Returns how long an event is leased.
+    pub(super) fn lease(&self) -> Duration {
+        lease_of(Duration::ZERO, self.timeout())
+    }
+
+    /// Decides what follows an attempt beside the schedule. An endpoint that answers 410 is paused and its events are kept; so is one whose
+    /// event ran out of attempts, if it says so.
+    pub(super) fn pauses(&self, outcome: Outcome, next: Next) -> Option<EndpointState> {
+        match (outcome, next) {
+            (Outcome::Answered(StatusCode::GONE), _) => Some(EndpointState::PausedByGone),
+            (_, Next::Dead(_)) if self.settings.on_dead == OnDead::Pause => {
+                Some(EndpointState::PausedByFailures)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the next step of the event of an endpoint that was paused.
+    pub(super) fn while_paused() -> Next {
+        Next::Later(PAUSED)
+    }
+
+    /// Learns how quick the endpoint is.
+    pub(super) fn learn(&self, outcome: Outcome, took: Duration) {
+        let speed = match outcome {
+            Outcome::Unreached(Fault::Local(_)) => return,
+            Outcome::Unreached(_) | Outcome::Ambiguous(_) => Speed::Suspect,
+            Outcome::Answered(_) if took >= SLOW => Speed::Suspect,
+            Outcome::Answered(status) if OVERLOADED.contains(&status) => Speed::Overloaded,
+            Outcome::Answered(_) => Speed::Quick,
+        };
+        self.target.learn(speed);
+    }
+
+    /// Logs an attempt. Endpoints are many and their failures are their customers', so this is no warning.
+    pub(super) fn report(&self, report: &AttemptReport) {
+        let (event, attempt) = (event_id(report.lease.unit.delivery.0), report.lease.attempt);
+        let status = report.outcome.status().map(|status| status.as_u16());
+        let error = report.error;
+        let endpoint = &*self.row.id;
+        tracing::debug!(event, endpoint, attempt, status, error, next = ?report.next, "event attempted");
+    }
+
+    /// Returns whether a secret has ended or begun to sign since the signatures were made.
+    pub(super) fn is_over(&self, now: Now) -> bool {
+        self.row
+            .secrets
+            .iter()
+            .filter_map(|secret| secret.ends)
+            .any(|ends| self.made.wall < ends && ends <= now.wall)
+    }
+
+    /// Sends an event once, signed as of now.
+    pub(super) async fn send(
+        &self,
+        stored: &Stored,
+        place: &Place,
+        store: &dyn Store,
+        outside: &Outside,
+        begun: Now,
+    ) -> SendResult {
+        let Some(sending) = self.render(stored, store, begun).await else {
+            return SendResult::unreached(Fault::Malformed);
+        };
+        let Sending { outgoing, facts } = sending;
+        let egress = &self.rules.outbound.egress;
+        let calling = outside.send(
+            &self.to,
+            &outgoing,
+            egress,
+            self.row.tenant.0,
+            self.timeout(),
+        );
+        let mut calling = std::pin::pin!(calling);
+        let sent = tokio::select! {
+            sent = &mut calling => sent,
+            () = sleep(SLOW) => {
+                self.target.suspect();
+                place.suspect();
+                calling.await
+            }
+        };
+        SendResult {
+            recorded: facts,
+            ..sent.map_or_else(SendResult::from, SendResult::from)
+        }
+    }
+
+    /// Renders the request; `None` if the event cannot be read, or no secret can sign it.
+    async fn render(&self, stored: &Stored, store: &dyn Store, begun: Now) -> Option<Sending> {
+        let facts = EventFacts::of(stored);
+        let event_type = stored.event_type.as_deref().unwrap_or_default();
+        let pin = EventType::new(event_type)
+            .ok()
+            .and_then(|event_type| self.settings.versions.get(&event_type).copied());
+        let version = chosen(pin, &facts);
+        let body = if version == facts.version {
+            stored.body.clone()
+        } else {
+            store.version(stored.id, version).await.ok()??
+        };
+        let body = match self.settings.payload {
+            Payload::Envelope => body,
+            Payload::Raw => envelope::data(&body, facts.data_at)?,
+        };
+        let id = event_id(stored.id.0);
+        let signed = self.signer.as_ref()?.sign(&Signable {
+            id: &id,
+            event_type,
+            url: &self.url,
+            body: &body,
+            now: begun,
+        })?;
+        let mut headers = Lines::default();
+        headers.push(
+            &header::HOST,
+            &HeaderValue::from_str(&self.to.authority).ok()?,
+        );
+        headers.push(&header::CONTENT_LENGTH, &HeaderValue::from(body.len()));
+        headers.push_text(&header::CONTENT_TYPE, "application/json");
+        headers.push_text(&header::ACCEPT_ENCODING, "identity");
+        headers.push(&header::USER_AGENT, &self.rules.outbound.user_agent);
+        let is_signed = |name: &HeaderName| signed.iter().any(|(other, _)| other == name);
+        for (name, value) in self.headers.iter().filter(|(name, _)| !is_signed(name)) {
+            headers.push(name, value);
+        }
+        for (name, value) in &signed {
+            headers.push(name, value);
+        }
+        Some(Sending {
+            outgoing: Outgoing {
+                method: Method::POST,
+                target: self.to.target.clone(),
+                headers,
+                body,
+            },
+            facts: self.facts(version),
+        })
+    }
+
+    /// Returns the record of what is sent where.
+    fn facts(&self, version: u16) -> Bytes {
+        let fact = |name: &'static str, value: String| {
+            (Bytes::from_static(name.as_bytes()), Bytes::from(value))
+        };
+        let facts: Pairs = vec![
+            fact("url", self.url.text().to_owned()),
+            fact("version", version.to_string()),
+            fact("payload", word(self.settings.payload).to_owned()),
+            fact("secrets", self.secrets.clone()),
+        ];
+        record::headers(&facts)
+    }
+}
+
+fn word(payload: Payload) -> &'static str {
+    match payload {
+        Payload::Envelope => "envelope",
+        Payload::Raw => "raw",
+    }
+}
+
+/// A request, and the record of what is sent where.
+struct Sending {
+    outgoing: Outgoing,
+    facts: Bytes,
+}
+
+/// The facts of an event that its requests are made of.
+struct EventFacts {
+    /// The version of the stored body.
+    version: u16,
+    /// The other versions, sorted.
+    others: Vec<u16>,
+    data_at: usize,
+}
+
+impl EventFacts {
+    fn of(stored: &Stored) -> Self {
+        let fact = |name: &str| {
+            let facts = &stored.record.facts;
+            let found = facts.iter().find(|(known, _)| known == name.as_bytes());
+            found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+        };
+        let mut others: Vec<u16> = fact(VERSIONS)
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|version| version.parse().ok())
+            .collect();
+        others.sort_unstable();
+        Self {
+            version: fact(VERSION)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(1),
+            others,
+            data_at: fact(DATA_AT)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+        }
+    }
+}
+
+/// Returns the version that an endpoint gets: the one that it is pinned to, else the nearest lower one, else the lowest.
+fn chosen(pin: Option<u16>, facts: &EventFacts) -> u16 {
+    let all = || facts.others.iter().copied().chain([facts.version]);
+    let lowest = all().min().unwrap_or(facts.version);
+    let pinned = pin.and_then(|pin| all().filter(|version| *version <= pin).max());
+    pinned.unwrap_or(lowest)
+}
+
+/// Returns the secrets that sign at `now`.
+fn signing(
+    row: &Endpoint,
+    scheme: &str,
+    rules: &Rules,
+    now: Now,
+) -> Result<Vec<SecretText>, UnusableEndpoint> {
+    let opened = OpenSecrets::of(row, &rules.keys)?;
+    let signers = if scheme == STANDARD {
+        Signers::All
+    } else {
+        Signers::Oldest
+    };
+    let entries = secret::signing(&opened.entries, signers, now.wall);
+    let texts = entries.into_iter().filter_map(|entry| {
+        let secret = opened.get(entry.n)?;
+        Some(secret.for_signing(Arc::clone(&entry.name)))
+    });
+    Ok(texts.collect())
+}
+
+/// Makes the signatures of an endpoint.
+fn signer(
+    secrets: &[SecretText],
+    scheme: &str,
+    url: &EndpointUrl,
+    rules: &Rules,
+) -> Option<Signer> {
+    if scheme == STANDARD {
+        return Signer::standard(secrets);
+    }
+    let shape = rules.outbound.schemes.get(scheme)?;
+    Signer::scheme(shape, secrets.first()?.clone(), url)
+}

@@ -1,0 +1,307 @@
+//! The endpoints of customers, as the worker knows them: rows in a bounded cache, and the state of those that are busy or failing.
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+
+use super::endpoint::{LiveEndpoint, ReservedEndpoint};
+use super::places::Places;
+use super::rules::Rules;
+use super::target::{Memory, Target};
+use crate::clock::Clock;
+use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Saved};
+use crate::store::queue::TargetId;
+use crate::store::{Store, StoreError};
+use crate::upstream::outside::Outside;
+
+/// The most endpoints whose rows are kept in memory.
+const MAX_LIVE: usize = 4_096;
+/// The most endpoints whose state is kept. That of an endpoint which is neither busy nor failing goes first.
+const MAX_TARGETS: usize = 16_384;
+/// The rows that are read at a time when the worker starts.
+const PAGE: u16 = 500;
+
+/// The endpoints of all tenants.
+pub(crate) struct Endpoints {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    outside: Arc<Outside>,
+    memory: Arc<Memory>,
+    places: Arc<Places>,
+    /// None if the config does not send.
+    rules: ArcSwapOption<Rules>,
+    live: Mutex<Live>,
+    targets: Mutex<HashMap<TargetId, Arc<Target>>>,
+    /// The endpoints that are not active: nothing is leased for them.
+    inactive: ArcSwap<HashSet<TargetId>>,
+}
+
+/// The rows in memory.
+#[derive(Default)]
+struct Live {
+    by_target: HashMap<TargetId, Arc<LiveEndpoint>>,
+    /// The number of changes so far: a row that was read before one is not kept.
+    changes: u64,
+}
+
+impl std::fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoints").finish_non_exhaustive()
+    }
+}
+
+impl Endpoints {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        outside: Arc<Outside>,
+        memory: Arc<Memory>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            outside,
+            places: Places::new(Arc::clone(&memory)),
+            memory,
+            rules: ArcSwapOption::empty(),
+            live: Mutex::default(),
+            targets: Mutex::default(),
+            inactive: ArcSwap::default(),
+        }
+    }
+
+    /// Follows the rules of a config from now on; none: nothing is sent.
+    pub(crate) fn follow(&self, rules: Option<Rules>) {
+        if let Some(rules) = &rules {
+            self.places.set_most(rules.outbound.limits.attempts);
+        }
+        self.rules.store(rules.map(Arc::new));
+        self.live.lock().forget_all();
+        self.memory.wake();
+    }
+
+    /// Returns the memory of events that are being attempted.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Reserves a slot and a place for an event of `bytes` that is being published, if it may be attempted at once.
+    pub(crate) fn reserve(
+        &self,
+        endpoint: &Arc<LiveEndpoint>,
+        bytes: usize,
+    ) -> Option<ReservedEndpoint> {
+        let target = endpoint.target();
+        let place = self.places.take(endpoint.tenant(), target.is_suspect())?;
+        let slot = target.begin_new(bytes, self.clock.mono())?;
+        Some(ReservedEndpoint {
+            endpoint: Arc::clone(endpoint),
+            slot,
+            place,
+        })
+    }
+
+    /// Pauses an endpoint because of what it answered, unless its row was changed meanwhile.
+    pub(super) async fn pause(&self, row: &Endpoint, state: EndpointState) {
+        let expected = Some(row.edition);
+        let row = Endpoint {
+            state,
+            since: self.clock.now().wall,
+            ..row.clone()
+        };
+        let why = state.pause_reason().unwrap_or_default();
+        let entry = AuditEntry {
+            who: "hookgate".into(),
+            what: "pause endpoint".into(),
+            which: Arc::clone(&row.id),
+            reason: why.into(),
+        };
+        let saved = self
+            .store
+            .save_endpoint(row.clone(), expected, u32::MAX, Some(entry))
+            .await;
+        match saved {
+            Ok(Saved::Done { .. }) => {
+                tracing::warn!(
+                    endpoint = &*row.id,
+                    why,
+                    "an endpoint is paused; its events wait"
+                );
+                self.changed(row.target, state);
+            }
+            // it was changed: the next attempt decides anew
+            Ok(Saved::Conflict | Saved::Taken | Saved::Full) => {
+                self.live.lock().forget(row.target);
+            }
+            Err(error) => {
+                tracing::debug!(%error, endpoint = &*row.id, "an endpoint could not be paused; the next attempt does it");
+            }
+        }
+    }
+
+    /// Returns the rules, if the config sends.
+    pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
+        self.rules.load_full()
+    }
+
+    pub(super) fn outside(&self) -> &Arc<Outside> {
+        &self.outside
+    }
+
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    /// Returns the attempts under way: to suspects, and to others.
+    pub(crate) fn busy(&self) -> (u32, u32) {
+        self.places.busy()
+    }
+
+    /// Reads which endpoints are not active.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) async fn load_inactive(&self) -> Result<(), StoreError> {
+        let (mut all, mut after) = (HashSet::new(), None);
+        loop {
+            let page = self.store.inactive(after, PAGE).await?;
+            all.extend(page.iter().map(|one| one.target));
+            after = page.last().map(|last| last.target);
+            if page.len() < usize::from(PAGE) {
+                break;
+            }
+        }
+        self.set_inactive(|set| set.extend(all.iter().copied()));
+        Ok(())
+    }
+
+    /// Records that a row was changed: what is sent from now on follows it.
+    pub(crate) fn changed(&self, target: TargetId, state: EndpointState) {
+        self.live.lock().forget(target);
+        if state == EndpointState::Active {
+            self.set_inactive(|set| {
+                set.remove(&target);
+            });
+            self.memory.wake();
+        } else {
+            self.set_inactive(|set| {
+                set.insert(target);
+            });
+        }
+    }
+
+    /// Returns the endpoints to which nothing is sent now. A change stores another set.
+    pub(super) fn inactive(&self) -> Arc<HashSet<TargetId>> {
+        self.inactive.load_full()
+    }
+
+    fn set_inactive(&self, change: impl Fn(&mut HashSet<TargetId>)) {
+        self.inactive.rcu(|known| {
+            let mut changed = (**known).clone();
+            change(&mut changed);
+            changed
+        });
+    }
+
+    /// Returns whether nothing is sent to it now.
+    pub(super) fn is_inactive(&self, target: TargetId) -> bool {
+        self.inactive.load().contains(&target)
+    }
+
+    /// Returns those of `targets` to which something can be sent, reading the rows that are not in memory.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn get(
+        &self,
+        targets: &[TargetId],
+    ) -> Result<HashMap<TargetId, Arc<LiveEndpoint>>, StoreError> {
+        let Some(rules) = self.rules() else {
+            return Ok(HashMap::new());
+        };
+        let mut found = HashMap::with_capacity(targets.len());
+        let mut missing = Vec::new();
+        let changes;
+        {
+            let live = &self.live.lock();
+            changes = live.changes;
+            for target in targets.iter().filter(|target| !self.is_inactive(**target)) {
+                match live.by_target.get(target) {
+                    Some(endpoint) if !endpoint.is_over(self.clock.now()) => {
+                        found.insert(*target, Arc::clone(endpoint));
+                    }
+                    Some(_) | None => missing.push(*target),
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        for row in self.store.endpoints_of(&missing).await? {
+            if let Some(endpoint) = self.admit(row, &rules, changes) {
+                found.insert(endpoint.target().id(), endpoint);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes an endpoint of a row that was read after so many changes, and keeps it. One that cannot be used is logged; its events wait.
+    fn admit(&self, row: Endpoint, rules: &Arc<Rules>, changes: u64) -> Option<Arc<LiveEndpoint>> {
+        let (id, state) = (Arc::clone(&row.id), row.state);
+        if state != EndpointState::Active {
+            self.set_inactive(|set| {
+                set.insert(row.target);
+            });
+            return None;
+        }
+        let target = self.target(row.target);
+        let made = LiveEndpoint::new(row, target, Arc::clone(rules), self.clock.now());
+        match made {
+            Ok(endpoint) => {
+                let endpoint = Arc::new(endpoint);
+                self.live.lock().keep(&endpoint, changes);
+                Some(endpoint)
+            }
+            Err(error) => {
+                tracing::error!(endpoint = &*id, %error, "nothing can be sent to an endpoint; its events wait");
+                None
+            }
+        }
+    }
+
+    /// Returns the state of an endpoint.
+    fn target(&self, id: TargetId) -> Arc<Target> {
+        let now = self.clock.mono();
+        let mut targets = self.targets.lock();
+        if targets.len() >= MAX_TARGETS && !targets.contains_key(&id) {
+            // the map has the only handle of a target that is neither attempted nor cached
+            targets.retain(|_, target| Arc::strong_count(target) > 1 || target.is_troubled(now));
+        }
+        let new = || Arc::new(Target::new(id, Arc::clone(&self.memory)));
+        Arc::clone(targets.entry(id).or_insert_with(new))
+    }
+}
+
+impl Live {
+    fn forget(&mut self, target: TargetId) {
+        self.changes += 1;
+        self.by_target.remove(&target);
+    }
+
+    fn forget_all(&mut self) {
+        self.changes += 1;
+        self.by_target.clear();
+    }
+
+    fn keep(&mut self, endpoint: &Arc<LiveEndpoint>, changes: u64) {
+        if self.changes != changes {
+            return;
+        }
+        if self.by_target.len() >= MAX_LIVE {
+            self.by_target.clear();
+        }
+        self.by_target
+            .insert(endpoint.target().id(), Arc::clone(endpoint));
+    }
+}

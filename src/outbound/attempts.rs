@@ -1,0 +1,184 @@
+//! The calls that read attempts.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::access::{Caller, Right};
+use super::endpoints;
+use super::events::{find, no_event};
+use super::listing::{bad_cursor, limit};
+use super::state::Api;
+use crate::clock::rfc3339;
+use crate::store::archive::{AttemptPosition, AttemptShown, Scope, UnitsShown};
+use crate::store::queue::DeliveryRef;
+use crate::store::record::parse_headers;
+use crate::tenant::event_id::event_id;
+use crate::web::input::ApiQuery;
+use crate::web::problem::Problem;
+
+/// The query of a list of attempts.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AttemptsQuery {
+    /// The number of rows, 1 to 500 (default 50).
+    limit: Option<u16>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+/// A page of attempts.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Attempts {
+    attempts: Vec<ShownAttempt>,
+    /// The value of `after` for the next page; none at the end.
+    next: Option<String>,
+}
+
+/// An attempt.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShownAttempt {
+    /// The event.
+    event: String,
+    /// The endpoint.
+    endpoint: String,
+    /// The number of the attempt at this endpoint.
+    number: u32,
+    /// The time at which it began.
+    started_at: String,
+    /// Its duration in seconds.
+    took: f64,
+    /// The status of the response, if there was one.
+    status: Option<u16>,
+    /// The error, if there was no response.
+    error: Option<String>,
+    /// The address that it was sent to.
+    peer: Option<String>,
+    /// The URL that it was sent to.
+    url: Option<String>,
+    /// The version of the data.
+    version: Option<u16>,
+    /// `envelope` or `raw`.
+    payload: Option<String>,
+    /// The names of the secrets that signed it.
+    secrets: Vec<String>,
+    /// The headers of the response.
+    headers: Vec<(String, String)>,
+    /// The beginning of the body of the response.
+    body_text: Option<String>,
+}
+
+impl ShownAttempt {
+    fn of(event: DeliveryRef, shown: &AttemptShown, names: &HashMap<u32, Arc<str>>) -> Self {
+        let attempt = &shown.attempt;
+        let facts: HashMap<String, String> = pairs(&attempt.facts).into_iter().collect();
+        let secrets = facts.get("secrets").map(String::as_str).unwrap_or_default();
+        let secrets = secrets.split(", ").filter(|name| !name.is_empty());
+        Self {
+            event: event_id(event.0),
+            endpoint: names
+                .get(&shown.target.0)
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            number: shown.number,
+            started_at: rfc3339(attempt.started),
+            took: attempt.took.as_secs_f64(),
+            status: attempt.status,
+            error: attempt.error.as_deref().map(str::to_owned),
+            peer: attempt.peer.as_deref().map(str::to_owned),
+            url: facts.get("url").cloned(),
+            version: facts.get("version").and_then(|text| text.parse().ok()),
+            payload: facts.get("payload").cloned(),
+            secrets: secrets.map(str::to_owned).collect(),
+            headers: pairs(&attempt.head),
+            body_text: (!attempt.body.is_empty())
+                .then(|| String::from_utf8_lossy(&attempt.body).into_owned()),
+        }
+    }
+}
+
+/// Lists the attempts of an event.
+pub(super) async fn of_event(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((uid, event)): Path<(String, String)>,
+) -> Result<Json<Attempts>, Problem> {
+    caller.may(Right::Read)?;
+    let tenant = api.tenant(&uid).await?;
+    let id = find(&api, tenant.origin, &event).await?.id;
+    let shown = api
+        .ask(
+            api.store()
+                .get(Scope::of(tenant.origin), id, UnitsShown::All),
+        )
+        .await?
+        .ok_or_else(no_event)?;
+    let all: Vec<(DeliveryRef, AttemptShown)> = shown
+        .attempts
+        .into_iter()
+        .rev()
+        .map(|attempt| (id, attempt))
+        .collect();
+    Ok(Json(Attempts {
+        attempts: named(&api, &all).await?,
+        next: None,
+    }))
+}
+
+/// Lists the attempts to an endpoint.
+pub(super) async fn of_endpoint(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((uid, name)): Path<(String, String)>,
+    ApiQuery(query): ApiQuery<AttemptsQuery>,
+) -> Result<Json<Attempts>, Problem> {
+    caller.may(Right::Read)?;
+    let limit = limit(query.limit)?;
+    let tenant = api.tenant(&uid).await?;
+    let row = endpoints::find(&api, &tenant, &name).await?;
+    let before = match &query.after {
+        Some(text) => Some(AttemptPosition(text.parse().map_err(|_| bad_cursor())?)),
+        None => None,
+    };
+    let scope = Scope::of(tenant.origin);
+    let page = api.store().attempts(scope, row.target, before, limit);
+    let page = api.ask(page).await?;
+    let all: Vec<(DeliveryRef, AttemptShown)> = page
+        .rows
+        .into_iter()
+        .map(|row| (row.delivery, row.shown))
+        .collect();
+    Ok(Json(Attempts {
+        attempts: named(&api, &all).await?,
+        next: page.next.map(|next| next.0.to_string()),
+    }))
+}
+
+/// Converts attempts, with the names of their endpoints.
+async fn named(
+    api: &Api,
+    all: &[(DeliveryRef, AttemptShown)],
+) -> Result<Vec<ShownAttempt>, Problem> {
+    let mut numbers: Vec<u32> = all.iter().map(|(_, attempt)| attempt.target.0).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let names = api.ask(api.store().called(&numbers)).await?;
+    let names: HashMap<u32, Arc<str>> = names.into_iter().collect();
+    let shown = all
+        .iter()
+        .map(|(event, attempt)| ShownAttempt::of(*event, attempt, &names));
+    Ok(shown.collect())
+}
+
+/// Reads headers or facts as text.
+fn pairs(bytes: &bytes::Bytes) -> Vec<(String, String)> {
+    let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let pairs = parse_headers(bytes.clone()).unwrap_or_default();
+    pairs
+        .iter()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}

@@ -1,0 +1,438 @@
+//! Publishing: an event is checked, matched with endpoints, stored in one transaction, and answered after that.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use super::access::{Caller, Right};
+use super::faults;
+use super::state::{Api, Customer, Subscriber};
+use crate::activity::InFlight;
+use crate::clock::{rfc3339, unix_ms};
+use crate::deliver::{DATA_AT, ReservedEndpoint, VERSION, attempt_published};
+use crate::event::{EventType, document, envelope};
+use crate::queue::stored::RECEIVED_AT;
+use crate::store::address_book::EndpointState;
+use crate::store::archive::Scope;
+use crate::store::queue::{
+    Accept, Accepted, Dedupe, DeliveryRef, Lane, NewUnit, Start, Stored, TargetId,
+};
+use crate::store::record::{Pairs, Record};
+use crate::store::repeated as repeated_call;
+use crate::tenant::event_id::event_id;
+use crate::tenant::settings::Payload;
+use crate::web::input::{ApiQuery, body_length, parse, read_body};
+use crate::web::problem::Problem;
+
+/// The longest key of a publish, in bytes.
+const MAX_KEY: usize = 256;
+/// The header with the key of a publish.
+const KEY: &str = "idempotency-key";
+/// The longest body, in bytes, that is sent from memory. A longer one is read back from the disk.
+const FROM_MEMORY: usize = 256 << 10;
+/// The most endpoints of an event that are attempted from memory; the others follow from the disk.
+const AT_ONCE: usize = 64;
+/// The fact of an event's record that says to how many endpoints it goes.
+const TARGETS: &str = "targets";
+/// The version of events where no catalogue says which there are.
+const ONLY_VERSION: u16 = 1;
+/// The lane of endpoints that get their events in order: a target has one.
+const ORDERED: Lane = Lane([0; 16]);
+
+/// An event to be published.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Publish<'a> {
+    /// The type: words of letters, digits and `_`, joined by dots, such as `invoice.paid`.
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    /// The data. Endpoints get these bytes as they are written here.
+    #[serde(borrow)]
+    #[schemars(with = "serde_json::Value")]
+    data: &'a RawValue,
+    /// The key of the event, 1 to 256 visible ASCII characters, unless the header `Idempotency-Key` has it.
+    id: Option<&'a str>,
+    /// The time at which it happened, as RFC 3339 (default: now).
+    timestamp: Option<&'a str>,
+}
+
+/// The query of a publish.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PublishQuery {
+    /// Whether nothing is stored, and the answer says who would get the event.
+    dry_run: bool,
+}
+
+/// An event that is stored.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Published {
+    /// The ID of the event, which endpoints get as `webhook-id`.
+    id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    event_type: String,
+    /// The version of the stored data.
+    version: u16,
+    /// The number of endpoints that get it.
+    targets: usize,
+    /// The time at which it was accepted, as RFC 3339.
+    accepted_at: String,
+    /// Whether an earlier request with the same key stored it.
+    repeated: bool,
+}
+
+/// The endpoints that would get an event.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Planned {
+    /// Those that would get it.
+    targets: Vec<PlannedTarget>,
+    /// Those that would not.
+    left_out: Vec<LeftOut>,
+}
+
+/// An endpoint that would get an event.
+#[derive(Debug, Serialize, JsonSchema)]
+struct PlannedTarget {
+    /// The endpoint.
+    endpoint: String,
+    /// The version that it gets.
+    version: u16,
+    /// The bytes of the body.
+    bytes: usize,
+    /// Its state. Events wait for one that is paused.
+    state: &'static str,
+}
+
+/// An endpoint that would not get an event.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LeftOut {
+    /// The endpoint.
+    endpoint: String,
+    /// The reason: `type`: none of its patterns matches.
+    why: &'static str,
+}
+
+/// An event that was checked.
+struct Event {
+    event_type: EventType,
+    key: Arc<str>,
+    digest: [u8; 32],
+    body: envelope::Envelope,
+}
+
+/// Publishes an event.
+pub(super) async fn publish(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(uid): Path<String>,
+    ApiQuery(query): ApiQuery<PublishQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.may(Right::Publish)?;
+    let activity = api.stays()?;
+    let _in_flight = InFlight::begin(activity);
+    let rules = api.rules()?;
+    let customer = api.customer(&uid).await?;
+    let limits = rules.outbound.limits;
+    let length = body_length(&headers, limits.body)?;
+    let _memory = api.reserve(length)?;
+    let body = read_body(body, length).await?;
+    let event = check(&body, &headers, &api)?;
+    let (wanting, others): (Vec<&Subscriber>, Vec<&Subscriber>) = customer
+        .endpoints
+        .iter()
+        .filter(|endpoint| endpoint.state != EndpointState::Removing)
+        .partition(|endpoint| endpoint.wants(&event.event_type));
+    if query.dry_run {
+        return Ok(Json(planned(&event, &wanting, &others)).into_response());
+    }
+    api.pace(&customer, limits.publish)?;
+    let published = store(&api, &customer, event, &wanting).await?;
+    Ok((StatusCode::ACCEPTED, Json(published)).into_response())
+}
+
+/// Checks a publish: its body, its type and its key.
+fn check(body: &Bytes, headers: &HeaderMap, api: &Api) -> Result<Event, Problem> {
+    document::check(body).map_err(|fault| refused_document(&fault))?;
+    let publish: Publish<'_> = parse(body)?;
+    let event_type = EventType::new(publish.event_type).map_err(|wrong| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unknown_type",
+            wrong.to_string(),
+            "write words of letters, digits and `_`, joined by dots, such as `invoice.paid`",
+        )
+        .at("/type")
+    })?;
+    let key = key(publish.id, headers)?;
+    let timestamp = match publish.timestamp {
+        Some(text) => text
+            .parse::<jiff::Timestamp>()
+            .ok()
+            .and_then(|at| std::time::SystemTime::try_from(at).ok())
+            .ok_or_else(|| {
+                let error = "this is no time";
+                Problem::bad_request(error, "write RFC 3339, such as `2026-11-24T13:04:33Z`")
+                    .at("/timestamp")
+            })?,
+        None => api.clock().now().wall,
+    };
+    let body = envelope::render(&event_type, timestamp, publish.data);
+    Ok(Event {
+        digest: digest(&publish),
+        event_type,
+        key,
+        body,
+    })
+}
+
+/// Returns the error of a document that parsers could read in two ways.
+fn refused_document(fault: &document::DocumentFault) -> Problem {
+    let (line, column) = fault.position();
+    let help = format!("see line {line}, column {column} of the body");
+    match fault {
+        document::DocumentFault::NotJson { .. } => Problem::bad_request(fault.to_string(), help),
+        document::DocumentFault::RepeatedKey { at, .. } => {
+            let code = "repeated_key";
+            Problem::new(StatusCode::BAD_REQUEST, code, fault.to_string(), help).at(at)
+        }
+        document::DocumentFault::ReservedKey { at, .. } => {
+            Problem::bad_request(fault.to_string(), help).at(at)
+        }
+    }
+}
+
+/// Returns the key of a publish.
+fn key(id: Option<&str>, headers: &HeaderMap) -> Result<Arc<str>, Problem> {
+    let header = match headers.get(KEY) {
+        Some(value) => Some(value.to_str().map_err(|_| bad_key())?),
+        None => None,
+    };
+    let key = match (id, header) {
+        (Some(id), Some(header)) if id != header => {
+            let help = "send the key once, or twice the same";
+            let error = "`id` and the header `Idempotency-Key` differ";
+            return Err(Problem::bad_request(error, help).at("/id"));
+        }
+        (Some(key), _) | (None, Some(key)) => key,
+        (None, None) => {
+            let help = "send `id`, or the header `Idempotency-Key`: with the same key you can repeat a publish that got no answer";
+            let error = "the event has no key";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "no_key", error, help));
+        }
+    };
+    let is_plain = key.bytes().all(|byte| byte.is_ascii_graphic());
+    if key.is_empty() || key.len() > MAX_KEY || !is_plain {
+        return Err(bad_key());
+    }
+    Ok(Arc::from(key))
+}
+
+fn bad_key() -> Problem {
+    let help = format!("write 1 to {MAX_KEY} visible ASCII characters, such as a UUID");
+    Problem::bad_request("the key of the event cannot be used", help).at("/id")
+}
+
+/// Returns a hash of all that a publish means. Each part has its length in front.
+fn digest(publish: &Publish<'_>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let timestamp = publish.timestamp.unwrap_or_default();
+    for part in [publish.event_type, publish.data.get(), timestamp] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}
+
+/// Returns who would get an event.
+fn planned(event: &Event, wanting: &[&Subscriber], others: &[&Subscriber]) -> Planned {
+    let target = |endpoint: &&Subscriber| PlannedTarget {
+        endpoint: endpoint.id.to_string(),
+        version: ONLY_VERSION,
+        bytes: match endpoint.settings.payload {
+            Payload::Envelope => event.body.bytes.len(),
+            Payload::Raw => event.body.bytes.len() - event.body.data_at - 1,
+        },
+        state: endpoint.state.word(),
+    };
+    let left_out = |endpoint: &&Subscriber| LeftOut {
+        endpoint: endpoint.id.to_string(),
+        why: "type",
+    };
+    Planned {
+        targets: wanting.iter().map(target).collect(),
+        left_out: others.iter().map(left_out).collect(),
+    }
+}
+
+/// Stores an event with a unit for each endpoint, and begins the attempts for which there are places.
+async fn store(
+    api: &Api,
+    customer: &Customer,
+    event: Event,
+    wanting: &[&Subscriber],
+) -> Result<Published, Problem> {
+    let id = DeliveryRef::draw();
+    let origin = customer.tenant.origin;
+    let mut reserved = reserve(api, &event, wanting).await?;
+    let accepted_at = api.clock().now().wall;
+    let unit = |endpoint: &&Subscriber| NewUnit {
+        target: endpoint.target,
+        lane: endpoint.settings.ordered.then_some(ORDERED),
+        start: reserved
+            .get(&endpoint.target)
+            .map_or(Start::Anyone, |reserved| Start::Mine(reserved.lease())),
+        attempts: Vec::new(),
+    };
+    let to: Vec<NewUnit> = wanting.iter().map(unit).collect();
+    let targets = to.len();
+    let fact = |name: &'static str, value: String| {
+        (Bytes::from_static(name.as_bytes()), Bytes::from(value))
+    };
+    let facts: Pairs = vec![
+        fact(RECEIVED_AT, unix_ms(accepted_at).to_string()),
+        fact(VERSION, ONLY_VERSION.to_string()),
+        fact(DATA_AT, event.body.data_at.to_string()),
+        fact(TARGETS, targets.to_string()),
+    ];
+    let record = Record {
+        facts,
+        ..Record::default()
+    };
+    let event_type: Arc<str> = event.event_type.as_str().into();
+    let accept = Arc::new(Accept {
+        id,
+        origin,
+        delivery_id: Some(Arc::clone(&event.key)),
+        key: None,
+        event_type: Some(Arc::clone(&event_type)),
+        to,
+        record: record.clone(),
+        body: event.body.bytes.clone(),
+        versions: Vec::new(),
+    });
+    let dedupe = Dedupe::Own {
+        digest: event.digest,
+    };
+    let accepting = repeated_call(|| api.store().accept(Arc::clone(&accept), dedupe));
+    let answer = api.ask(Box::pin(accepting)).await?;
+    let published = Published {
+        id: event_id(id.0),
+        event_type: event_type.to_string(),
+        version: ONLY_VERSION,
+        targets,
+        accepted_at: rfc3339(accepted_at),
+        repeated: false,
+    };
+    match answer {
+        Accepted::New(leases) => {
+            let stored = Arc::new(Stored {
+                id,
+                origin,
+                key: None,
+                delivery_id: Some(event.key),
+                event_type: Some(event_type),
+                record,
+                body: event.body.bytes,
+            });
+            for lease in leases {
+                if let Some(reserved) = reserved.remove(&lease.unit.target) {
+                    attempt_published(api.worker(), reserved, &stored, lease);
+                }
+            }
+            Ok(published)
+        }
+        Accepted::Duplicate { of } => repeated(api, customer, of).await,
+        Accepted::Other { .. } => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "key_reused",
+            "another event has this key",
+            "choose a new key for each event, and send the same event when you repeat a key",
+        )),
+        // neither claims nor dead deliveries count for events
+        Accepted::Revived { .. } | Accepted::InFlight { .. } => Err(faults::unavailable(
+            "store_unavailable",
+            "the store gave no answer that can be used",
+            std::time::Duration::from_secs(1),
+        )),
+    }
+}
+
+/// Reserves places for the first endpoints of an event.
+async fn reserve(
+    api: &Api,
+    event: &Event,
+    wanting: &[&Subscriber],
+) -> Result<HashMap<TargetId, ReservedEndpoint>, Problem> {
+    if event.body.bytes.len() > FROM_MEMORY {
+        return Ok(HashMap::new());
+    }
+    let active = wanting
+        .iter()
+        .filter(|endpoint| endpoint.state == EndpointState::Active);
+    let targets: Vec<TargetId> = active
+        .map(|endpoint| endpoint.target)
+        .take(AT_ONCE)
+        .collect();
+    let endpoints = api.worker().endpoints();
+    // an endpoint that cannot be read now gets the event from the disk
+    let live = endpoints.get(&targets).await.unwrap_or_default();
+    let bytes = event.body.bytes.len();
+    let reserved = live
+        .into_iter()
+        .filter_map(|(target, endpoint)| Some((target, endpoints.reserve(&endpoint, bytes)?)));
+    Ok(reserved.collect())
+}
+
+/// Returns the answer that an event got when it was published first.
+async fn repeated(
+    api: &Api,
+    customer: &Customer,
+    of: Option<DeliveryRef>,
+) -> Result<Published, Problem> {
+    let scope = Scope::of(customer.tenant.origin);
+    let stored = match of {
+        Some(of) => api.ask(api.store().stored(scope, of)).await?,
+        None => None,
+    };
+    // it was deleted in this very moment, so its key is free
+    let Some(stored) = stored else {
+        return Err(faults::unavailable(
+            "store_unavailable",
+            "the event with this key was just deleted",
+            std::time::Duration::from_secs(1),
+        ));
+    };
+    let fact = |name: &str| {
+        let facts = &stored.record.facts;
+        let found = facts.iter().find(|(known, _)| known == name.as_bytes());
+        found.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok())
+    };
+    let accepted_at = fact(RECEIVED_AT).map_or_else(
+        || stored.id.drawn_at(),
+        |ms| std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms),
+    );
+    Ok(Published {
+        id: event_id(stored.id.0),
+        event_type: stored.event_type.as_deref().unwrap_or_default().to_owned(),
+        version: fact(VERSION)
+            .and_then(|one| u16::try_from(one).ok())
+            .unwrap_or(ONLY_VERSION),
+        targets: fact(TARGETS)
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(0),
+        accepted_at: rfc3339(accepted_at),
+        repeated: true,
+    })
+}

@@ -1,0 +1,253 @@
+//! The state of the API: the store, the worker, and the tenants that were asked for last.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::faults;
+use crate::activity::Activity;
+use crate::clock::Clock;
+use crate::deliver::{Rules, Worker};
+use crate::event::EventType;
+use crate::limit::{Meter, Quota};
+use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Tenant};
+use crate::store::queue::TargetId;
+use crate::store::{Answer, Store};
+use crate::tenant::settings::{EndpointSettings, TenantSettings};
+use crate::web::problem::Problem;
+
+/// The most tenants that are kept in memory.
+const MAX_TENANTS: usize = 4_096;
+/// The most endpoints of a tenant.
+pub(super) const MAX_ENDPOINTS: u16 = 1_000;
+/// The memory for the bodies of requests at the same time, in KiB.
+const BODIES_KIB: usize = 64 * 1024;
+/// The time that a request waits for the store.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The state of the API. Clones share it.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    worker: Arc<Worker>,
+    clock: Arc<dyn Clock>,
+    activity: Arc<Activity>,
+    tenants: Mutex<Known>,
+    bodies: Arc<Semaphore>,
+}
+
+/// The tenants in memory.
+#[derive(Default)]
+struct Known {
+    by_uid: HashMap<Arc<str>, Arc<Customer>>,
+    /// The number of changes so far: rows that were read before one are not kept.
+    changes: u64,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+/// A tenant with what a publish needs of its endpoints.
+pub(super) struct Customer {
+    pub(super) tenant: Tenant,
+    pub(super) settings: TenantSettings,
+    pub(super) endpoints: Vec<Subscriber>,
+    /// The rate at which its events are accepted.
+    pub(super) pace: Mutex<Meter>,
+}
+
+/// An endpoint, as far as a publish needs it.
+pub(super) struct Subscriber {
+    pub(super) target: TargetId,
+    pub(super) id: Arc<str>,
+    pub(super) state: EndpointState,
+    pub(super) settings: EndpointSettings,
+}
+
+impl Subscriber {
+    fn of(row: &Endpoint) -> Option<Self> {
+        Some(Self {
+            target: row.target,
+            id: Arc::clone(&row.id),
+            state: row.state,
+            settings: EndpointSettings::from_json(&row.settings).ok()?,
+        })
+    }
+
+    /// Returns whether it gets events of a type.
+    pub(super) fn wants(&self, event_type: &EventType) -> bool {
+        self.settings.wants(event_type)
+    }
+}
+
+impl Api {
+    /// Makes the state of the API.
+    pub fn new(
+        store: Arc<dyn Store>,
+        worker: Arc<Worker>,
+        clock: Arc<dyn Clock>,
+        activity: Arc<Activity>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            worker,
+            clock,
+            activity,
+            tenants: Mutex::default(),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+        }))
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    pub(super) fn worker(&self) -> &Arc<Worker> {
+        &self.0.worker
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    /// Returns the rules of the config that runs now.
+    ///
+    /// # Errors
+    /// It does not send.
+    pub(super) fn rules(&self) -> Result<Arc<Rules>, Problem> {
+        self.0.worker.endpoints().rules().ok_or_else(faults::off)
+    }
+
+    /// Checks that new events are still accepted.
+    ///
+    /// # Errors
+    /// The gateway is stopping.
+    pub(super) fn stays(&self) -> Result<Arc<Activity>, Problem> {
+        if self.0.activity.is_leaving() {
+            return Err(faults::leaving());
+        }
+        Ok(Arc::clone(&self.0.activity))
+    }
+
+    /// Reserves memory for a body, until the permit is dropped.
+    ///
+    /// # Errors
+    /// Other bodies have all of it.
+    pub(super) fn reserve(&self, length: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let kib = u32::try_from(length.div_ceil(1024).max(1)).map_err(|_| faults::overloaded())?;
+        Arc::clone(&self.0.bodies)
+            .try_acquire_many_owned(kib)
+            .map_err(|_| faults::overloaded())
+    }
+
+    /// Waits for an answer of the store, for a limited time.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn ask<T>(&self, answer: Answer<'_, T>) -> Result<T, Problem> {
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(faults::store(&error)),
+            Err(_) => Err(faults::unavailable(
+                "store_unavailable",
+                "the store does not answer",
+                Duration::from_secs(1),
+            )),
+        }
+    }
+
+    /// Returns a tenant with its endpoints.
+    ///
+    /// # Errors
+    /// There is none of this name, or the store does not answer.
+    pub(super) async fn customer(&self, uid: &str) -> Result<Arc<Customer>, Problem> {
+        let changes = {
+            let known = self.0.tenants.lock();
+            if let Some(customer) = known.by_uid.get(uid) {
+                return Ok(Arc::clone(customer));
+            }
+            known.changes
+        };
+        let tenant = self.tenant(uid).await?;
+        let settings = TenantSettings::from_json(&tenant.settings).unwrap_or_default();
+        let rows = self
+            .ask(self.store().endpoints(tenant.origin, None, MAX_ENDPOINTS))
+            .await?;
+        let customer = Arc::new(Customer {
+            tenant,
+            settings,
+            endpoints: rows.iter().filter_map(Subscriber::of).collect(),
+            pace: Mutex::default(),
+        });
+        let mut known = self.0.tenants.lock();
+        if known.changes == changes {
+            if known.by_uid.len() >= MAX_TENANTS {
+                known.by_uid.clear();
+            }
+            known.by_uid.insert(uid.into(), Arc::clone(&customer));
+        }
+        Ok(customer)
+    }
+
+    /// Returns the row of a tenant.
+    ///
+    /// # Errors
+    /// There is none of this name, or the store does not answer.
+    pub(super) async fn tenant(&self, uid: &str) -> Result<Tenant, Problem> {
+        let found = self.ask(self.store().tenant(uid)).await?;
+        found
+            .filter(|tenant| !tenant.removed)
+            .ok_or_else(|| faults::missing("no_tenant", "tenant"))
+    }
+
+    /// Forgets what is known of a tenant, since it was changed.
+    pub(super) fn forget(&self, uid: &str) {
+        let mut known = self.0.tenants.lock();
+        known.changes += 1;
+        known.by_uid.remove(uid);
+    }
+
+    /// Follows the change of an endpoint: a publish sees it before the change is answered.
+    pub(super) fn changed(&self, tenant: &str, row: &Endpoint) {
+        self.forget(tenant);
+        self.0.worker.endpoints().changed(row.target, row.state);
+    }
+
+    /// Takes the right to accept one event of a tenant.
+    ///
+    /// # Errors
+    /// It publishes too fast.
+    pub(super) fn pace(&self, customer: &Customer, quota: Quota) -> Result<(), Problem> {
+        let own = customer.settings.limits.publish;
+        let quota = own.map_or(quota, |rate| Quota {
+            rate,
+            burst: rate.count,
+        });
+        let taken = customer.pace.lock().take(quota, self.0.clock.now().mono);
+        taken.map_err(|wait| {
+            faults::unavailable(
+                "slow_down",
+                "the tenant publishes faster than its limit",
+                wait,
+            )
+        })
+    }
+}
+
+/// Makes an audit entry.
+pub(super) fn audit(who: &Arc<str>, what: &str, which: String, reason: &str) -> AuditEntry {
+    AuditEntry {
+        who: Arc::clone(who),
+        what: what.into(),
+        which: which.into(),
+        reason: reason.into(),
+    }
+}

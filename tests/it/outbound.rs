@@ -1,0 +1,705 @@
+//! Sending: an app publishes events, and endpoints of tenants get them, signed, retried and recorded.
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use hookgate::verify::{SecretText, SigningKey};
+use serde_json::{Value, json};
+
+use super::support::app::{Act, App, Seen};
+use super::support::gate::{Gate, wait_at_most, wait_for};
+use super::support::http::{self, Answer};
+
+/// The token of the app, with all rights.
+const TOKEN: &str = "outbound-token-of-the-app-0123456789";
+/// A token that may publish alone.
+const PUBLISHER: &str = "outbound-token-of-billing-0123456789";
+/// 32 bytes as base64.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// A config that sends to loopback.
+pub fn config(more: &str) -> String {
+    format!(
+        "listen: [{{ address: 127.0.0.1:0 }}]
+health: {{ address: 127.0.0.1:0 }}
+admin: {{ address: 127.0.0.1:0 }}
+shutdown: {{ delay: 0s, grace: 5s }}
+store: {{ path: STORE, key: {{ insecure_inline: \"{KEY}\" }} }}
+upstreams: {{ app: {{ url: http://127.0.0.1:9 }} }}
+routes: [{{ name: a, path: /a, verify: none, forward: {{ upstream: app }} }}]
+outbound:
+  listen: {{ address: 127.0.0.1:0 }}
+  tokens:
+    - {{ name: app, insecure_inline: {TOKEN}, allow: [publish, read, manage] }}
+    - {{ name: billing, insecure_inline: {PUBLISHER} }}
+  retry: {{ schedule: [1s, 1s, 1s] }}
+  egress: {{ allow: [127.0.0.0/8] }}
+  endpoints: {{ http: true, ports: PORTS }}
+{more}"
+    )
+}
+
+/// Starts a gateway that may send to these receivers.
+fn start(receivers: &[&App], more: &str) -> Gate {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    start_in(dir, receivers, more)
+}
+
+fn start_in(dir: Arc<tempfile::TempDir>, receivers: &[&App], more: &str) -> Gate {
+    let ports: Vec<u16> = receivers
+        .iter()
+        .map(|app| app.address.port())
+        .chain([443])
+        .collect();
+    let yaml = config(more)
+        .replace("STORE", dir.path().join("store").to_str().unwrap())
+        .replace("PORTS", &format!("{ports:?}"));
+    Gate::in_process_in(dir, &yaml)
+}
+
+/// Sends a request to the API.
+fn call_as(gate: &Gate, token: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    let address = gate.address("outbound");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let authorization = format!("Bearer {token}");
+    let mut headers = vec![("authorization", authorization.as_str())];
+    if !body.is_empty() {
+        headers.push(("content-type", "application/json"));
+    }
+    http::request(address, method, path, &headers, body.as_bytes())
+}
+
+fn call(gate: &Gate, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    let answer = call_as(gate, TOKEN, method, path, body);
+    let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    (answer.status, json)
+}
+
+/// Makes a tenant.
+#[track_caller]
+fn tenant(gate: &Gate, uid: &str) {
+    let (status, answer) = call(gate, "PUT", &format!("/v1/tenants/{uid}"), Some(&json!({})));
+    assert_eq!(status, 200, "{answer}");
+}
+
+/// Makes an endpoint. Returns its ID and its secret.
+#[track_caller]
+fn endpoint(gate: &Gate, tenant: &str, app: &App, more: Value) -> (String, String) {
+    let mut body = json!({ "url": format!("{}/in", app.url()), "types": ["invoice.*"] });
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let (status, answer) = call(
+        gate,
+        "POST",
+        &format!("/v1/tenants/{tenant}/endpoints"),
+        Some(&body),
+    );
+    assert_eq!(status, 201, "{answer}");
+    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    (text("id"), text("secret"))
+}
+
+/// Publishes an event.
+fn publish(gate: &Gate, tenant: &str, key: &str, data: &Value) -> (u16, Value) {
+    let body = json!({ "type": "invoice.paid", "id": key, "data": data });
+    call(
+        gate,
+        "POST",
+        &format!("/v1/tenants/{tenant}/events"),
+        Some(&body),
+    )
+}
+
+/// Returns whether one of the signatures of a request is by `secret`.
+fn is_signed(seen: &Seen, secret: &str) -> bool {
+    let text = secret.as_bytes().to_vec().into();
+    let key = SigningKey::new(&SecretText {
+        name: "a".into(),
+        text,
+        encodings: None,
+        not_before: None,
+        expires: None,
+    })
+    .unwrap();
+    let id = seen.header("webhook-id").unwrap();
+    let seconds = seen.header("webhook-timestamp").unwrap().parse().unwrap();
+    let expected = key
+        .sign(id, UNIX_EPOCH + Duration::from_secs(seconds), &seen.body)
+        .unwrap();
+    let expected = expected[2].1.to_str().unwrap().to_owned();
+    seen.header("webhook-signature")
+        .unwrap()
+        .split(' ')
+        .any(|one| one == expected)
+}
+
+#[test]
+fn an_event_reaches_its_endpoints_signed_and_is_recorded() {
+    let [one, two, other] = [App::start(), App::start(), App::start()];
+    let gate = start(&[&one, &two, &other], "");
+    tenant(&gate, "acme");
+    let (id, secret) = endpoint(
+        &gate,
+        "acme",
+        &one,
+        json!({ "uid": "main", "headers": { "X-Team": "blue" } }),
+    );
+    let (_, raw_secret) = endpoint(
+        &gate,
+        "acme",
+        &two,
+        json!({ "types": ["*"], "payload": "raw" }),
+    );
+    endpoint(&gate, "acme", &other, json!({ "types": ["order.*"] }));
+    let (status, answer) = publish(&gate, "acme", "key-1", &json!({ "amount": 12 }));
+    assert_eq!(
+        (status, &answer["targets"], &answer["repeated"]),
+        (202, &json!(2), &json!(false)),
+        "{answer}"
+    );
+    let event = answer["id"].as_str().unwrap().to_owned();
+    wait_for("both to get it", || one.count() == 1 && two.count() == 1);
+    let seen = one.last();
+    assert_eq!((&*seen.method, &*seen.target), ("POST", "/in"));
+    assert_eq!(seen.header("webhook-id"), Some(&*event));
+    assert_eq!(seen.header("x-team"), Some("blue"));
+    assert_eq!(seen.header("content-type"), Some("application/json"));
+    assert!(is_signed(&seen, &secret) && !is_signed(&seen, &raw_secret));
+    let body: Value = serde_json::from_slice(&seen.body).unwrap();
+    assert_eq!(
+        (&body["type"], &body["data"]),
+        (&json!("invoice.paid"), &json!({ "amount": 12 }))
+    );
+    let raw = two.last();
+    assert_eq!(raw.body, br#"{"amount":12}"#);
+    assert!(is_signed(&raw, &raw_secret));
+    assert_eq!(
+        raw.header("webhook-id"),
+        Some(&*event),
+        "the same for all endpoints"
+    );
+    wait_for("the attempt to be recorded", || {
+        let (_, attempts) = call(
+            &gate,
+            "GET",
+            "/v1/tenants/acme/endpoints/main/attempts",
+            None,
+        );
+        attempts["attempts"][0]["status"] == json!(200)
+    });
+    let (_, attempts) = call(
+        &gate,
+        "GET",
+        &format!("/v1/tenants/acme/endpoints/{id}/attempts"),
+        None,
+    );
+    let attempt = &attempts["attempts"][0];
+    assert_eq!(
+        (
+            &attempt["event"],
+            &attempt["number"],
+            &attempt["payload"],
+            &attempt["version"]
+        ),
+        (&json!(event), &json!(1), &json!("envelope"), &json!(1)),
+        "{attempt}"
+    );
+    assert_eq!(attempt["peer"], json!(one.address.to_string()));
+    let (_, shown) = call(
+        &gate,
+        "GET",
+        &format!("/v1/tenants/acme/events/{event}"),
+        None,
+    );
+    assert_eq!(shown["targets"].as_array().unwrap().len(), 2, "{shown}");
+    assert_eq!(shown["targets"][0]["state"], json!("delivered"), "{shown}");
+    assert_eq!(other.count(), 0);
+}
+
+#[test]
+fn a_repeated_publish_gets_the_first_answer_and_sends_nothing() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    tenant(&gate, "other");
+    endpoint(&gate, "acme", &app, json!({}));
+    let (_, first) = publish(&gate, "acme", "key-1", &json!({ "amount": 12 }));
+    let (status, again) = publish(&gate, "acme", "key-1", &json!({ "amount": 12 }));
+    assert_eq!(
+        (status, &again["id"], &again["repeated"]),
+        (202, &first["id"], &json!(true)),
+        "{again}"
+    );
+    for field in ["type", "version", "targets", "accepted_at"] {
+        assert_eq!(again[field], first[field], "{field}");
+    }
+    let (status, refused) = publish(&gate, "acme", "key-1", &json!({ "amount": 13 }));
+    assert_eq!(
+        (status, &refused["code"]),
+        (422, &json!("key_reused")),
+        "{refused}"
+    );
+    // another tenant's key is another key
+    let (status, theirs) = publish(&gate, "other", "key-1", &json!({ "amount": 13 }));
+    assert_eq!((status, &theirs["targets"]), (202, &json!(0)), "{theirs}");
+    wait_for("the event", || app.count() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(app.count(), 1);
+}
+
+#[test]
+fn concurrent_publishes_with_one_key_make_one_event() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    endpoint(&gate, "acme", &app, json!({}));
+    let gate = &gate;
+    let answers: Vec<(u16, Value)> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..12)
+            .map(|_| scope.spawn(|| publish(gate, "acme", "same", &json!(1))))
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let first = &answers[0].1["id"];
+    assert!(
+        answers
+            .iter()
+            .all(|(status, answer)| *status == 202 && answer["id"] == *first),
+        "{answers:?}"
+    );
+    let new = answers
+        .iter()
+        .filter(|(_, answer)| answer["repeated"] == json!(false))
+        .count();
+    assert_eq!(new, 1);
+    wait_for("the event", || app.count() == 1);
+}
+
+#[test]
+fn a_failing_endpoint_is_retried_and_its_health_is_shown() {
+    let app = App::answering(|n, _| {
+        if n < 2 {
+            Act::status(500)
+        } else {
+            Act::status(200)
+        }
+    });
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    let (id, _) = endpoint(&gate, "acme", &app, json!({}));
+    publish(&gate, "acme", "key-1", &json!(1));
+    wait_for("a failure", || {
+        let (_, shown) = call(
+            &gate,
+            "GET",
+            &format!("/v1/tenants/acme/endpoints/{id}"),
+            None,
+        );
+        shown["health"]["failures"].as_u64() >= Some(1)
+    });
+    wait_at_most(Duration::from_secs(20), "the retries", || app.count() == 3);
+    let ids: Vec<_> = app
+        .seen()
+        .iter()
+        .map(|seen| seen.header("webhook-id").unwrap().to_owned())
+        .collect();
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+    wait_for("its health", || {
+        let (_, shown) = call(
+            &gate,
+            "GET",
+            &format!("/v1/tenants/acme/endpoints/{id}"),
+            None,
+        );
+        shown["health"].is_null()
+    });
+}
+
+#[test]
+fn an_endpoint_that_answers_410_is_paused_and_keeps_its_events() {
+    let gone = App::answering(|n, _| {
+        if n == 0 {
+            Act::status(410)
+        } else {
+            Act::status(200)
+        }
+    });
+    let gate = start(&[&gone], "");
+    tenant(&gate, "acme");
+    let (id, _) = endpoint(&gate, "acme", &gone, json!({}));
+    let path = format!("/v1/tenants/acme/endpoints/{id}");
+    publish(&gate, "acme", "key-1", &json!(1));
+    wait_for("the pause", || {
+        call(&gate, "GET", &path, None).1["state"] == json!("paused")
+    });
+    assert_eq!(
+        call(&gate, "GET", &path, None).1["paused"]["why"],
+        json!("gone")
+    );
+    publish(&gate, "acme", "key-2", &json!(2));
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(gone.count(), 1, "a paused endpoint gets nothing");
+    let (status, answer) = call(
+        &gate,
+        "POST",
+        &format!("{path}/resume"),
+        Some(&json!({ "reason": "back" })),
+    );
+    assert_eq!(
+        (status, &answer["state"]),
+        (200, &json!("active")),
+        "{answer}"
+    );
+    wait_at_most(Duration::from_secs(90), "both events", || gone.count() >= 3);
+}
+
+#[test]
+fn events_survive_a_restart() {
+    let app = App::answering(|_, _| Act::status(500));
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let gate = start_in(Arc::clone(&dir), &[&app], "");
+    tenant(&gate, "acme");
+    let (_, secret) = endpoint(&gate, "acme", &app, json!({}));
+    let (_, first) = publish(&gate, "acme", "key-1", &json!(1));
+    wait_for("an attempt", || app.count() >= 1);
+    drop(gate);
+    let before = app.count();
+    let gate = start_in(dir, &[&app], "");
+    wait_at_most(Duration::from_secs(20), "another attempt", || {
+        app.count() > before
+    });
+    let seen = app.last();
+    assert_eq!(seen.header("webhook-id"), first["id"].as_str());
+    assert!(is_signed(&seen, &secret));
+    let (_, again) = publish(&gate, "acme", "key-1", &json!(1));
+    assert_eq!(
+        (&again["id"], &again["repeated"]),
+        (&first["id"], &json!(true))
+    );
+}
+
+#[test]
+fn two_secrets_sign_during_a_rotation() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    let (id, old) = endpoint(&gate, "acme", &app, json!({}));
+    let path = format!("/v1/tenants/acme/endpoints/{id}");
+    let (status, rotated) = call(
+        &gate,
+        "POST",
+        &format!("{path}/rotate"),
+        Some(&json!({ "overlap": 3600 })),
+    );
+    assert_eq!(status, 200, "{rotated}");
+    let new = rotated["secret"].as_str().unwrap();
+    publish(&gate, "acme", "key-1", &json!(1));
+    wait_for("the event", || app.count() == 1);
+    let seen = app.last();
+    assert!(is_signed(&seen, &old) && is_signed(&seen, new));
+    let (_, rotated) = call(
+        &gate,
+        "POST",
+        &format!("{path}/rotate"),
+        Some(&json!({ "overlap": 0 })),
+    );
+    let newest = rotated["secret"].as_str().unwrap();
+    publish(&gate, "acme", "key-2", &json!(1));
+    wait_for("the event", || app.count() == 2);
+    let seen = app.last();
+    assert!(is_signed(&seen, newest) && !is_signed(&seen, &old) && !is_signed(&seen, new));
+    let (_, secrets) = call(&gate, "GET", &format!("{path}/secrets"), None);
+    let text = secrets.to_string();
+    assert!(!text.contains("whsec_"), "{text}");
+}
+
+#[test]
+fn ids_of_another_tenant_answer_as_if_they_did_not_exist() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    tenant(&gate, "other");
+    let (id, _) = endpoint(&gate, "acme", &app, json!({ "uid": "main" }));
+    let (_, event) = publish(&gate, "acme", "key-1", &json!(1));
+    let event = event["id"].as_str().unwrap();
+    let missing = "ep_00000000000000000000000000000000";
+    let no_event = "msg_00000000000000000000000000000000";
+    for (method, path, absent, body) in [
+        (
+            "GET",
+            format!("endpoints/{id}"),
+            format!("endpoints/{missing}"),
+            None,
+        ),
+        (
+            "GET",
+            "endpoints/main".to_owned(),
+            "endpoints/absent".to_owned(),
+            None,
+        ),
+        (
+            "PATCH",
+            format!("endpoints/{id}"),
+            format!("endpoints/{missing}"),
+            Some(json!({ "ordered": true })),
+        ),
+        (
+            "PUT",
+            format!("endpoints/{id}"),
+            format!("endpoints/{missing}"),
+            Some(json!({ "url": "https://a.example", "types": ["*"] })),
+        ),
+        (
+            "DELETE",
+            format!("endpoints/{id}"),
+            format!("endpoints/{missing}"),
+            None,
+        ),
+        (
+            "POST",
+            format!("endpoints/{id}/pause"),
+            format!("endpoints/{missing}/pause"),
+            Some(json!({})),
+        ),
+        (
+            "POST",
+            format!("endpoints/{id}/resume"),
+            format!("endpoints/{missing}/resume"),
+            Some(json!({})),
+        ),
+        (
+            "POST",
+            format!("endpoints/{id}/rotate"),
+            format!("endpoints/{missing}/rotate"),
+            Some(json!({})),
+        ),
+        (
+            "GET",
+            format!("endpoints/{id}/secrets"),
+            format!("endpoints/{missing}/secrets"),
+            None,
+        ),
+        (
+            "DELETE",
+            format!("endpoints/{id}/secrets/a"),
+            format!("endpoints/{missing}/secrets/a"),
+            None,
+        ),
+        (
+            "GET",
+            format!("endpoints/{id}/attempts"),
+            format!("endpoints/{missing}/attempts"),
+            None,
+        ),
+        (
+            "GET",
+            format!("events/{event}"),
+            format!("events/{no_event}"),
+            None,
+        ),
+        (
+            "GET",
+            format!("events/{event}/data"),
+            format!("events/{no_event}/data"),
+            None,
+        ),
+        (
+            "GET",
+            format!("events/{event}/attempts"),
+            format!("events/{no_event}/attempts"),
+            None,
+        ),
+    ] {
+        let of = |path: &str| {
+            call(
+                &gate,
+                method,
+                &format!("/v1/tenants/other/{path}"),
+                body.as_ref(),
+            )
+        };
+        let (theirs, none) = (of(&path), of(&absent));
+        assert_eq!(theirs, none, "{method} {path}");
+        assert_eq!(theirs.0, 404, "{method} {path}: {}", theirs.1);
+    }
+    assert_eq!(
+        call(
+            &gate,
+            "GET",
+            &format!("/v1/tenants/acme/endpoints/{id}"),
+            None
+        )
+        .1["state"],
+        json!("active")
+    );
+}
+
+#[test]
+fn tokens_have_their_rights_alone() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    let body = json!({ "type": "invoice.paid", "id": "1", "data": 1 });
+    let events = "/v1/tenants/acme/events";
+    assert_eq!(
+        call_as(&gate, PUBLISHER, "POST", events, Some(&body)).status,
+        202
+    );
+    assert_eq!(call_as(&gate, PUBLISHER, "GET", events, None).status, 403);
+    assert_eq!(
+        call_as(
+            &gate,
+            PUBLISHER,
+            "PUT",
+            "/v1/tenants/acme",
+            Some(&json!({}))
+        )
+        .status,
+        403
+    );
+    assert_eq!(
+        call_as(&gate, "wrong", "POST", events, Some(&body)).status,
+        401
+    );
+}
+
+#[test]
+fn bad_publishes_get_an_error_that_says_what_to_write() {
+    let app = App::start();
+    let gate = start(&[&app], "  limits: { body: 1KiB }\n");
+    tenant(&gate, "acme");
+    let send = |body: &str| {
+        let address = gate.address("outbound");
+        let authorization = format!("Bearer {TOKEN}");
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let answer = http::request(
+            address,
+            "POST",
+            "/v1/tenants/acme/events",
+            &headers,
+            body.as_bytes(),
+        );
+        let json: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        (
+            answer.status,
+            json["code"].as_str().unwrap_or_default().to_owned(),
+            json,
+        )
+    };
+    let long = format!(r#"{{"type":"a","id":"1","data":"{}"}}"#, "x".repeat(2000));
+    for (body, status, code) in [
+        ("", 400, "bad_request"),
+        ("[]", 400, "bad_request"),
+        ("{", 400, "bad_request"),
+        (r#"{"type":"a","data":1}"#, 400, "no_key"),
+        (r#"{"type":"a","id":"","data":1}"#, 400, "bad_request"),
+        (r#"{"type":"a","id":"a b","data":1}"#, 400, "bad_request"),
+        (
+            r#"{"type":"a","id":"1","data":1,"deliver_at":1}"#,
+            400,
+            "bad_request",
+        ),
+        (
+            r#"{"type":"a","id":"1","data":{"b":1,"b":2}}"#,
+            400,
+            "repeated_key",
+        ),
+        (r#"{"type":"a","id":"1"}"#, 400, "bad_request"),
+        (r#"{"type":"a..b","id":"1","data":1}"#, 422, "unknown_type"),
+        (
+            r#"{"type":"hookgate.a","id":"1","data":1}"#,
+            422,
+            "unknown_type",
+        ),
+        (
+            r#"{"type":"a","id":"1","data":1,"timestamp":"yesterday"}"#,
+            400,
+            "bad_request",
+        ),
+        (&long, 413, "too_large"),
+    ] {
+        let (got, word, answer) = send(body);
+        assert_eq!((got, &*word), (status, code), "{body}: {answer}");
+        assert!(
+            answer["help"].as_str().is_some_and(|help| !help.is_empty()),
+            "{answer}"
+        );
+    }
+    let (status, _, answer) = send(r#"{"type":"invoice.paid","id":"1","data":1}"#);
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(
+        call(
+            &gate,
+            "POST",
+            "/v1/tenants/nobody/events",
+            Some(&json!({ "type": "a", "id": "1", "data": 1 }))
+        )
+        .0,
+        404
+    );
+}
+
+#[test]
+fn urls_that_are_not_public_are_refused_with_one_text() {
+    let app = App::start();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let yaml = config("")
+        .replace("STORE", dir.path().join("store").to_str().unwrap())
+        .replace("PORTS", "[443]")
+        .replace("  egress: { allow: [127.0.0.0/8] }\n", "")
+        .replace("http: true, ", "");
+    let gate = Gate::in_process_in(dir, &yaml);
+    tenant(&gate, "acme");
+    let mut texts = std::collections::BTreeSet::new();
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "10.0.0.1",
+        "[::1]",
+        "169.254.169.254",
+        "2130706433",
+        "metadata",
+        "a.localhost",
+    ] {
+        let body = json!({ "url": format!("https://{host}/"), "types": ["*"] });
+        let (status, answer) = call(&gate, "POST", "/v1/tenants/acme/endpoints", Some(&body));
+        assert_eq!(
+            (status, &answer["code"]),
+            (422, &json!("url_refused")),
+            "{host}: {answer}"
+        );
+        texts.insert(format!("{} {}", answer["error"], answer["help"]));
+    }
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert_eq!(app.count(), 0);
+}
+
+#[test]
+fn a_dry_run_says_who_would_get_an_event() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    let (gets, _) = endpoint(&gate, "acme", &app, json!({}));
+    let (left_out, _) = endpoint(&gate, "acme", &app, json!({ "types": ["order.*"] }));
+    let body = json!({ "type": "invoice.paid", "id": "1", "data": {} });
+    let (status, plan) = call(
+        &gate,
+        "POST",
+        "/v1/tenants/acme/events?dry_run=true",
+        Some(&body),
+    );
+    assert_eq!(status, 200, "{plan}");
+    assert_eq!(plan["targets"][0]["endpoint"], json!(gets));
+    assert_eq!(
+        (
+            &plan["left_out"][0]["endpoint"],
+            &plan["left_out"][0]["why"]
+        ),
+        (&json!(left_out), &json!("type"))
+    );
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(app.count(), 0);
+}
