@@ -139,7 +139,7 @@ impl Outside {
         } else {
             (self.roots.generation(), None)
         };
-        let group = u64::from(generation) << 32 | u64::from(tenant);
+        let group = (u64::from(generation) << 32) | u64::from(tenant);
         let place = Place {
             peers: peers(&addresses, to, host, group),
             tls,

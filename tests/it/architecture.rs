@@ -204,6 +204,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     // only the room that opens the store names its engine
     ("embedded", &["store", "app", "cli", "gateway"]),
     ("serde_yaml", &["config", "event"]),
+    ("hickory_resolver", &["upstream"]),
 ];
 
 /// Lines a file may have without its tests.

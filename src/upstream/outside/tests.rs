@@ -275,29 +275,16 @@ async fn one_bad_address_refuses_all() {
             other => panic!("{addresses:?}: {other:?}"),
         }
     }
-    let many = |count: u8| Step::Found((0..count).map(|n| ip(PUBLIC_NET).plus(n)).collect(), 0);
+    let many = |count: u8| {
+        let row = (2..2 + count).map(|last| IpAddr::from([127, 0, 0, last]));
+        Step::Found(row.collect(), 0)
+    };
     let (mut bench, _) = Bench::new(&[many(65), Step::NotFound(0), many(64)]);
     bench.policy = allow(&["127.0.0.0/8"]);
     assert_eq!(bench.refused(&to).await, Refused::Unresolved, "too many");
     assert_eq!(bench.refused(&to).await, Refused::Unresolved, "none");
     assert_eq!(public.connections(), 0);
     assert_eq!(bench.send(&to).await, ok(), "one of 64 takes it");
-}
-
-/// The first of a row of addresses.
-const PUBLIC_NET: &str = "127.0.0.2";
-
-trait Plus {
-    fn plus(self, number: u8) -> Self;
-}
-
-impl Plus for IpAddr {
-    fn plus(self, number: u8) -> Self {
-        match self {
-            Self::V4(ip) => Self::V4((ip.to_bits() + u32::from(number)).into()),
-            Self::V6(_) => panic!("an IPv4 address"),
-        }
-    }
 }
 
 #[tokio::test]

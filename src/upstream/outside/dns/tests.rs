@@ -86,7 +86,8 @@ impl Server {
                     stream.read_exact(&mut bytes).await.unwrap();
                     server.by_tcp.fetch_add(1, Ordering::SeqCst);
                     for answer in server.answers(&bytes, false) {
-                        stream.write_u16(answer.len() as u16).await.unwrap();
+                        let length = u16::try_from(answer.len()).unwrap();
+                        stream.write_u16(length).await.unwrap();
                         stream.write_all(&answer).await.unwrap();
                     }
                 }
