@@ -2,6 +2,7 @@
 //! through the same functions. Inputs are text wherever they can be, so that a seed can be read and a finding be pasted into a test.
 pub mod config;
 pub mod endpoint_url;
+pub mod events;
 pub mod framing;
 pub mod lists;
 pub mod proxy;

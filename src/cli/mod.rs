@@ -12,6 +12,7 @@ mod doctor;
 mod drain;
 pub mod echo;
 pub mod error;
+mod events;
 mod forget;
 mod health;
 mod message;
@@ -112,6 +113,11 @@ enum Command {
         after_help = "Examples:\n  hookgate deliveries list --route stripe --state retrying,dead\n  hookgate deliveries replay --route stripe --state dead --since 22h"
     )]
     Deliveries(deliveries::DeliveriesArgs),
+    /// Checks, compares and prints the catalogue of the events that your app sends.
+    #[command(
+        after_help = "Examples:\n  hookgate events check events\n  hookgate events check git:main events"
+    )]
+    Events(events::EventsArgs),
     /// Makes the gateway forget a delivery ID, so that the next delivery with it is not a duplicate.
     #[command(
         after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --account a1 d-17 --reason \"lost by the app\""
@@ -205,6 +211,7 @@ impl Command {
             Self::Status(args) => status::status(args),
             Self::Report(args) => report::report(args),
             Self::Deliveries(args) => deliveries::deliveries(args),
+            Self::Events(args) => events::events(args),
             Self::Forget(args) => forget::forget(args),
             Self::Drain(args) => drain::drain(args),
             Self::SetAside(args) => set_aside::set_aside(args),

@@ -37,31 +37,50 @@ pub fn document(catalogue: &Catalogue) -> Value {
 /// Returns the webhook of a version.
 fn webhook(event_type: &EventType, entry: &TypeEntry, number: u32, version: &Version) -> Value {
     let name = format!("{event_type}.{number}");
-    let mut content = json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } });
     let example = version
         .example
         .as_ref()
-        .and_then(|example| serde_json::from_str::<Value>(example.get()).ok());
-    if let Some(example) = example {
-        content["example"] = json!({ "type": event_type.as_str(), "timestamp": "2026-11-24T13:04:33.118Z", "data": example });
-    }
+        .and_then(|example| serde_json::from_str::<Value>(example.get()).ok())
+        .map(|data| json!({ "type": event_type.as_str(), "timestamp": "2026-11-24T13:04:33.118Z", "data": data }));
+    let content = object([
+        (
+            "schema",
+            Some(json!({ "$ref": format!("#/components/schemas/{name}") })),
+        ),
+        ("example", example),
+    ]);
     let parameters =
         HEADERS.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") }));
-    let mut post = json!({
-        "operationId": name,
-        "tags": [event_type.as_str()],
-        "summary": format!("{event_type}, version {number}"),
-        "parameters": parameters,
-        "requestBody": { "required": true, "content": { "application/json": content } },
-        "responses": { "2XX": { "description": "The event was received." } },
-    });
-    if let Some(about) = &entry.about {
-        post["description"] = Value::from(about.trim());
-    }
-    if entry.deprecated.contains(&number) {
-        post["deprecated"] = Value::Bool(true);
-    }
+    let about = entry.about.as_ref().map(|about| json!(about.trim()));
+    let is_deprecated = entry.deprecated.contains(&number);
+    let post = object([
+        ("operationId", Some(json!(name))),
+        ("tags", Some(json!([event_type.as_str()]))),
+        (
+            "summary",
+            Some(json!(format!("{event_type}, version {number}"))),
+        ),
+        ("description", about),
+        ("deprecated", is_deprecated.then_some(json!(true))),
+        ("parameters", Some(json!(parameters))),
+        (
+            "requestBody",
+            Some(json!({ "required": true, "content": { "application/json": content } })),
+        ),
+        (
+            "responses",
+            Some(json!({ "2XX": { "description": "The event was received." } })),
+        ),
+    ]);
     json!({ "post": post })
+}
+
+/// Returns an object of the entries that have a value.
+fn object<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
+    let entries = entries
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(entries.collect())
 }
 
 /// Returns the schema of a body.

@@ -170,6 +170,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "delivery",
+            "event",
             "gateway",
             "mount",
             "refusal",

@@ -29,6 +29,11 @@ fn templates() {
 }
 
 #[test]
+fn events() {
+    each_seed("events", targets::events::run);
+}
+
+#[test]
 fn lists() {
     each_seed("lists", targets::lists::run);
 }

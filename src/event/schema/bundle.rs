@@ -49,6 +49,7 @@ struct Target<'r> {
 pub(crate) fn check(document: &Value, name: Option<&str>, shared: &Shared) -> Vec<RefFault> {
     let mut faults = Vec::new();
     let own = places(document);
+    let mut of_shared: BTreeMap<&str, HashSet<String>> = BTreeMap::new();
     let mut fault = |at: String, message: String, help: &'static str| {
         faults.push(RefFault { at, message, help });
     };
@@ -101,9 +102,12 @@ pub(crate) fn check(document: &Value, name: Option<&str>, shared: &Shared) -> Ve
             );
             return;
         };
-        let found = match target.file.map(|file| shared.get(file)) {
+        let found = match target.file.map(|file| shared.get_key_value(file)) {
             None => own.contains(target.at),
-            Some(Some(document)) => places(document).contains(target.at),
+            Some(Some((file, document))) => of_shared
+                .entry(file)
+                .or_insert_with(|| places(document))
+                .contains(target.at),
             Some(None) => {
                 let file = target.file.unwrap_or_default();
                 fault(
