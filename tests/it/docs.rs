@@ -337,19 +337,16 @@ fn problems(yaml: &str, dir: &Path) -> Option<String> {
     for place in ["/run/secrets/", "/etc/hookgate/", "/var/lib/hookgate/"] {
         yaml = yaml.replace(place, &format!("{}{place}", dir.display()));
     }
-    for (at, _) in yaml.match_indices("file: /") {
-        let path = Path::new(yaml[at + 6..].split([' ', ',', '}', '\n']).next().unwrap());
+    for (at, _) in yaml.match_indices("file: ") {
+        let written = yaml[at + 6..].split([' ', ',', '}', '\n']).next().unwrap();
+        let path = dir.join(written);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let is_whsec = path
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with("whsec-");
-        let text = if is_whsec {
-            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()
-        } else {
-            path.display().to_string()
+        let text = match path.file_name().unwrap().to_str().unwrap() {
+            name if name.starts_with("whsec-") => {
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()
+            }
+            "store-key" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned(),
+            _ => path.display().to_string(),
         };
         fs::write(path, text).unwrap();
     }
