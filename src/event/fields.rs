@@ -88,7 +88,7 @@ impl<'l> Listing<'l> {
         }
     }
 
-    /// Returns the schemas that hold together: the schema itself, those of `allOf`, and what `$ref` points at.
+    /// Returns the schemas that hold together: the schema itself, those of `allOf`, and the target of `$ref`.
     fn parts(&self, schema: &'l Value) -> Vec<&'l Map<String, Value>> {
         let mut parts: Vec<&'l Map<String, Value>> = Vec::new();
         let mut left = vec![schema];

@@ -169,7 +169,7 @@ fn contents(dir: &Path, blobs: Vec<Blob>) -> Result<Files, Error> {
         .map(|blob| format!("{}\n", blob.hash))
         .collect();
     let stdin = child.stdin.take();
-    // git answers while it reads: who only writes would wait for ever
+    // git answers while it reads, so writing everything before reading would block
     let writer =
         std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(wanted.as_bytes())));
     let output = child.wait_with_output().map_err(|error| no_git(&error))?;
@@ -196,7 +196,7 @@ fn contents(dir: &Path, blobs: Vec<Blob>) -> Result<Files, Error> {
     Ok(files)
 }
 
-/// Runs git, and returns what it printed.
+/// Runs git, and returns its output.
 fn run(dir: &Path, arguments: &[&str], failed: &str) -> Result<Vec<u8>, Error> {
     let output = git(dir)
         .args(arguments)

@@ -102,7 +102,7 @@ impl Report {
         table.render(look)
     }
 
-    /// Renders the last line: whether it is good, and if not, what to do.
+    /// Renders the last lines: the result, and the remedy.
     fn summary(&self, look: &Look, count: usize) -> String {
         let errors = self
             .findings
@@ -143,7 +143,7 @@ impl Report {
         }
     }
 
-    /// Renders what to do about the versions that break.
+    /// Renders the remedy for the versions that break.
     fn remedy(&self) -> String {
         let mut versions: Vec<(String, u32)> = self
             .changes()

@@ -1,4 +1,4 @@
-//! Where a catalogue is read from: a directory, or a commit of git.
+//! Reads a catalogue from a directory, or from a commit of git.
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use crate::event::event_type::EventType;
 use crate::event::mapping::CannotMap;
 use crate::event::schema::{Breach, Schema};
 
-/// What happens to an event that has a fault.
+/// The treatment of an event that has a fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFault {
     /// It is refused.
@@ -20,7 +20,7 @@ pub enum OnFault {
     Warn,
 }
 
-/// What happens to events that do not fit the catalogue.
+/// The treatment of events that do not fit the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Data that is not valid.
@@ -114,7 +114,7 @@ impl PublishFault {
         }
     }
 
-    /// Returns what to do.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self {
             Self::UnknownType(_) => "add the type to the catalogue, or correct its name".to_owned(),

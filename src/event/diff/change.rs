@@ -1,12 +1,12 @@
 //! One change between two schemas, and what it means.
 
-/// What a change means for those who receive the event.
+/// The meaning of a change for the receivers of the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// All data that NEW allows is allowed by OLD.
     Safe,
-    /// It breaks nobody, and needs attention.
+    /// It breaks no receiver, but needs attention.
     Warning,
     /// It cannot be judged. It counts as breaking.
     Unknown,
@@ -53,7 +53,7 @@ impl Change {
         Self::new(Verdict::Unknown, at, keyword, message)
     }
 
-    /// Returns whether the change breaks nobody.
+    /// Returns whether the change breaks no receiver.
     pub fn is_safe(&self) -> bool {
         matches!(self.verdict, Verdict::Safe | Verdict::Warning)
     }

@@ -21,7 +21,7 @@ pub(super) struct Comparison<'a> {
     pub(super) old: Document<'a>,
     pub(super) new: Document<'a>,
     pub(super) patterns: Patterns,
-    /// What is being compared, with the depth of the value, to end at references that lead back.
+    /// The comparisons in progress, each with the depth of its value. They end references that lead back.
     pending: Vec<(Pair, usize)>,
     /// The depth of the value in the data.
     depth: usize,
@@ -87,7 +87,7 @@ impl<'a> Comparison<'a> {
         }
         let pair = (std::ptr::from_ref(old).addr(), new.identity());
         if let Some((_, depth)) = self.pending.iter().find(|(pending, _)| *pending == pair) {
-            // values end, so a schema that leads back to itself inside its value is judged by the rest; one that leads back in place is not
+            // a value has an end, so a schema that leads back to itself for an inner value is judged by the rest of it; in place it is not
             if *depth == self.depth {
                 sink.push(Change::unknown(
                     at,
@@ -139,7 +139,7 @@ impl<'a> Comparison<'a> {
         self.safe_changes(flat, new, at, first, sink);
     }
 
-    /// Reports what is safe: constraints and fields that were added, and constraints that became narrower.
+    /// Reports the safe changes: constraints and fields that were added, and constraints that became narrower.
     fn safe_changes(
         &self,
         flat: &[&'a Keywords],

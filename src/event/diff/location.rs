@@ -46,7 +46,7 @@ impl<'a> Document<'a> {
         flat
     }
 
-    /// Adds the schemas that may have a say about the value where `schema` is: those that must hold, and those of branches.
+    /// Adds the schemas that may apply to the value where `schema` is: those that must hold, and those of branches.
     fn spread(self, schema: &'a Value, into: &mut Vec<&'a Keywords>) {
         let Value::Object(keywords) = schema else {
             return;
@@ -77,7 +77,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// What [`Document::flatten`] found, the worst last.
+/// The result of [`Document::flatten`], the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Flat {
     /// All schemas were added.
@@ -141,7 +141,7 @@ impl Patterns {
 pub(super) struct Location<'a> {
     /// The schemas that all hold.
     pub(super) sure: Vec<&'a Keywords>,
-    /// The schemas that may have a say, those that hold among them. They name the fields that are sent.
+    /// The schemas that may apply, among them those that hold. They name the fields that are sent.
     maybe: Vec<&'a Keywords>,
     /// Whether nothing is valid here, so that nothing is sent.
     pub(super) is_nothing: bool,
@@ -161,7 +161,7 @@ pub(super) struct OtherFields<'a> {
 }
 
 impl<'a> Location<'a> {
-    /// Returns the location of these schemas of NEW: those that hold, and those that may have a say.
+    /// Returns the location of these schemas of NEW: those that hold, and those that may apply.
     pub(super) fn new(
         new: Document<'a>,
         sure: impl IntoIterator<Item = &'a Value>,
@@ -381,7 +381,7 @@ fn lists(schema: &Keywords, key: &str) -> bool {
         })
 }
 
-/// Returns whether a schema may name any field: listed objects do, and fields that are judged by what no other keyword judged.
+/// Returns whether a schema may name any field: one that lists whole objects does, and one with a schema for unevaluated fields.
 fn names_anything(schema: &Keywords) -> bool {
     let is_composite = |value: &Value| value.is_object() || value.is_array();
     schema

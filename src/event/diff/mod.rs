@@ -1,4 +1,4 @@
-//! What changed between two catalogues, and whether it breaks those who receive the events.
+//! The changes between two catalogues, and whether they break the receivers of the events.
 //!
 //! For a sender a change breaks when data that is valid under NEW can be invalid under OLD. It is assumed that fields that NEW does not
 //! name are not sent.

@@ -9,7 +9,7 @@ use crate::event::schema::keywords::{Holds, holds, is_annotation};
 /// The pairs of schemas that are being compared, by their addresses.
 type Pairs = BTreeSet<(usize, usize)>;
 
-/// Returns whether the two schemas are the same but for what only describes, references followed.
+/// Returns whether two schemas are the same, apart from annotations. References are followed.
 pub(super) fn same(old: (Document<'_>, &Value), new: (Document<'_>, &Value)) -> bool {
     is_same(old, new, &mut Pairs::new())
 }

@@ -313,7 +313,7 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Returns whether what NEW allows fits a branch of `anyOf`: as a whole, or each branch of NEW one of OLD.
+    /// Returns whether the data of NEW fits `anyOf` of OLD: all of it one branch, or each branch of NEW a branch of OLD.
     fn any_of(&mut self, old: &'a Keywords, new: &Location<'a>) -> bool {
         if list(old, "anyOf").any(|branch| self.follows(branch, new)) {
             return true;

@@ -190,6 +190,11 @@ fn each_keyword_has_its_rule() {
             json!({"const": {"a": 1}}),
             Breaking,
         ),
+        (
+            field(field(json!({"type": "string"}))),
+            json!({"const": {"a": {"a": 1}}}),
+            Breaking,
+        ),
         // lists
         (json!({"items": {"type": "string"}}), json!({}), Breaking),
         (

@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 
 use crate::event::pointer;
 
-/// How a keyword holds schemas.
+/// The form in which a keyword holds schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {
     /// The value is a schema.
@@ -14,7 +14,7 @@ pub(crate) enum Holds {
     Map,
 }
 
-/// Returns how a keyword holds schemas; `None` if it holds none.
+/// Returns the form in which a keyword holds schemas; `None` if it holds none.
 pub(crate) fn holds(keyword: &str) -> Option<Holds> {
     match keyword {
         "additionalProperties"
