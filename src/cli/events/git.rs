@@ -206,12 +206,16 @@ fn run(dir: &Path, arguments: &[&str], failed: &str) -> Result<Vec<u8>, Error> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::no(failed)
+    let error = Error::no(failed)
         .at(dir.display().to_string())
         .why("In CI fetch the commit first; a shallow clone has only its own.")
-        .hint("git fetch --depth 1 origin main, and then git:FETCH_HEAD")
-        .cause(said.trim()))
+        .hint("git fetch --depth 1 origin main, and then git:FETCH_HEAD");
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(if said.trim().is_empty() {
+        error
+    } else {
+        error.cause(said.trim())
+    })
 }
 
 /// Returns a command of git that runs nothing of the repository and fetches nothing.

@@ -43,8 +43,13 @@ pub(super) fn example(args: &ExampleArgs) -> Result<Exit, Error> {
     let number = args.version.or_else(|| entry.newest()).unwrap_or_default();
     let Some(version) = entry.versions.get(&number) else {
         let known: Vec<String> = entry.versions.keys().map(u32::to_string).collect();
+        let word = if known.len() == 1 {
+            "version"
+        } else {
+            "versions"
+        };
         return Err(Error::no(format!("{event_type} has no version {number}"))
-            .why(format!("There are {}.", known.join(", "))));
+            .why(format!("It has {word} {}.", known.join(", "))));
     };
     let Some(example) = &version.example else {
         return Err(

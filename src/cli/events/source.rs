@@ -85,7 +85,8 @@ fn read(dir: &Path) -> Result<Files, Error> {
     let cannot = |path: &Path, error: std::io::Error| {
         Error::no("the catalogue cannot be read")
             .at(path.display().to_string())
-            .hint("hookgate events check DIR, with the directory that has a folder for each type")
+            .why("A catalogue is a directory with a folder for each type.")
+            .hint("hookgate events check events")
             .cause(error)
     };
     for (name, path) in entries(dir).map_err(|error| cannot(dir, error))? {
