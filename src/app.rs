@@ -152,6 +152,9 @@ impl App {
         if snapshot.store.path.is_some() {
             tasks.spawn(deliver::run(gate.worker()));
             tasks.spawn(deliver::sweep(gate.worker()));
+            if snapshot.outbound.is_some() {
+                tasks.spawn(deliver::run_jobs(gate.worker()));
+            }
         }
         tasks.spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
         tasks.spawn(memory::give_back(Arc::clone(&gate)));

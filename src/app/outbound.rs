@@ -10,6 +10,7 @@ use crate::config::snapshot::ListenAddress;
 use crate::gateway::Gate;
 use crate::listener::unix::{self, SocketFile};
 use crate::outbound::{Api, AppTokens, BOUNDS, router};
+use crate::random;
 use crate::web::guard::Guard;
 use crate::web::serve::{TlsSettings, serve_tcp, serve_tls, serve_unix};
 
@@ -32,6 +33,7 @@ pub(super) async fn listen(
     let Some(outbound) = &snapshot.outbound else {
         return Ok(None);
     };
+    check_key(gate).await?;
     let api = Api::new(
         gate.store(),
         gate.worker(),
@@ -78,6 +80,29 @@ pub(super) async fn listen(
             }))
         }
     }
+}
+
+/// Checks that the key of the config is the one that sealed the secrets in the store. A new store remembers its key.
+async fn check_key(gate: &Gate) -> Result<(), StartError> {
+    let snapshot = gate.snapshot();
+    let Some(keys) = &snapshot.store.keys else {
+        return Ok(());
+    };
+    let store = gate.store();
+    let known = store.seal_check().await.map_err(StartError::SealCheck)?;
+    let is_current = match &known {
+        Some(sealed) => keys.check(sealed).map_err(|_| StartError::WrongStoreKey)?,
+        None => false,
+    };
+    if !is_current {
+        let nonce = random::secret().map_err(|_| StartError::WrongStoreKey)?;
+        let sealed = keys
+            .seal_check(nonce)
+            .map_err(|_| StartError::WrongStoreKey)?;
+        let saved = store.set_seal_check(sealed.into()).await;
+        saved.map_err(StartError::SealCheck)?;
+    }
+    Ok(())
 }
 
 async fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {

@@ -32,6 +32,14 @@ pub enum StartError {
     /// An address for senders cannot be bound.
     #[error(transparent)]
     Listen(#[from] CannotListen),
+    /// The store does not say which key sealed its secrets.
+    #[error("cannot read which key sealed the secrets in the store: {0}")]
+    SealCheck(StoreError),
+    /// Another key sealed the secrets in the store.
+    #[error(
+        "`store.key` is not the key that sealed the secrets in the store; write the right one, or add the former key to `store.old_keys`"
+    )]
+    WrongStoreKey,
     /// The system refused something that the gateway needs.
     #[error("cannot {action}: {cause}")]
     System {

@@ -108,7 +108,9 @@ fn not_started(error: &StartError) -> Error {
         StartError::Stopped
         | StartError::Store { .. }
         | StartError::Open(_)
-        | StartError::Gate(_) => None,
+        | StartError::Gate(_)
+        | StartError::SealCheck(_)
+        | StartError::WrongStoreKey => None,
     };
     let is_taken = cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::AddrInUse);
     let failed = Error::no(error.to_string());

@@ -1,9 +1,10 @@
 //! The endpoints of customers, as the worker knows them: rows in a bounded cache, and the state of those that are busy or failing.
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::endpoint::{LiveEndpoint, ReservedEndpoint};
 use super::places::Places;
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Saved};
 use crate::store::queue::TargetId;
 use crate::store::{Store, StoreError};
+use crate::tenant::seal::SealKeys;
 use crate::upstream::outside::Outside;
 
 /// The most endpoints whose rows are kept in memory.
@@ -33,6 +35,10 @@ pub(crate) struct Endpoints {
     rules: ArcSwapOption<Rules>,
     live: Mutex<Live>,
     targets: Mutex<HashMap<TargetId, Arc<Target>>>,
+    /// Notified when an endpoint has a new job.
+    jobs: Notify,
+    /// The keys that open secrets. A reload does not change them.
+    keys: OnceLock<Arc<SealKeys>>,
     /// The endpoints that are not active: nothing is leased for them.
     inactive: ArcSwap<HashSet<TargetId>>,
 }
@@ -67,18 +73,34 @@ impl Endpoints {
             rules: ArcSwapOption::empty(),
             live: Mutex::default(),
             targets: Mutex::default(),
+            jobs: Notify::new(),
+            keys: OnceLock::new(),
             inactive: ArcSwap::default(),
         }
     }
 
-    /// Follows the rules of a config from now on; none: nothing is sent.
+    /// Follows the rules of a config from now on; none: nothing is sent. The keys stay those of the first config that had some.
     pub(crate) fn follow(&self, rules: Option<Rules>) {
+        let rules = rules.map(|rules| Rules {
+            keys: Arc::clone(self.keys.get_or_init(|| Arc::clone(&rules.keys))),
+            ..rules
+        });
         if let Some(rules) = &rules {
             self.places.set_most(rules.outbound.limits.attempts);
         }
         self.rules.store(rules.map(Arc::new));
         self.live.lock().forget_all();
         self.memory.wake();
+    }
+
+    /// Lets a new job of an endpoint begin.
+    pub(crate) fn note_job(&self) {
+        self.jobs.notify_one();
+    }
+
+    /// Resolves when an endpoint has a new job.
+    pub(super) async fn new_job(&self) {
+        self.jobs.notified().await;
     }
 
     /// Returns the memory of events that are being attempted.
@@ -151,11 +173,6 @@ impl Endpoints {
 
     pub(super) fn places(&self) -> &Arc<Places> {
         &self.places
-    }
-
-    /// Returns the attempts under way: to suspects, and to others.
-    pub(crate) fn busy(&self) -> (u32, u32) {
-        self.places.busy()
     }
 
     /// Reads which endpoints are not active.

@@ -92,7 +92,8 @@ impl Places {
     }
 
     /// Returns the places that are taken: by suspects, and by others.
-    pub(super) fn busy(&self) -> (u32, u32) {
+    #[cfg(test)]
+    fn busy(&self) -> (u32, u32) {
         let taken = self.taken.lock();
         (taken.suspects, taken.any - taken.suspects)
     }

@@ -21,14 +21,6 @@ const DELIVERIES_PER_STEP: u16 = 200;
 /// The most steps of one sweep.
 const STEPS_PER_SWEEP: u32 = 20;
 
-/// The retention of tenants' events.
-const TENANTS: Retention = Retention {
-    whose: Whose::Tenants,
-    age: Duration::from_secs(30 * 24 * 3600),
-    dead: Duration::from_secs(30 * 24 * 3600),
-    bytes: Some(1 << 30),
-};
-
 /// Sweeps until the process leaves. Each sweep also makes retries follow a new config, and counts what the store holds.
 pub async fn sweep(worker: Arc<Worker>) {
     let mut leaving = worker.activity.leaving();
@@ -38,7 +30,9 @@ pub async fn sweep(worker: Arc<Worker>) {
         if destinations.generation != generation && reschedule(&worker, &destinations).await {
             generation = destinations.generation;
         }
-        delete_expired(&worker, &retentions(&destinations, &worker.counts())).await;
+        let mut keep = retentions(&destinations, &worker.counts());
+        keep.extend(of_tenants(&worker));
+        delete_expired(&worker, &keep).await;
         if let Ok(counts) = worker.store.totals().await {
             worker.set_counts(counts);
         }
@@ -80,6 +74,17 @@ async fn reschedule(worker: &Worker, destinations: &Destinations) -> bool {
     true
 }
 
+/// Returns how long events are kept now. While the config does not send, nothing is deleted.
+fn of_tenants(worker: &Worker) -> Option<Retention> {
+    let Keep { age, dead, bytes } = worker.endpoints().rules()?.outbound.keep;
+    Some(Retention {
+        whose: Whose::Tenants,
+        age,
+        dead,
+        bytes,
+    })
+}
+
 /// Returns how long each route's deliveries are kept now. Deliveries of a route that is gone are kept for the default time.
 fn retentions(destinations: &Destinations, counts: &Counts) -> Vec<Retention> {
     let of = |origin, keep: Keep| Retention {
@@ -109,5 +114,5 @@ fn retentions(destinations: &Destinations, counts: &Counts) -> Vec<Retention> {
         all.entry(Whose::One(*origin))
             .or_insert_with(|| of(*origin, Keep::DEFAULT));
     }
-    all.into_values().chain([TENANTS]).collect()
+    all.into_values().collect()
 }

@@ -17,6 +17,7 @@ use crate::deliver::{Rules, seal_headers, seal_secret};
 use crate::random;
 use crate::store::address_book::{Endpoint, EndpointName, EndpointState, Saved, Tenant};
 use crate::store::queue::TargetId;
+use crate::tenant::job::{EndpointJob, Work};
 use crate::tenant::secret::{RANDOM_BYTES, Secret, first};
 use crate::tenant::settings::TenantSettings;
 use crate::web::input::{ApiQuery, JsonBody};
@@ -173,10 +174,14 @@ pub(super) async fn delete(
     for _ in 0..SAVES {
         let row = find(&api, &tenant, &name).await?;
         let expected = Some(row.edition);
+        let now = api.clock().now().wall;
+        let job = EndpointJob::new(Work::Remove, &caller.name, None, now);
         let row = Endpoint {
             state: EndpointState::Removing,
-            since: api.clock().now().wall,
+            since: now,
             uid: None,
+            job: Some(job.to_json().into()),
+            cursor: None,
             ..row
         };
         let which = format!("{uid} {}", row.id);
@@ -189,6 +194,7 @@ pub(super) async fn delete(
             .await?;
         if let Saved::Done { .. } = saved {
             api.changed(&uid, &row);
+            api.worker().endpoints().note_job();
             return Ok(StatusCode::NO_CONTENT);
         }
     }

@@ -20,3 +20,23 @@ mod tenants;
 pub use access::AppTokens;
 pub use state::Api;
 pub use table::{BOUNDS, document, router};
+
+#[cfg(test)]
+mod tests {
+    /// Compares `docs/outbound-openapi.json` with the served document. `HOOKGATE_WRITE_EXPECTED=1` writes it.
+    #[test]
+    fn committed_openapi_document_is_the_served_one() {
+        let text = format!(
+            "{}\n",
+            serde_json::to_string_pretty(&super::document()).unwrap()
+        );
+        if std::env::var_os("HOOKGATE_WRITE_EXPECTED").is_some() {
+            std::fs::write("docs/outbound-openapi.json", &text).unwrap();
+        }
+        let committed = std::fs::read_to_string("docs/outbound-openapi.json").unwrap_or_default();
+        assert!(
+            committed == text,
+            "run `HOOKGATE_WRITE_EXPECTED=1 cargo test --lib outbound`"
+        );
+    }
+}

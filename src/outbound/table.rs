@@ -230,7 +230,7 @@ fn of_endpoints() -> Vec<Call<Api>> {
         call(
             Verb::Post,
             "/v1/tenants/{tenant}/endpoints/{endpoint}/resume",
-            "Resumes a paused endpoint. All events that wait are sent.",
+            "Resumes a paused endpoint: sends all events that wait, those since a time, or none.",
             &Right::Manage,
             Answers::Json(200, schema::<StateShown>),
             pause::resume,

@@ -347,7 +347,7 @@ fn an_endpoint_that_answers_410_is_paused_and_keeps_its_events() {
     );
     assert_eq!(
         (status, &answer["state"]),
-        (200, &json!("active")),
+        (200, &json!("resuming")),
         "{answer}"
     );
     wait_at_most(Duration::from_secs(90), "both events", || gone.count() >= 3);
