@@ -90,11 +90,12 @@ async fn check_key(gate: &Gate) -> Result<(), StartError> {
     };
     let store = gate.store();
     let known = store.seal_check().await.map_err(StartError::SealCheck)?;
-    let is_current = match &known {
-        Some(sealed) => keys.check(sealed).map_err(|_| StartError::WrongStoreKey)?,
-        None => false,
-    };
-    if !is_current {
+    // a former key stays in `old_keys` as long as a secret is sealed by it, and with it the check
+    if let Some(sealed) = &known {
+        keys.check(sealed)
+            .map(drop)
+            .map_err(|_| StartError::WrongStoreKey)?;
+    } else {
         let nonce = random::secret().map_err(|_| StartError::WrongStoreKey)?;
         let sealed = keys
             .seal_check(nonce)

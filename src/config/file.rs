@@ -12,8 +12,7 @@ pub use alarms::{AlarmWebhook, Alarms, Egress};
 pub use handshake::{Answer, Condition, Handshake, HandshakeOrNone};
 pub use listen::{Admin, AdminToken, Certificate, Health, Listen, Tls};
 pub use outbound::{
-    EndpointPause, Endpoints, Outbound, OutboundKeep, OutboundLimits, OutboundRetry, OutboundSign,
-    OutboundToken,
+    Endpoints, Outbound, OutboundKeep, OutboundLimits, OutboundRetry, OutboundSign, OutboundToken,
 };
 pub use provider::{Facts, Provider};
 pub use queue::{

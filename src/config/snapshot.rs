@@ -34,9 +34,7 @@ pub use certificates::{CertificateUse, Validity};
 pub use deliver::{
     Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill,
 };
-pub use outbound::{
-    AppRights, AppToken, EndpointRules, Outbound, OutboundLimits, PauseRules, STANDARD,
-};
+pub use outbound::{AppRights, AppToken, EndpointRules, Outbound, OutboundLimits, STANDARD};
 pub use route::{Pass, Route};
 pub use upstream::{Breaker, Upstream};
 pub use webhook::{Dedupe, Forward, RateKey, RateLimit, WebhookRoute};

@@ -41,6 +41,8 @@ const OVERLOADED: [StatusCode; 4] = [
     StatusCode::SERVICE_UNAVAILABLE,
     StatusCode::GATEWAY_TIMEOUT,
 ];
+/// The wait of an event that cannot be read or signed now.
+const UNSIGNED: Duration = Duration::from_secs(60);
 /// The first pause of an endpoint that is unavailable or overloaded.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The wait of events for an endpoint that was just paused. It is not leased before it is resumed.
@@ -92,7 +94,7 @@ impl std::fmt::Debug for LiveEndpoint {
 }
 
 impl LiveEndpoint {
-    /// Makes an endpoint of its row. Its target follows its settings from now on.
+    /// Makes an endpoint of its row.
     ///
     /// # Errors
     /// The part of the row that cannot be read.
@@ -105,23 +107,16 @@ impl LiveEndpoint {
         let settings =
             EndpointSettings::from_json(&row.settings).map_err(|_| UnusableEndpoint("settings"))?;
         let url = EndpointUrl::restore(&row.url).map_err(|_| UnusableEndpoint("URL"))?;
+        let allowed = &rules.outbound.endpoints;
+        if !(url.tls() || allowed.http) || !allowed.ports.contains(&url.port()) {
+            return Err(UnusableEndpoint("URL"));
+        }
         let headers = open_headers(&row, &rules.keys)?;
         let scheme = settings.sign.name();
         let signing = signing(&row, scheme, &rules, now)?;
         let secrets: Vec<&str> = signing.iter().map(|secret| &*secret.name).collect();
         let secrets = secrets.join(", ");
         let signer = signer(&signing, scheme, &url, &rules);
-        target.follow_endpoint(
-            settings
-                .concurrency
-                .map_or(rules.outbound.endpoints.concurrency, |wanted| {
-                    wanted.min(rules.outbound.endpoints.concurrency)
-                }),
-            settings.rate.map(|rate| Quota {
-                rate,
-                burst: rate.count,
-            }),
-        );
         let to = WebAddress {
             tls: url.tls(),
             host: url.host().to_owned(),
@@ -141,6 +136,17 @@ impl LiveEndpoint {
             rules,
             made: now,
         })
+    }
+
+    /// Lets its target follow its settings from now on.
+    pub(super) fn limit_target(&self) {
+        let most = self.rules.outbound.endpoints.concurrency;
+        let concurrency = self.settings.concurrency.map_or(most, |own| own.min(most));
+        let quota = self.settings.rate.map(|rate| Quota {
+            rate,
+            burst: rate.count,
+        });
+        self.target.follow_endpoint(concurrency, quota);
     }
 
     /// Returns its row as it was read.
@@ -230,7 +236,8 @@ impl LiveEndpoint {
         begun: Now,
     ) -> SendResult {
         let Some(sending) = self.render(stored, store, begun).await else {
-            return SendResult::unreached(Fault::Malformed);
+            // nothing is sent without a signature: this says nothing about the endpoint, and counts as no attempt
+            return SendResult::unreached(Fault::BreakerOpen(UNSIGNED));
         };
         let Sending { outgoing, facts } = sending;
         let egress = &self.rules.outbound.egress;
@@ -376,6 +383,18 @@ fn chosen(pin: Option<u16>, facts: &EventFacts) -> u16 {
     let lowest = all().min().unwrap_or(facts.version);
     let pinned = pin.and_then(|pin| all().filter(|version| *version <= pin).max());
     pinned.unwrap_or(lowest)
+}
+
+/// Returns whether events to an endpoint can be signed with its secrets in its scheme.
+pub(crate) fn can_sign(row: &Endpoint, rules: &Rules, now: Now) -> bool {
+    let settings = EndpointSettings::from_json(&row.settings).ok();
+    let url = EndpointUrl::restore(&row.url).ok();
+    let Some((settings, url)) = settings.zip(url) else {
+        return false;
+    };
+    let scheme = settings.sign.name();
+    let secrets = signing(row, scheme, rules, now).unwrap_or_default();
+    signer(&secrets, scheme, &url, rules).is_some()
 }
 
 /// Returns the secrets that sign at `now`.

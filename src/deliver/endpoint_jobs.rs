@@ -49,7 +49,10 @@ async fn do_all(worker: &Worker) -> Result<bool, StoreError> {
     loop {
         let page = worker.store.with_jobs(after, PAGE).await?;
         for row in &page {
-            is_done &= do_one(worker, row).await?;
+            is_done &= do_one(worker, row).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, endpoint = &*row.id, "the job of an endpoint cannot go on; it is tried again");
+                false
+            });
         }
         after = page.last().map(|row| row.target);
         if page.len() < usize::from(PAGE) {
@@ -62,6 +65,8 @@ async fn do_all(worker: &Worker) -> Result<bool, StoreError> {
 async fn do_one(worker: &Worker, row: &Endpoint) -> Result<bool, StoreError> {
     let text = row.job.as_deref().unwrap_or_default();
     let job = EndpointJob::from_json(text).ok();
+    // a job that begins anew does not cancel what was accepted after it was asked for
+    let started = job.as_ref().map(|job| job.started);
     let ended = match job.map(|job| job.work) {
         Some(Work::Remove) => {
             let reason = Reason::Removed;
@@ -77,16 +82,16 @@ async fn do_one(worker: &Worker, row: &Endpoint) -> Result<bool, StoreError> {
                     walk(worker, row, ActKind::Cancel, Some(since)).await?;
                     walk(worker, row, ActKind::Renew, None).await?;
                 }
-                (Waiting::None, _) => walk(worker, row, ActKind::Cancel, None).await?,
+                (Waiting::None, _) => walk(worker, row, ActKind::Cancel, started).await?,
             }
             EndpointState::Active
         }
         Some(Work::Recover(_) | Work::Expire) | None => {
             tracing::error!(
                 endpoint = &*row.id,
-                "the job of an endpoint cannot be read; it is left out"
+                "the job of an endpoint cannot be read; it is paused"
             );
-            row.state
+            EndpointState::Paused
         }
     };
     let expected = Some(row.edition);
@@ -101,8 +106,13 @@ async fn do_one(worker: &Worker, row: &Endpoint) -> Result<bool, StoreError> {
         .store
         .save_endpoint(row.clone(), expected, u32::MAX, None)
         .await?;
-    worker.endpoints().changed(row.target, row.state);
-    Ok(matches!(saved, Saved::Done { .. }))
+    let is_done = matches!(saved, Saved::Done { .. });
+    if is_done {
+        worker.endpoints().changed(row.target, row.state);
+    } else {
+        worker.endpoints().recheck(row.target);
+    }
+    Ok(is_done)
 }
 
 /// Applies an act to all units that wait for an endpoint, or to those that were accepted before a time.

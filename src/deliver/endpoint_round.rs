@@ -21,7 +21,7 @@ const MIN_WAIT: Duration = Duration::from_millis(5);
 /// The longest wait for a free slot of an endpoint. Freeing one ends it.
 const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
 /// The wait of an endpoint to which nothing can be sent: the config does not send, or its row cannot be read.
-const UNKNOWN_WAIT: Duration = Duration::from_secs(60);
+const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 
 /// Begins attempts for the endpoints `due`. `last` is the last tenant that got an attempt; `more` says that other endpoints may be due. Returns
 /// how long to wait for the next round.
@@ -67,11 +67,12 @@ pub(super) async fn serve_endpoints(
     if begun > 0 {
         return Ok(Duration::ZERO);
     }
+    let next = blocked.iter().map(|(_, wait)| *wait).min();
     // others may begin where these cannot, but none where there is no memory
     Ok(if more && !is_short {
         MIN_WAIT
     } else {
-        MAX_WAIT
+        next.unwrap_or(MAX_WAIT).clamp(MIN_WAIT, MAX_WAIT)
     })
 }
 
@@ -169,7 +170,10 @@ async fn begin(
         .map(|candidate| (candidate.endpoint.target().id(), candidate))
         .collect();
     let mut requests = Vec::with_capacity(given.len());
-    for (target, count) in given {
+    let active = given
+        .iter()
+        .filter(|(target, _)| !endpoints.is_inactive(*target));
+    for (target, count) in active {
         let Some(candidate) = by_target.get_mut(target) else {
             continue;
         };

@@ -90,6 +90,9 @@ impl Endpoints {
         }
         self.rules.store(rules.map(Arc::new));
         self.live.lock().forget_all();
+        for target in self.targets.lock().keys() {
+            self.memory.free_endpoint(*target);
+        }
         self.memory.wake();
     }
 
@@ -154,7 +157,7 @@ impl Endpoints {
             }
             // it was changed: the next attempt decides anew
             Ok(Saved::Conflict | Saved::Taken | Saved::Full) => {
-                self.live.lock().forget(row.target);
+                self.recheck(row.target);
             }
             Err(error) => {
                 tracing::debug!(%error, endpoint = &*row.id, "an endpoint could not be paused; the next attempt does it");
@@ -180,17 +183,24 @@ impl Endpoints {
     /// # Errors
     /// The store cannot be read.
     pub(super) async fn load_inactive(&self) -> Result<(), StoreError> {
-        let (mut all, mut after) = (HashSet::new(), None);
         loop {
-            let page = self.store.inactive(after, PAGE).await?;
-            all.extend(page.iter().map(|one| one.target));
-            after = page.last().map(|last| last.target);
-            if page.len() < usize::from(PAGE) {
-                break;
+            let changes = self.live.lock().changes;
+            let (mut all, mut after) = (HashSet::new(), None);
+            loop {
+                let page = self.store.inactive(after, PAGE).await?;
+                all.extend(page.iter().map(|one| one.target));
+                after = page.last().map(|last| last.target);
+                if page.len() < usize::from(PAGE) {
+                    break;
+                }
+            }
+            // a change meanwhile is newer than what was read
+            let live = self.live.lock();
+            if live.changes == changes {
+                self.set_inactive(|set| set.extend(all.iter().copied()));
+                return Ok(());
             }
         }
-        self.set_inactive(|set| set.extend(all.iter().copied()));
-        Ok(())
     }
 
     /// Records that a row was changed: what is sent from now on follows it.
@@ -200,12 +210,21 @@ impl Endpoints {
             self.set_inactive(|set| {
                 set.remove(&target);
             });
-            self.memory.wake();
+            self.memory.free_endpoint(target);
         } else {
             self.set_inactive(|set| {
                 set.insert(target);
             });
         }
+    }
+
+    /// Forgets what is known of an endpoint whose row may have changed: the next round reads it.
+    pub(crate) fn recheck(&self, target: TargetId) {
+        self.live.lock().forget(target);
+        self.set_inactive(|set| {
+            set.remove(&target);
+        });
+        self.memory.free_endpoint(target);
     }
 
     /// Returns the endpoints to which nothing is sent now. A change stores another set.
@@ -222,7 +241,7 @@ impl Endpoints {
     }
 
     /// Returns whether nothing is sent to it now.
-    pub(super) fn is_inactive(&self, target: TargetId) -> bool {
+    pub(crate) fn is_inactive(&self, target: TargetId) -> bool {
         self.inactive.load().contains(&target)
     }
 
@@ -267,9 +286,12 @@ impl Endpoints {
     fn admit(&self, row: Endpoint, rules: &Arc<Rules>, changes: u64) -> Option<Arc<LiveEndpoint>> {
         let (id, state) = (Arc::clone(&row.id), row.state);
         if state != EndpointState::Active {
-            self.set_inactive(|set| {
-                set.insert(row.target);
-            });
+            let live = self.live.lock();
+            if live.changes == changes {
+                self.set_inactive(|set| {
+                    set.insert(row.target);
+                });
+            }
             return None;
         }
         let target = self.target(row.target);
@@ -277,7 +299,9 @@ impl Endpoints {
         match made {
             Ok(endpoint) => {
                 let endpoint = Arc::new(endpoint);
-                self.live.lock().keep(&endpoint, changes);
+                if self.live.lock().keep(&endpoint, changes) {
+                    endpoint.limit_target();
+                }
                 Some(endpoint)
             }
             Err(error) => {
@@ -294,6 +318,9 @@ impl Endpoints {
         if targets.len() >= MAX_TARGETS && !targets.contains_key(&id) {
             // the map has the only handle of a target that is neither attempted nor cached
             targets.retain(|_, target| Arc::strong_count(target) > 1 || target.is_troubled(now));
+            if targets.len() >= MAX_TARGETS {
+                targets.retain(|_, target| Arc::strong_count(target) > 1);
+            }
         }
         let new = || Arc::new(Target::new(id, Arc::clone(&self.memory)));
         Arc::clone(targets.entry(id).or_insert_with(new))
@@ -311,14 +338,16 @@ impl Live {
         self.by_target.clear();
     }
 
-    fn keep(&mut self, endpoint: &Arc<LiveEndpoint>, changes: u64) {
+    /// Keeps an endpoint, unless a row was changed since it was read. Returns whether it is kept.
+    fn keep(&mut self, endpoint: &Arc<LiveEndpoint>, changes: u64) -> bool {
         if self.changes != changes {
-            return;
+            return false;
         }
         if self.by_target.len() >= MAX_LIVE {
             self.by_target.clear();
         }
         self.by_target
             .insert(endpoint.target().id(), Arc::clone(endpoint));
+        true
     }
 }

@@ -23,7 +23,7 @@ mod worker;
 pub(crate) use alarm_webhook::message_id;
 pub(crate) use app::App;
 pub(crate) use attempt::{ReservedAttempt, attempt_accepted, attempt_published};
-pub(crate) use endpoint::{DATA_AT, ReservedEndpoint, VERSION};
+pub(crate) use endpoint::{DATA_AT, ReservedEndpoint, VERSION, can_sign};
 pub use endpoint_jobs::run_jobs;
 pub use retention::sweep;
 pub use round::run;

@@ -37,6 +37,12 @@ impl Memory {
         self.short.store(short, Ordering::SeqCst);
     }
 
+    /// Lets the worker look at an endpoint, although it was put off.
+    pub(super) fn free_endpoint(&self, id: TargetId) {
+        self.freed_endpoints.lock().insert(id);
+        self.freed.notify_one();
+    }
+
     /// Wakes the worker that waits for a slot or memory.
     pub(super) fn wake(&self) {
         self.freed.notify_one();
@@ -368,7 +374,11 @@ impl Drop for AttemptSlot {
         if let Some(probe) = self.probe {
             self.target.pause().release(probe);
         }
-        if self.used && (self.target.has_backlog() || memory.short.load(Ordering::SeqCst)) {
+        if self.used
+            && (self.target.id.is_endpoint()
+                || self.target.has_backlog()
+                || memory.short.load(Ordering::SeqCst))
+        {
             self.target.note_freed();
         }
     }

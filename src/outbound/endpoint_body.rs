@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
@@ -97,9 +97,13 @@ impl EndpointFields {
                     .or_insert_with(|| rules.sign.as_ref().into());
                 EndpointSettings::read(&body)
             }
-            Given::Change(stored) => EndpointSettings::from_json(stored)
-                .unwrap_or_default()
-                .changed(&body),
+            Given::Change(stored) => {
+                let stored = EndpointSettings::from_json(stored).map_err(|_| {
+                    let error = "the settings of the endpoint cannot be read";
+                    Invalid::new("", error, "replace all of them with PUT")
+                });
+                stored.and_then(|stored| stored.changed(&body))
+            }
         };
         let settings = settings.map_err(faults::invalid)?;
         let sign = settings.sign.name();
@@ -126,10 +130,7 @@ impl EndpointFields {
             }
             None => None,
         };
-        let signed = match rules.schemes.get(sign) {
-            Some(shape) => shape.signed_headers(),
-            None => standard::NAMES.to_vec(),
-        };
+        let signed = signed_headers(sign, rules);
         let headers = headers
             .map(|headers| match headers {
                 Value::Null => Ok(OwnHeaders::default()),
@@ -144,6 +145,14 @@ impl EndpointFields {
             headers,
             secret,
         })
+    }
+}
+
+/// Returns the headers that a scheme writes.
+pub(super) fn signed_headers(sign: &str, rules: &Outbound) -> Vec<HeaderName> {
+    match rules.schemes.get(sign) {
+        Some(shape) => shape.signed_headers(),
+        None => standard::NAMES.to_vec(),
     }
 }
 

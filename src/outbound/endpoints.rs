@@ -8,18 +8,19 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use super::access::{Caller, Right};
-use super::endpoint_body::{EndpointFields, Given, kind};
+use super::endpoint_body::{EndpointFields, Given, kind, signed_headers};
 use super::faults;
 use super::listing::{PageQuery, bad_cursor};
 use super::shown::{Endpoints, MadeEndpoint, ShownEndpoint};
 use super::state::{Api, audit};
-use crate::deliver::{Rules, seal_headers, seal_secret};
+use crate::deliver::{OpenSecrets, Rules, can_sign, open_headers, seal_headers, seal_secret};
 use crate::random;
 use crate::store::address_book::{Endpoint, EndpointName, EndpointState, Saved, Tenant};
 use crate::store::queue::TargetId;
+use crate::tenant::Invalid;
 use crate::tenant::job::{EndpointJob, Work};
 use crate::tenant::secret::{RANDOM_BYTES, Secret, first};
-use crate::tenant::settings::TenantSettings;
+use crate::tenant::settings::{EndpointSettings, TenantSettings};
 use crate::web::input::{ApiQuery, JsonBody};
 use crate::web::problem::Problem;
 
@@ -125,6 +126,12 @@ pub(super) async fn put(
             .ask(api.store().endpoint(tenant.origin, name_of(&name)))
             .await?;
         let fields = EndpointFields::read(body.clone(), Given::Whole, &rules.outbound)?;
+        if known
+            .as_ref()
+            .is_some_and(|row| row.state == EndpointState::Removing)
+        {
+            return Err(faults::missing("no_endpoint", "endpoint"));
+        }
         let Some(row) = known else {
             if name.starts_with(PREFIX) {
                 return Err(faults::missing("no_endpoint", "endpoint"));
@@ -187,14 +194,9 @@ pub(super) async fn delete(
         let which = format!("{uid} {}", row.id);
         let entry = audit(&caller.name, "remove endpoint", which, "");
         let saved = api
-            .ask(
-                api.store()
-                    .save_endpoint(row.clone(), expected, u32::MAX, Some(entry)),
-            )
+            .save_endpoint(&uid, &row, expected, u32::MAX, entry)
             .await?;
         if let Saved::Done { .. } = saved {
-            api.changed(&uid, &row);
-            api.worker().endpoints().note_job();
             return Ok(StatusCode::NO_CONTENT);
         }
     }
@@ -219,9 +221,7 @@ async fn create(
     let Some(url) = url else {
         let error = "the endpoint has no URL";
         let help = "add `\"url\": \"https://hooks.example.com/path\"`";
-        return Err(faults::invalid(crate::tenant::Invalid::new(
-            "/url", error, help,
-        )));
+        return Err(faults::invalid(Invalid::new("/url", error, help)));
     };
     let target = api.ask(api.store().reserve_endpoint()).await?;
     let now = api.clock().now().wall;
@@ -257,20 +257,15 @@ async fn create(
         .unwrap_or(rules.outbound.endpoints.per_tenant);
     let which = format!("{} {}", tenant.uid, row.id);
     let entry = audit(&caller.name, "make endpoint", which, "");
+    check_signing(&row, rules, api)?;
     let saved = api
-        .ask(
-            api.store()
-                .save_endpoint(row.clone(), None, limit, Some(entry)),
-        )
+        .save_endpoint(&tenant.uid, &row, None, limit, entry)
         .await?;
     match saved {
-        Saved::Done { .. } => {
-            api.changed(&tenant.uid, &row);
-            Ok(Some(MadeEndpoint {
-                endpoint: ShownEndpoint::of(&row, rules),
-                secret: (!is_given).then(|| secret.text().to_string()),
-            }))
-        }
+        Saved::Done { .. } => Ok(Some(MadeEndpoint {
+            endpoint: ShownEndpoint::of(&row, rules),
+            secret: (!is_given).then(|| secret.text().to_string()),
+        })),
         Saved::Taken => Ok(None),
         Saved::Full => Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -298,14 +293,16 @@ async fn change(
         headers,
         secret,
     } = fields;
-    if secret.is_some() {
+    let rules = api.rules()?;
+    let is_known = |secret: &Secret| {
+        let opened = OpenSecrets::of(&row, &rules.keys);
+        opened.is_ok_and(|opened| opened.secrets.iter().any(|known| known.is_same(secret)))
+    };
+    if secret.is_some_and(|secret| !is_known(&secret)) {
         let error = "an endpoint that exists keeps its secrets";
         let help = "use POST …/rotate to give it another one";
-        return Err(faults::invalid(crate::tenant::Invalid::new(
-            "/secret", error, help,
-        )));
+        return Err(faults::invalid(Invalid::new("/secret", error, help)));
     }
-    let rules = api.rules()?;
     let headers = if replaces {
         Some(headers.unwrap_or_default())
     } else {
@@ -327,17 +324,12 @@ async fn change(
     };
     let which = format!("{uid} {}", row.id);
     let entry = audit(&caller.name, "edit endpoint", which, "");
+    check_signing(&row, &rules, api)?;
     let saved = api
-        .ask(
-            api.store()
-                .save_endpoint(row.clone(), expected, u32::MAX, Some(entry)),
-        )
+        .save_endpoint(uid, &row, expected, u32::MAX, entry)
         .await?;
     match saved {
-        Saved::Done { .. } => {
-            api.changed(uid, &row);
-            Ok(Some(row))
-        }
+        Saved::Done { .. } => Ok(Some(row)),
         Saved::Taken => Err(faults::taken()),
         Saved::Conflict | Saved::Full => Ok(None),
     }
@@ -349,6 +341,24 @@ async fn change(
 /// The system gives none.
 pub(super) fn draw<const N: usize>() -> Result<[u8; N], Problem> {
     random::secret().map_err(|_| unsealed())
+}
+
+/// Checks that the secrets of an endpoint can sign in its scheme, and that its own headers leave those of the scheme alone.
+fn check_signing(row: &Endpoint, rules: &Rules, api: &Api) -> Result<(), Problem> {
+    if !can_sign(row, rules, api.clock().now()) {
+        let error = "the secret of the endpoint cannot sign in this scheme";
+        let help = "send a secret in the form that the scheme needs, or make a new endpoint for the scheme";
+        return Err(faults::invalid(Invalid::new("/sign", error, help)));
+    }
+    let settings = EndpointSettings::from_json(&row.settings).unwrap_or_default();
+    let signed = signed_headers(settings.sign.name(), &rules.outbound);
+    let headers = open_headers(row, &rules.keys).unwrap_or_default();
+    if headers.conflicts(&signed) {
+        let error = "the scheme that signs the events writes one of these headers";
+        let help = "choose another name";
+        return Err(faults::invalid(Invalid::new("/headers", error, help)));
+    }
+    Ok(())
 }
 
 /// Makes the error of a cipher that cannot seal.

@@ -109,7 +109,6 @@ pub(super) async fn resume(
             ..row
         };
         if save(&api, &caller, &uid, &row, "resume endpoint", reason).await? {
-            api.worker().endpoints().note_job();
             return Ok(shown(&row));
         }
     }
@@ -126,14 +125,11 @@ async fn save(
     reason: &str,
 ) -> Result<bool, Problem> {
     let entry = audit(&caller.name, what, format!("{uid} {}", row.id), reason);
-    let saving = api
-        .store()
-        .save_endpoint(row.clone(), Some(row.edition), u32::MAX, Some(entry));
-    let is_done = matches!(api.ask(saving).await?, Saved::Done { .. });
-    if is_done {
-        api.changed(uid, row);
-    }
-    Ok(is_done)
+    let expected = Some(row.edition);
+    let saved = api
+        .save_endpoint(uid, row, expected, u32::MAX, entry)
+        .await?;
+    Ok(matches!(saved, Saved::Done { .. }))
 }
 
 fn shown(row: &Endpoint) -> Json<StateShown> {

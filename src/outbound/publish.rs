@@ -1,4 +1,5 @@
 //! Publishing: an event is checked, matched with endpoints, stored in one transaction, and answered after that.
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,19 +16,20 @@ use sha2::{Digest as _, Sha256};
 
 use super::access::{Caller, Right};
 use super::faults;
-use super::state::{Api, Customer, Subscriber};
+use super::state::{Api, Customer, Subscriber, joined};
 use crate::activity::InFlight;
 use crate::clock::{rfc3339, unix_ms};
 use crate::deliver::{DATA_AT, ReservedEndpoint, VERSION, attempt_published};
 use crate::event::{EventType, document, envelope};
 use crate::queue::stored::RECEIVED_AT;
+use crate::retry::Reason;
 use crate::store::address_book::EndpointState;
 use crate::store::archive::Scope;
 use crate::store::queue::{
     Accept, Accepted, Dedupe, DeliveryRef, Lane, NewUnit, Start, Stored, TargetId,
 };
 use crate::store::record::{Pairs, Record};
-use crate::store::repeated as repeated_call;
+use crate::store::{StoreError, repeated as repeated_call};
 use crate::tenant::event_id::event_id;
 use crate::tenant::settings::Payload;
 use crate::web::input::{ApiQuery, body_length, parse, read_body};
@@ -53,16 +55,18 @@ const ORDERED: Lane = Lane([0; 16]);
 #[serde(deny_unknown_fields)]
 pub(super) struct Publish<'a> {
     /// The type: words of letters, digits and `_`, joined by dots, such as `invoice.paid`.
-    #[serde(rename = "type")]
-    event_type: &'a str,
+    #[serde(rename = "type", borrow)]
+    event_type: Cow<'a, str>,
     /// The data. Endpoints get these bytes as they are written here.
     #[serde(borrow)]
     #[schemars(with = "serde_json::Value")]
     data: &'a RawValue,
     /// The key of the event, 1 to 256 visible ASCII characters, unless the header `Idempotency-Key` has it.
-    id: Option<&'a str>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
     /// The time at which it happened, as RFC 3339 (default: now).
-    timestamp: Option<&'a str>,
+    #[serde(borrow)]
+    timestamp: Option<Cow<'a, str>>,
 }
 
 /// The query of a publish.
@@ -143,19 +147,22 @@ pub(super) async fn publish(
     let activity = api.stays()?;
     let _in_flight = InFlight::begin(activity);
     let rules = api.rules()?;
-    let customer = api.customer(&uid).await?;
     let limits = rules.outbound.limits;
+    // an unknown tenant is refused before its body is read
+    api.customer(&uid).await?;
     let length = body_length(&headers, limits.body)?;
     let _memory = api.reserve(length)?;
     let body = read_body(body, length).await?;
     let event = check(&body, &headers, &api)?;
+    // read again: endpoints may have changed while the body arrived
+    let customer = api.customer(&uid).await?;
     let (wanting, others): (Vec<&Subscriber>, Vec<&Subscriber>) = customer
         .endpoints
         .iter()
         .filter(|endpoint| endpoint.state != EndpointState::Removing)
         .partition(|endpoint| endpoint.wants(&event.event_type));
     if query.dry_run {
-        return Ok(Json(planned(&event, &wanting, &others)).into_response());
+        return Ok(Json(planned(&api, &event, &wanting, &others)).into_response());
     }
     api.pace(&customer, limits.publish)?;
     let published = store(&api, &customer, event, &wanting).await?;
@@ -166,7 +173,7 @@ pub(super) async fn publish(
 fn check(body: &Bytes, headers: &HeaderMap, api: &Api) -> Result<Event, Problem> {
     document::check(body).map_err(|fault| refused_document(&fault))?;
     let publish: Publish<'_> = parse(body)?;
-    let event_type = EventType::new(publish.event_type).map_err(|wrong| {
+    let event_type = EventType::new(&publish.event_type).map_err(|wrong| {
         Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "unknown_type",
@@ -175,8 +182,8 @@ fn check(body: &Bytes, headers: &HeaderMap, api: &Api) -> Result<Event, Problem>
         )
         .at("/type")
     })?;
-    let key = key(publish.id, headers)?;
-    let timestamp = match publish.timestamp {
+    let key = key(publish.id.as_deref(), headers)?;
+    let timestamp = match &publish.timestamp {
         Some(text) => text
             .parse::<jiff::Timestamp>()
             .ok()
@@ -247,8 +254,8 @@ fn bad_key() -> Problem {
 /// Returns a hash of all that a publish means. Each part has its length in front.
 fn digest(publish: &Publish<'_>) -> [u8; 32] {
     let mut hash = Sha256::new();
-    let timestamp = publish.timestamp.unwrap_or_default();
-    for part in [publish.event_type, publish.data.get(), timestamp] {
+    let timestamp = publish.timestamp.as_deref().unwrap_or_default();
+    for part in [&*publish.event_type, publish.data.get(), timestamp] {
         hash.update(part.len().to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -256,7 +263,7 @@ fn digest(publish: &Publish<'_>) -> [u8; 32] {
 }
 
 /// Returns who would get an event.
-fn planned(event: &Event, wanting: &[&Subscriber], others: &[&Subscriber]) -> Planned {
+fn planned(api: &Api, event: &Event, wanting: &[&Subscriber], others: &[&Subscriber]) -> Planned {
     let target = |endpoint: &&Subscriber| PlannedTarget {
         endpoint: endpoint.id.to_string(),
         version: ONLY_VERSION,
@@ -264,7 +271,11 @@ fn planned(event: &Event, wanting: &[&Subscriber], others: &[&Subscriber]) -> Pl
             Payload::Envelope => event.body.bytes.len(),
             Payload::Raw => event.body.bytes.len() - event.body.data_at - 1,
         },
-        state: endpoint.state.word(),
+        state: if api.worker().endpoints().is_inactive(endpoint.target) {
+            "paused"
+        } else {
+            "active"
+        },
     };
     let left_out = |endpoint: &&Subscriber| LeftOut {
         endpoint: endpoint.id.to_string(),
@@ -276,7 +287,8 @@ fn planned(event: &Event, wanting: &[&Subscriber], others: &[&Subscriber]) -> Pl
     }
 }
 
-/// Stores an event with a unit for each endpoint, and begins the attempts for which there are places.
+/// Stores an event with a unit for each endpoint, and begins the attempts for which there are places. What is stored is attempted also if
+/// nobody waits for the answer any more.
 async fn store(
     api: &Api,
     customer: &Customer,
@@ -285,74 +297,49 @@ async fn store(
 ) -> Result<Published, Problem> {
     let id = DeliveryRef::draw();
     let origin = customer.tenant.origin;
-    let mut reserved = reserve(api, &event, wanting).await?;
+    let reserved = reserve(api, &event, wanting).await?;
+    let is_over = is_over(api, customer, wanting).await?;
     let accepted_at = api.clock().now().wall;
+    let endpoints = api.worker().endpoints();
     let unit = |endpoint: &&Subscriber| NewUnit {
         target: endpoint.target,
         lane: endpoint.settings.ordered.then_some(ORDERED),
-        start: reserved
-            .get(&endpoint.target)
-            .map_or(Start::Anyone, |reserved| Start::Mine(reserved.lease())),
+        start: match reserved.get(&endpoint.target) {
+            Some(reserved) => Start::Mine(reserved.lease()),
+            None if is_over && endpoints.is_inactive(endpoint.target) => {
+                Start::Over(Some(Reason::Paused))
+            }
+            None => Start::Anyone,
+        },
         attempts: Vec::new(),
     };
     let to: Vec<NewUnit> = wanting.iter().map(unit).collect();
     let targets = to.len();
-    let fact = |name: &'static str, value: String| {
-        (Bytes::from_static(name.as_bytes()), Bytes::from(value))
-    };
-    let facts: Pairs = vec![
-        fact(RECEIVED_AT, unix_ms(accepted_at).to_string()),
-        fact(VERSION, ONLY_VERSION.to_string()),
-        fact(DATA_AT, event.body.data_at.to_string()),
-        fact(TARGETS, targets.to_string()),
-    ];
-    let record = Record {
-        facts,
-        ..Record::default()
-    };
     let event_type: Arc<str> = event.event_type.as_str().into();
     let accept = Arc::new(Accept {
         id,
         origin,
-        delivery_id: Some(Arc::clone(&event.key)),
+        delivery_id: Some(event.key),
         key: None,
         event_type: Some(Arc::clone(&event_type)),
         to,
-        record: record.clone(),
-        body: event.body.bytes.clone(),
+        record: record(event.body.data_at, targets, accepted_at),
+        body: event.body.bytes,
         versions: Vec::new(),
     });
     let dedupe = Dedupe::Own {
         digest: event.digest,
     };
-    let accepting = repeated_call(|| api.store().accept(Arc::clone(&accept), dedupe));
-    let answer = api.ask(Box::pin(accepting)).await?;
-    let published = Published {
-        id: event_id(id.0),
-        event_type: event_type.to_string(),
-        version: ONLY_VERSION,
-        targets,
-        accepted_at: rfc3339(accepted_at),
-        repeated: false,
-    };
-    match answer {
-        Accepted::New(leases) => {
-            let stored = Arc::new(Stored {
-                id,
-                origin,
-                key: None,
-                delivery_id: Some(event.key),
-                event_type: Some(event_type),
-                record,
-                body: event.body.bytes,
-            });
-            for lease in leases {
-                if let Some(reserved) = reserved.remove(&lease.unit.target) {
-                    attempt_published(api.worker(), reserved, &stored, lease);
-                }
-            }
-            Ok(published)
-        }
+    let accepting = tokio::spawn(accept_and_attempt(api.clone(), accept, dedupe, reserved));
+    match api.ask(Box::pin(joined(accepting))).await? {
+        Accepted::New(_) => Ok(Published {
+            id: event_id(id.0),
+            event_type: event_type.to_string(),
+            version: ONLY_VERSION,
+            targets,
+            accepted_at: rfc3339(accepted_at),
+            repeated: false,
+        }),
         Accepted::Duplicate { of } => repeated(api, customer, of).await,
         Accepted::Other { .. } => Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -369,6 +356,63 @@ async fn store(
     }
 }
 
+/// Returns the record of an event.
+fn record(data_at: usize, targets: usize, accepted_at: std::time::SystemTime) -> Record {
+    let fact = |name: &'static str, value: String| {
+        (Bytes::from_static(name.as_bytes()), Bytes::from(value))
+    };
+    let facts: Pairs = vec![
+        fact(RECEIVED_AT, unix_ms(accepted_at).to_string()),
+        fact(VERSION, ONLY_VERSION.to_string()),
+        fact(DATA_AT, data_at.to_string()),
+        fact(TARGETS, targets.to_string()),
+    ];
+    Record {
+        facts,
+        ..Record::default()
+    }
+}
+
+/// Stores an event, and begins the attempts that were reserved.
+async fn accept_and_attempt(
+    api: Api,
+    accept: Arc<Accept>,
+    dedupe: Dedupe,
+    mut reserved: HashMap<TargetId, ReservedEndpoint>,
+) -> Result<Accepted, StoreError> {
+    let accepted = repeated_call(|| api.store().accept(Arc::clone(&accept), dedupe)).await?;
+    if let Accepted::New(leases) = &accepted {
+        let stored = Arc::new(Stored {
+            id: accept.id,
+            origin: accept.origin,
+            key: None,
+            delivery_id: accept.delivery_id.clone(),
+            event_type: accept.event_type.clone(),
+            record: accept.record.clone(),
+            body: accept.body.clone(),
+        });
+        for lease in leases {
+            if let Some(reserved) = reserved.remove(&lease.unit.target) {
+                attempt_published(api.worker(), reserved, &stored, *lease);
+            }
+        }
+    }
+    Ok(accepted)
+}
+
+/// Returns whether as many units of the tenant wait as may, so that those for paused endpoints are stored as dead: they can be sent later.
+async fn is_over(api: &Api, customer: &Customer, wanting: &[&Subscriber]) -> Result<bool, Problem> {
+    let endpoints = api.worker().endpoints();
+    if !wanting
+        .iter()
+        .any(|endpoint| endpoints.is_inactive(endpoint.target))
+    {
+        return Ok(false);
+    }
+    let sums = api.ask(api.store().sums(customer.tenant.origin)).await?;
+    Ok(sums.waiting >= api.rules()?.outbound.limits.waiting)
+}
+
 /// Reserves places for the first endpoints of an event.
 async fn reserve(
     api: &Api,
@@ -378,13 +422,8 @@ async fn reserve(
     if event.body.bytes.len() > FROM_MEMORY {
         return Ok(HashMap::new());
     }
-    let active = wanting
-        .iter()
-        .filter(|endpoint| endpoint.state == EndpointState::Active);
-    let targets: Vec<TargetId> = active
-        .map(|endpoint| endpoint.target)
-        .take(AT_ONCE)
-        .collect();
+    let all = wanting.iter().map(|endpoint| endpoint.target);
+    let targets: Vec<TargetId> = all.take(AT_ONCE).collect();
     let endpoints = api.worker().endpoints();
     // an endpoint that cannot be read now gets the event from the disk
     let live = endpoints.get(&targets).await.unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The calls for the secrets of an endpoint.
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -19,7 +19,7 @@ use crate::deliver::{OpenSecrets, Rules, seal_secret};
 use crate::store::address_book::{Endpoint, Saved, SecretRow};
 use crate::tenant::Invalid;
 use crate::tenant::secret::{
-    ListError, RANDOM_BYTES, Secret, SecretEntry, Signers, end, rotate as rotated, signing,
+    ListError, RANDOM_BYTES, Secret, SecretEntry, Signers, end, expired, rotate as rotated, signing,
 };
 use crate::tenant::settings::EndpointSettings;
 use crate::web::input::JsonBody;
@@ -130,7 +130,7 @@ pub(super) async fn rotate(
         };
         let sealed = seal_secret(&secret, added, row.target, &rules.keys, draw()?)
             .map_err(|_| unsealed())?;
-        let mut secrets = kept(&row, &rotation.entries);
+        let mut secrets = kept(&row, &rotation.entries, now);
         secrets.push(sealed);
         let answer = NewSecret {
             name: added.name.to_string(),
@@ -157,8 +157,9 @@ pub(super) async fn delete(
     for _ in 0..SAVES {
         let row = find(&api, &tenant, &name).await?;
         let (opened, ..) = open(&row, &rules)?;
-        let entries = end(&opened.entries, &secret, api.clock().now().wall).map_err(refused)?;
-        let secrets = kept(&row, &entries);
+        let now = api.clock().now().wall;
+        let entries = end(&opened.entries, &secret, now).map_err(refused)?;
+        let secrets = kept(&row, &entries, now);
         if save(&api, &caller, &uid, row, secrets, "end secret").await? {
             return Ok(StatusCode::NO_CONTENT);
         }
@@ -187,10 +188,13 @@ fn open(row: &Endpoint, rules: &Rules) -> Result<(OpenSecrets, Signers, Arc<str>
     Ok((opened, signers, scheme))
 }
 
-/// Returns the rows of secrets that an endpoint has already, with their new ends.
-fn kept(row: &Endpoint, entries: &[SecretEntry]) -> Vec<SecretRow> {
+/// Returns the rows of secrets that an endpoint has already, with their new ends, without those that ended.
+fn kept(row: &Endpoint, entries: &[SecretEntry], now: SystemTime) -> Vec<SecretRow> {
+    let over = expired(entries, now);
     let secrets = row.secrets.iter().filter_map(|secret| {
-        let entry = entries.iter().find(|entry| entry.n == secret.n)?;
+        let entry = entries
+            .iter()
+            .find(|entry| entry.n == secret.n && !over.contains(&entry.n))?;
         Some(SecretRow {
             ends: entry.ends,
             ..secret.clone()
@@ -212,16 +216,9 @@ async fn save(
     let row = Endpoint { secrets, ..row };
     let entry = audit(&caller.name, what, format!("{uid} {}", row.id), "");
     let saved = api
-        .ask(
-            api.store()
-                .save_endpoint(row.clone(), expected, u32::MAX, Some(entry)),
-        )
+        .save_endpoint(uid, &row, expected, u32::MAX, entry)
         .await?;
-    let is_done = matches!(saved, Saved::Done { .. });
-    if is_done {
-        api.changed(uid, &row);
-    }
-    Ok(is_done)
+    Ok(matches!(saved, Saved::Done { .. }))
 }
 
 fn refused(error: ListError) -> Problem {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::faults;
@@ -13,14 +14,16 @@ use crate::clock::Clock;
 use crate::deliver::{Rules, Worker};
 use crate::event::EventType;
 use crate::limit::{Meter, Quota};
-use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Tenant};
-use crate::store::queue::TargetId;
-use crate::store::{Answer, Store};
+use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Saved, Tenant};
+use crate::store::queue::{OriginId, TargetId};
+use crate::store::{Answer, Store, StoreError, repeated};
 use crate::tenant::settings::{EndpointSettings, TenantSettings};
 use crate::web::problem::Problem;
 
 /// The most tenants that are kept in memory.
 const MAX_TENANTS: usize = 4_096;
+/// The most tenants whose rate is kept in memory.
+const MAX_PACES: usize = 100_000;
 /// The most endpoints of a tenant.
 pub(super) const MAX_ENDPOINTS: u16 = 1_000;
 /// The memory for the bodies of requests at the same time, in KiB.
@@ -38,6 +41,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     activity: Arc<Activity>,
     tenants: Mutex<Known>,
+    /// The rates at which events of tenants are accepted. They outlive what is known of a tenant.
+    paces: Mutex<HashMap<OriginId, Meter>>,
     bodies: Arc<Semaphore>,
 }
 
@@ -60,8 +65,6 @@ pub(super) struct Customer {
     pub(super) tenant: Tenant,
     pub(super) settings: TenantSettings,
     pub(super) endpoints: Vec<Subscriber>,
-    /// The rate at which its events are accepted.
-    pub(super) pace: Mutex<Meter>,
 }
 
 /// An endpoint, as far as a publish needs it.
@@ -102,6 +105,7 @@ impl Api {
             clock,
             activity,
             tenants: Mutex::default(),
+            paces: Mutex::default(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
         }))
     }
@@ -185,7 +189,6 @@ impl Api {
             tenant,
             settings,
             endpoints: rows.iter().filter_map(Subscriber::of).collect(),
-            pace: Mutex::default(),
         });
         let mut known = self.0.tenants.lock();
         if known.changes == changes {
@@ -215,10 +218,63 @@ impl Api {
         known.by_uid.remove(uid);
     }
 
-    /// Follows the change of an endpoint: a publish sees it before the change is answered.
-    pub(super) fn changed(&self, tenant: &str, row: &Endpoint) {
-        self.forget(tenant);
-        self.0.worker.endpoints().changed(row.target, row.state);
+    /// Saves an endpoint, in a task of its own: what is known in memory follows the row also if nobody waits for the answer any more.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(super) async fn save_endpoint(
+        &self,
+        tenant: &str,
+        row: &Endpoint,
+        expected: Option<u32>,
+        limit_of_tenant: u32,
+        audit: AuditEntry,
+    ) -> Result<Saved, Problem> {
+        let (api, tenant, row) = (self.clone(), Arc::<str>::from(tenant), row.clone());
+        let saving = tokio::spawn(async move {
+            let saved = repeated(|| {
+                let audit = Some(audit.clone());
+                api.store()
+                    .save_endpoint(row.clone(), expected, limit_of_tenant, audit)
+            })
+            .await;
+            api.forget(&tenant);
+            let endpoints = api.0.worker.endpoints();
+            match &saved {
+                Ok(Saved::Done { .. }) => endpoints.changed(row.target, row.state),
+                Ok(Saved::Conflict | Saved::Taken | Saved::Full) => {}
+                Err(_) => endpoints.recheck(row.target),
+            }
+            if row.job.is_some() {
+                endpoints.note_job();
+            }
+            saved
+        });
+        self.ask(Box::pin(joined(saving))).await
+    }
+
+    /// Saves a tenant, in a task of its own as [`Self::save_endpoint`] does.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(super) async fn save_tenant(
+        &self,
+        uid: &str,
+        row: &Tenant,
+        expected: Option<u32>,
+        audit: AuditEntry,
+    ) -> Result<Saved, Problem> {
+        let (api, uid, row) = (self.clone(), Arc::<str>::from(uid), row.clone());
+        let saving = tokio::spawn(async move {
+            let saved = repeated(|| {
+                let audit = Some(audit.clone());
+                api.store().save_tenant(row.clone(), expected, audit)
+            })
+            .await;
+            api.forget(&uid);
+            saved
+        });
+        self.ask(Box::pin(joined(saving))).await
     }
 
     /// Takes the right to accept one event of a tenant.
@@ -231,7 +287,13 @@ impl Api {
             rate,
             burst: rate.count,
         });
-        let taken = customer.pace.lock().take(quota, self.0.clock.now().mono);
+        let mut paces = self.0.paces.lock();
+        if paces.len() >= MAX_PACES {
+            paces.clear();
+        }
+        let pace = paces.entry(customer.tenant.origin).or_default();
+        let taken = pace.take(quota, self.0.clock.now().mono);
+        drop(paces);
         taken.map_err(|wait| {
             faults::unavailable(
                 "slow_down",
@@ -240,6 +302,12 @@ impl Api {
             )
         })
     }
+}
+
+/// Waits for a task that asks the store.
+pub(super) async fn joined<T>(task: JoinHandle<Result<T, StoreError>>) -> Result<T, StoreError> {
+    let stopped = |_| StoreError::Unknown("the gateway is stopping".into());
+    task.await.map_err(stopped)?
 }
 
 /// Makes an audit entry.

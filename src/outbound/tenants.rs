@@ -84,11 +84,8 @@ pub(super) async fn put(
             "make tenant"
         };
         let entry = audit(&caller.name, what, uid.clone(), "");
-        let saved = api
-            .ask(api.store().save_tenant(row.clone(), expected, Some(entry)))
-            .await?;
+        let saved = api.save_tenant(&uid, &row, expected, entry).await?;
         if let Saved::Done { .. } = saved {
-            api.forget(&uid);
             return Ok(Json(ShownTenant::of(&row)));
         }
     }
@@ -120,14 +117,8 @@ pub(super) async fn delete(
         ..tenant
     };
     let entry = audit(&caller.name, "remove tenant", uid.clone(), "");
-    match api
-        .ask(api.store().save_tenant(row, expected, Some(entry)))
-        .await?
-    {
-        Saved::Done { .. } => {
-            api.forget(&uid);
-            Ok(StatusCode::NO_CONTENT)
-        }
+    match api.save_tenant(&uid, &row, expected, entry).await? {
+        Saved::Done { .. } => Ok(StatusCode::NO_CONTENT),
         Saved::Conflict | Saved::Taken | Saved::Full => Err(faults::conflict()),
     }
 }

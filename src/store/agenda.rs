@@ -83,7 +83,7 @@ impl Agenda {
     }
 
     /// Takes all names of the config that are due at `now`, and at most `most` endpoints: in the order of numbers, from the one after `after` on.
-    /// The endpoints begin after the last one that was taken, or [served](Self::served). Endpoints in `skip` are left out while they are in
+    /// The endpoints begin after the last one that was taken. Endpoints in `skip` are left out while they are in
     /// it; a set that has changed must be another one.
     ///
     /// The caller gives back each target that still has units, with [`Self::note`].
@@ -137,13 +137,6 @@ impl Agenda {
         Taken {
             targets,
             more: !all || self.due.iter().any(|target| !skip.contains(target)),
-        }
-    }
-
-    /// Notes that an endpoint was served, so that the next call begins after it.
-    pub fn served(&mut self, target: TargetId) {
-        if target.is_endpoint() {
-            self.last = Some(target);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::config::diagnostic::{Place, did_you_mean, shown};
 use crate::config::file;
 use crate::config::snapshot::{
     AppRights, AppToken, Egress, EndpointRules, Keep, ListenAddress, Listener, Outbound,
-    OutboundLimits, PauseRules, STANDARD,
+    OutboundLimits, STANDARD,
 };
 use crate::limit::Quota;
 use crate::retry::Schedule;
@@ -21,6 +21,8 @@ use crate::units::Rate;
 use crate::verify::{NotResignable, Shape};
 
 const MIB: usize = 1024 * 1024;
+/// The largest `limits.body`.
+const MAX_BODY: usize = 16 * MIB;
 const DAY: Duration = Duration::from_secs(86_400);
 /// The largest number of endpoints of a tenant: an event and its units are one write.
 const MAX_PER_TENANT: u32 = 1_000;
@@ -56,7 +58,6 @@ pub(super) fn outbound(
         endpoints,
         egress,
         limits,
-        pause,
         keep,
         user_agent,
     } = written;
@@ -95,7 +96,6 @@ pub(super) fn outbound(
         endpoints,
         egress: Arc::new(egress),
         limits: self::limits(limits.unwrap_or_default(), &place.key("limits"), cx),
-        pause: self::pause(pause.unwrap_or_default(), &place.key("pause"), cx),
         keep: self::keep(keep.unwrap_or_default(), &place.key("keep"), cx),
         user_agent: self::user_agent(user_agent.as_deref(), &place.key("user_agent"), cx),
     })
@@ -410,28 +410,20 @@ fn limits(written: file::OutboundLimits, place: &Place, cx: &mut Context<'_>) ->
         cx.problems
             .error(&place.key("waiting"), "this must be at least 1", None);
     }
+    let body_place = place.key("body");
+    let body = cx.size(body.as_deref(), &body_place, MIB);
+    if body > MAX_BODY {
+        cx.problems
+            .error(&body_place, "this must not be larger than 16MiB", None);
+    }
     OutboundLimits {
         attempts: at_least_one(attempts, 512, 65_536, &place.key("attempts"), cx),
-        body: cx.size(body.as_deref(), &place.key("body"), MIB),
+        body,
         publish: Quota {
             rate: publish,
             burst: publish.count,
         },
         waiting: waiting.unwrap_or(1_000_000),
-    }
-}
-
-/// Compiles the pause of endpoints that fail for days.
-fn pause(written: file::EndpointPause, place: &Place, cx: &mut Context<'_>) -> PauseRules {
-    let file::EndpointPause {
-        after,
-        failures,
-        keep,
-    } = written;
-    PauseRules {
-        after: cx.duration(after.as_deref(), &place.key("after"), 5 * DAY),
-        failures: at_least_one(failures, 20, u32::MAX, &place.key("failures"), cx),
-        keep: cx.duration(keep.as_deref(), &place.key("keep"), 30 * DAY),
     }
 }
 

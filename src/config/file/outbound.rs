@@ -32,8 +32,6 @@ pub struct Outbound {
     pub egress: Option<Egress>,
     /// Limits of sending.
     pub limits: Option<OutboundLimits>,
-    /// The pause of endpoints that fail for days.
-    pub pause: Option<EndpointPause>,
     /// The retention of events.
     pub keep: Option<OutboundKeep>,
     /// The `User-Agent` that endpoints get (default `hookgate/VERSION`).
@@ -98,24 +96,12 @@ pub struct Endpoints {
 pub struct OutboundLimits {
     /// The number of attempts to endpoints at the same time, in all (default 512). Half of them are for endpoints that answered their last attempt.
     pub attempts: Option<u32>,
-    /// The largest body of a publish (default 1MiB).
+    /// The largest body of a publish (default 1MiB, at most 16MiB).
     pub body: Option<String>,
     /// The rate at which one tenant's events are accepted (default 2000/s).
     pub publish: Option<String>,
-    /// The number of attempts that may wait for paused endpoints of one tenant (default 1000000). Later ones are stored as dead and can be recovered.
+    /// The number of attempts that may wait for paused endpoints of one tenant (default 1000000). Later events are stored as dead for these endpoints.
     pub waiting: Option<u64>,
-}
-
-/// The pause of endpoints that fail for days. An endpoint is paused when all three limits are reached.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct EndpointPause {
-    /// The time without a success (default 5d).
-    pub after: Option<String>,
-    /// The number of failed attempts in that time, in 24 different hours (default 20).
-    pub failures: Option<u32>,
-    /// The time for which events wait for a paused endpoint (default 30d). Then they are dead.
-    pub keep: Option<String>,
 }
 
 /// The retention of events. Events that still wait are always kept.

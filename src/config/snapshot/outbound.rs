@@ -34,8 +34,6 @@ pub struct Outbound {
     pub egress: Arc<Egress>,
     /// The limits of sending.
     pub limits: OutboundLimits,
-    /// The pause of endpoints that fail for days.
-    pub pause: PauseRules,
     /// The retention of one tenant's events.
     pub keep: Keep,
     /// The `User-Agent` that endpoints get.
@@ -88,15 +86,4 @@ pub struct OutboundLimits {
     pub publish: Quota,
     /// The units of one tenant that may wait for paused endpoints.
     pub waiting: u64,
-}
-
-/// The pause of endpoints that fail for days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PauseRules {
-    /// The time without a success.
-    pub after: Duration,
-    /// The failed attempts in that time.
-    pub failures: u32,
-    /// The time for which events wait for a paused endpoint.
-    pub keep: Duration,
 }

@@ -31,6 +31,17 @@ impl Embedded {
         }
     }
 
+    /// Reads rows for a person, on the thread that does not serve the worker.
+    fn look_up<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        match self.disk() {
+            Ok(disk) => disk.archive_reader().read(read),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
     /// Changes rows that exist. This is done on a full disk, too: an endpoint can be paused and removed there.
     fn change<T: Send + 'static>(
         &self,
@@ -98,12 +109,12 @@ fn size(endpoint: &Endpoint) -> usize {
 
 impl AddressBook for Embedded {
     fn tenants(&self, after: Option<Arc<str>>, limit: u16) -> Answer<'_, Vec<Tenant>> {
-        self.look(move |reading| tenant::tenants(reading, after.as_deref(), limit))
+        self.look_up(move |reading| tenant::tenants(reading, after.as_deref(), limit))
     }
 
     fn tenant(&self, uid: &str) -> Answer<'_, Option<Tenant>> {
         let uid = uid.to_owned();
-        self.look(move |reading| tenant::tenant(reading, &uid))
+        self.look_up(move |reading| tenant::tenant(reading, &uid))
     }
 
     fn save_tenant(
@@ -129,11 +140,11 @@ impl AddressBook for Embedded {
         after: Option<TargetId>,
         limit: u16,
     ) -> Answer<'_, Vec<Endpoint>> {
-        self.look(move |reading| endpoint::endpoints(reading, tenant, after, limit))
+        self.look_up(move |reading| endpoint::endpoints(reading, tenant, after, limit))
     }
 
     fn endpoint(&self, tenant: OriginId, name: EndpointName) -> Answer<'_, Option<Endpoint>> {
-        self.look(move |reading| endpoint::endpoint(reading, tenant, &name))
+        self.look_up(move |reading| endpoint::endpoint(reading, tenant, &name))
     }
 
     fn endpoints_of(&self, targets: &[TargetId]) -> Answer<'_, Vec<Endpoint>> {
@@ -193,7 +204,7 @@ impl AddressBook for Embedded {
 
     fn called(&self, numbers: &[u32]) -> Answer<'_, Vec<(u32, Arc<str>)>> {
         let numbers = numbers.to_vec();
-        self.look(move |reading| endpoint::called(reading, &numbers))
+        self.look_up(move |reading| endpoint::called(reading, &numbers))
     }
 
     fn address_counts(&self) -> Answer<'_, AddressCounts> {

@@ -214,10 +214,9 @@ impl Queue for Embedded {
                     |_| {},
                 )
                 .await?;
-            let Some(last) = taken.last() else {
+            if taken.is_empty() {
                 return Ok(Vec::new());
-            };
-            self.shared.agenda.lock().served(last.lease.unit.target);
+            }
             let ids: Vec<_> = taken
                 .iter()
                 .map(|taken| taken.lease.unit.delivery)
