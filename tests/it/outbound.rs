@@ -703,3 +703,143 @@ fn a_dry_run_says_who_would_get_an_event() {
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(app.count(), 0);
 }
+
+/// Pauses an endpoint and publishes so many events for it.
+fn paused_with_events(gate: &Gate, path: &str, events: usize) {
+    let (status, answer) = call(gate, "POST", &format!("{path}/pause"), Some(&json!({})));
+    assert_eq!(status, 200, "{answer}");
+    for number in 0..events {
+        let (status, answer) = publish(gate, "acme", &format!("key-{number}"), &json!(number));
+        assert_eq!(status, 202, "{answer}");
+    }
+}
+
+#[test]
+fn a_backlog_drains_as_fast_as_the_endpoint_answers() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    let (id, _) = endpoint(&gate, "acme", &app, json!({ "concurrency": 1 }));
+    let path = format!("/v1/tenants/acme/endpoints/{id}");
+    paused_with_events(&gate, &path, 60);
+    assert_eq!(app.count(), 0);
+    call(&gate, "POST", &format!("{path}/resume"), Some(&json!({})));
+    // one a second would take a minute
+    wait_at_most(Duration::from_secs(30), "all events", || app.count() == 60);
+}
+
+#[test]
+fn resume_with_none_cancels_what_waited() {
+    let app = App::start();
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    let (id, _) = endpoint(&gate, "acme", &app, json!({}));
+    let path = format!("/v1/tenants/acme/endpoints/{id}");
+    paused_with_events(&gate, &path, 3);
+    let body = json!({ "waiting": "none", "reason": "too old" });
+    let (status, answer) = call(&gate, "POST", &format!("{path}/resume"), Some(&body));
+    assert_eq!(
+        (status, &answer["state"]),
+        (200, &json!("resuming")),
+        "{answer}"
+    );
+    wait_for("the end of the job", || {
+        call(&gate, "GET", &path, None).1["state"] == json!("active")
+    });
+    publish(&gate, "acme", "new", &json!("new"));
+    wait_for("the new event", || app.count() == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(app.count(), 1);
+    let (_, events) = call(&gate, "GET", "/v1/tenants/acme/events?key=key-1", None);
+    let event = events["events"][0]["id"].as_str().unwrap();
+    let (_, shown) = call(
+        &gate,
+        "GET",
+        &format!("/v1/tenants/acme/events/{event}"),
+        None,
+    );
+    assert_eq!(shown["targets"][0]["state"], json!("cancelled"), "{shown}");
+}
+
+#[test]
+fn a_removed_endpoint_gets_nothing_and_its_tenant_can_be_removed() {
+    let app = App::answering(|_, _| Act::status(500));
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    let (id, _) = endpoint(&gate, "acme", &app, json!({ "uid": "main" }));
+    let path = format!("/v1/tenants/acme/endpoints/{id}");
+    publish(&gate, "acme", "key-1", &json!(1));
+    wait_for("an attempt", || app.count() == 1);
+    assert_eq!(call(&gate, "DELETE", &path, None).0, 204);
+    assert_eq!(call(&gate, "GET", &path, None).0, 404);
+    assert_eq!(
+        call(&gate, "GET", "/v1/tenants/acme/endpoints/main", None).0,
+        404
+    );
+    let (_, answer) = publish(&gate, "acme", "key-2", &json!(2));
+    assert_eq!(answer["targets"], json!(0), "{answer}");
+    wait_for("the tenant to be removed", || {
+        call(&gate, "DELETE", "/v1/tenants/acme", None).0 == 204
+    });
+    assert_eq!(publish(&gate, "acme", "key-3", &json!(3)).0, 404);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(app.count(), 1, "no retry follows");
+}
+
+#[test]
+fn an_ordered_endpoint_gets_its_events_in_order() {
+    // the second event fails twice
+    let app = App::answering(|n, _| {
+        if (1..3).contains(&n) {
+            Act::status(500)
+        } else {
+            Act::status(200)
+        }
+    });
+    let gate = start(&[&app], "");
+    tenant(&gate, "acme");
+    endpoint(
+        &gate,
+        "acme",
+        &app,
+        json!({ "ordered": true, "payload": "raw" }),
+    );
+    for number in 0..6 {
+        publish(&gate, "acme", &format!("key-{number}"), &json!(number));
+    }
+    wait_at_most(Duration::from_secs(30), "all events", || app.count() == 8);
+    let bodies: Vec<String> = app
+        .seen()
+        .iter()
+        .map(|seen| String::from_utf8_lossy(&seen.body).into_owned())
+        .collect();
+    assert_eq!(bodies, ["0", "1", "1", "1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn a_scheme_of_the_config_signs_as_its_verifier_reads_it() {
+    let app = App::start();
+    let more = "  schemes: { github: { provider: github } }\n";
+    let gate = start(&[&app], more);
+    tenant(&gate, "acme");
+    let secret = "a-secret-that-both-know";
+    let fields = json!({ "sign": "github", "secret": secret, "payload": "raw" });
+    endpoint(&gate, "acme", &app, fields);
+    let (_, answer) = publish(&gate, "acme", "key-1", &json!({ "a": 1 }));
+    wait_for("the event", || app.count() == 1);
+    let seen = app.last();
+    let expected = super::support::sign::hmac_hex(secret, &seen.body);
+    assert_eq!(
+        seen.header("x-hub-signature-256"),
+        Some(&*format!("sha256={expected}"))
+    );
+    assert_eq!(seen.header("x-github-delivery"), answer["id"].as_str());
+    assert_eq!(seen.header("x-github-event"), Some("invoice.paid"));
+    assert_eq!(seen.header("webhook-signature"), None);
+    // a text that is no base64 cannot sign by Standard Webhooks
+    let (_, endpoints) = call(&gate, "GET", "/v1/tenants/acme/endpoints", None);
+    let id = endpoints["endpoints"][0]["id"].as_str().unwrap();
+    let path = format!("/v1/tenants/acme/endpoints/{id}");
+    let (status, answer) = call(&gate, "PATCH", &path, Some(&json!({ "sign": "standard" })));
+    assert_eq!((status, &answer["at"]), (422, &json!("/sign")), "{answer}");
+}
