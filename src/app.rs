@@ -128,8 +128,9 @@ impl App {
             Arc::clone(&reloader),
             alarm.clone(),
         ));
-        let operators = match operators::listen(&gate, &source, &mut health).await {
-            Ok(operators) => operators,
+        let listeners = listeners(&gate, &source, &mut health, &server, &closed).await;
+        let (operators, outbound) = match listeners {
+            Ok(listeners) => listeners,
             Err(error) => {
                 // requests were accepted already: they get their answers
                 server.shut_down(snapshot.shutdown).await;
@@ -137,25 +138,9 @@ impl App {
                 return Err(error);
             }
         };
-        let tls = server.outbound_tls();
-        let outbound = match outbound::listen(&gate, tls, closed.subscribe()).await {
-            Ok(outbound) => outbound,
-            Err(error) => {
-                server.shut_down(snapshot.shutdown).await;
-                store.close();
-                return Err(error);
-            }
-        };
         let mut tasks = JoinSet::new();
         let changes = watch_files(&reloader, &mut tasks).await;
-        // without a store nothing is queued, and nothing will be until a restart
-        if snapshot.store.path.is_some() {
-            tasks.spawn(deliver::run(gate.worker()));
-            tasks.spawn(deliver::sweep(gate.worker()));
-            if snapshot.outbound.is_some() {
-                tasks.spawn(deliver::run_jobs(gate.worker()));
-            }
-        }
+        deliver_from(&gate, &mut tasks);
         tasks.spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
         tasks.spawn(memory::give_back(Arc::clone(&gate)));
         Ok(Self {
@@ -244,6 +229,32 @@ impl App {
     pub fn token_file(&self) -> Option<&Path> {
         self.operators.token_file.as_deref()
     }
+}
+
+/// Delivers what is queued. Without a store nothing is queued, and nothing will be until a restart.
+fn deliver_from(gate: &Arc<Gate>, tasks: &mut JoinSet<()>) {
+    let snapshot = gate.snapshot();
+    if snapshot.store.path.is_none() {
+        return;
+    }
+    tasks.spawn(deliver::run(gate.worker()));
+    tasks.spawn(deliver::sweep(gate.worker()));
+    if snapshot.outbound.is_some() {
+        tasks.spawn(deliver::run_jobs(gate.worker()));
+    }
+}
+
+/// Binds and serves the listeners for operators and for the app.
+async fn listeners(
+    gate: &Arc<Gate>,
+    source: &Arc<GatewaySource>,
+    health: &mut HealthListener,
+    server: &Server,
+    closed: &watch::Sender<bool>,
+) -> Result<(Operators, Option<OutboundListener>), StartError> {
+    let operators = operators::listen(gate, source, health).await?;
+    let outbound = outbound::listen(gate, server.outbound_tls(), closed.subscribe()).await?;
+    Ok((operators, outbound))
 }
 
 /// Builds the gate and serves senders.

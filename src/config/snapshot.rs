@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::limit::Quota;
 use crate::route::guard::GuardedPathsByApp;
 use crate::route::router::Router;
@@ -21,6 +19,7 @@ mod certificates;
 mod deliver;
 mod outbound;
 mod route;
+mod token;
 mod upstream;
 mod webhook;
 
@@ -36,6 +35,7 @@ pub use deliver::{
 };
 pub use outbound::{AppRights, AppToken, EndpointRules, Outbound, OutboundLimits, STANDARD};
 pub use route::{Pass, Route};
+pub use token::Token;
 pub use upstream::{Breaker, Upstream};
 pub use webhook::{Dedupe, Forward, RateKey, RateLimit, WebhookRoute};
 
@@ -141,28 +141,6 @@ pub struct NamedToken {
 
 /// The address of the admin listener.
 pub type AdminAddress = ListenAddress;
-
-/// A bearer token as its hash. Neither the hash nor the time of a comparison reveals its bytes or length.
-#[derive(Clone)]
-pub struct Token([u8; 32]);
-
-impl Token {
-    /// Hashes a token and wipes its bytes.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Sha256::digest(zeroize::Zeroizing::new(bytes).as_slice()).into())
-    }
-
-    /// Returns whether `offered` is the token, in constant time.
-    pub fn matches(&self, offered: &[u8]) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), Sha256::digest(offered).as_slice()).into()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
 
 /// The limits of the gateway as a whole.
 #[derive(Clone, Debug, PartialEq)]

@@ -127,10 +127,11 @@ impl Fault {
     /// Returns the fault with this error code, of either kind. `date` is that of an expired certificate.
     pub fn of_code(code: &str, date: Option<SystemTime>) -> Option<Self> {
         let is_it = |fault: &Self| <[&str; 2]>::from(fault.codes()).contains(&code);
-        match Self::ALL.iter().copied().find(is_it)? {
-            Self::Tls(TlsFault::Expired(_)) => Some(Self::Tls(TlsFault::Expired(date))),
-            fault => Some(fault),
+        let fault = Self::ALL.iter().copied().find(is_it)?;
+        if let Self::Tls(TlsFault::Expired(_)) = fault {
+            return Some(Self::Tls(TlsFault::Expired(date)));
         }
+        Some(fault)
     }
 
     /// Returns the date that belongs to it.

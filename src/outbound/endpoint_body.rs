@@ -132,9 +132,11 @@ impl EndpointFields {
         };
         let signed = signed_headers(sign, rules);
         let headers = headers
-            .map(|headers| match headers {
-                Value::Null => Ok(OwnHeaders::default()),
-                headers => OwnHeaders::read(&headers, "/headers", &signed),
+            .map(|headers| {
+                if headers.is_null() {
+                    return Ok(OwnHeaders::default());
+                }
+                OwnHeaders::read(&headers, "/headers", &signed)
             })
             .transpose()
             .map_err(faults::invalid)?;

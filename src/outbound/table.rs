@@ -63,6 +63,7 @@ fn calls() -> Vec<Call<Api>> {
     let mut all = publishing();
     all.extend(of_tenants());
     all.extend(of_endpoints());
+    all.extend(acts_on_endpoints());
     all.extend(of_secrets());
     all.push(Call::new(
         Verb::Get,
@@ -218,6 +219,11 @@ fn of_endpoints() -> Vec<Call<Api>> {
             Answers::Nothing(204),
             endpoints::delete,
         ),
+    ]
+}
+
+fn acts_on_endpoints() -> Vec<Call<Api>> {
+    vec![
         call(
             Verb::Post,
             "/v1/tenants/{tenant}/endpoints/{endpoint}/pause",

@@ -147,11 +147,11 @@ fn header_name(name: &str, at: &str) -> Result<HeaderName, Invalid> {
         return Err(Invalid::new(at, "this is no name of a header", help));
     };
     let folded = Folded::new(name);
-    let is_beginning = |beginning: &&str| folded.as_bytes().starts_with(beginning.as_bytes());
+    let is_beginning = |beginning: &str| folded.as_bytes().starts_with(beginning.as_bytes());
     let is_reserved = folded.as_bytes().is_empty()
         || RESERVED_BEGINNINGS
             .iter()
-            .any(|beginning| is_beginning(&beginning))
+            .any(|beginning| is_beginning(beginning))
         || RESERVED
             .iter()
             .any(|reserved| Folded::new(reserved) == folded);

@@ -217,7 +217,7 @@ impl EndpointSettings {
             }
             "sign" => self.sign = or_default(value, at, default.sign, sign)?,
             "rate" => {
-                self.rate = or_default(value, at, None, |v, at| fields::rate(v, at).map(Some))?
+                self.rate = or_default(value, at, None, |v, at| fields::rate(v, at).map(Some))?;
             }
             "concurrency" => {
                 let read = |value, at: &str| small(value, at, MAX_CONCURRENCY).map(Some);

@@ -138,7 +138,7 @@ impl EndpointUrl {
         if port == 0 || !rules.ports.contains(&port) {
             return Err(port_error(rules));
         }
-        let (host, address) = host(url.host().ok_or(UrlError::Host)?)?;
+        let (host, address) = host(&url.host().ok_or(UrlError::Host)?)?;
         if !address.is_none_or(|address| is_allowed(address, rules)) {
             return Err(UrlError::Host);
         }
@@ -157,7 +157,7 @@ impl EndpointUrl {
             _ => return Err(UrlError::Scheme { http: true }),
         };
         let port = url.port_or_known_default().ok_or(UrlError::Syntax)?;
-        let (host, address) = host(url.host().ok_or(UrlError::Host)?)?;
+        let (host, address) = host(&url.host().ok_or(UrlError::Host)?)?;
         let restored = Self::from_parts(tls, host, address, port, &url)?;
         if *restored.text == *text {
             Ok(restored)
@@ -272,15 +272,19 @@ fn refusal(error: ParseError, rules: &UrlRules<'_>) -> UrlError {
         | ParseError::InvalidIpv6Address
         | ParseError::InvalidDomainCharacter => UrlError::Host,
         ParseError::RelativeUrlWithoutBase => UrlError::Scheme { http: rules.http },
-        _ => UrlError::Syntax,
+        // the crate may add more
+        ParseError::RelativeUrlWithCannotBeABaseBase
+        | ParseError::SetHostOnCannotBeABaseUrl
+        | ParseError::Overflow
+        | _ => UrlError::Syntax,
     }
 }
 
 /// Returns the host as text, and its address if it is one.
-fn host(host: Host<&str>) -> Result<(String, Option<IpAddr>), UrlError> {
+fn host(host: &Host<&str>) -> Result<(String, Option<IpAddr>), UrlError> {
     let name = match host {
-        Host::Ipv4(v4) => return Ok((v4.to_string(), Some(IpAddr::V4(v4)))),
-        Host::Ipv6(v6) => return Ok((v6.to_string(), Some(IpAddr::V6(v6)))),
+        Host::Ipv4(v4) => return Ok((v4.to_string(), Some(IpAddr::V4(*v4)))),
+        Host::Ipv6(v6) => return Ok((v6.to_string(), Some(IpAddr::V6(*v6)))),
         Host::Domain(name) => name,
     };
     // a name with and without the dot of the root is the same to DNS, but not to TLS

@@ -148,14 +148,14 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
         ledger_entries: ledger_entries.map_or(10_000_000, |entries| {
             usize::try_from(entries).unwrap_or(usize::MAX)
         }),
-        keys: keys(key, old_keys, place, cx),
+        keys: keys(key.as_ref(), &old_keys, place, cx),
     }
 }
 
 /// Compiles the keys that seal secrets.
 fn keys(
-    key: Option<file::Secret>,
-    old: Vec<file::Secret>,
+    key: Option<&file::Secret>,
+    old: &[file::Secret],
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Arc<SealKeys>> {
@@ -181,7 +181,7 @@ fn keys(
             )
         })
         .collect();
-    let current = seal_key(&key, "key", &place.key("key"), cx)?;
+    let current = seal_key(key, "key", &place.key("key"), cx)?;
     if old.len() < count {
         return None;
     }

@@ -20,6 +20,7 @@ mod listen;
 mod methods;
 mod mode;
 mod outbound;
+mod outbound_app;
 mod outgoing;
 mod own;
 mod pass;
@@ -84,10 +85,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
     let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
-    let outbound = outbound.and_then(|outbound| {
-        let place = root.key("outbound");
-        outbound::outbound(outbound, &egress, store.keys.is_some(), &place, cx)
-    });
+    let outbound = outbound::compile(outbound, &egress, &store, &root, cx);
     let own = own::listeners(&listeners, health, admin.as_ref(), outbound.as_ref(), &root);
     own::apart(&own, cx);
     let log = limits::log(log, &root.key("log"), cx);

@@ -1,4 +1,4 @@
-//! Compiles `outbound`: the listener of the app, its tokens, and the rules for endpoints.
+//! Compiles `outbound`: the rules for endpoints, and the limits of sending.
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -7,13 +7,11 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::config::compile::context::Context;
-use crate::config::compile::tokens::Tokens;
-use crate::config::compile::{alarms, listen, proof, retry, routes, tls, verify};
+use crate::config::compile::{alarms, outbound_app, proof, retry, routes, verify};
 use crate::config::diagnostic::{Place, did_you_mean, shown};
 use crate::config::file;
 use crate::config::snapshot::{
-    AppRights, AppToken, Egress, EndpointRules, Keep, ListenAddress, Listener, Outbound,
-    OutboundLimits, STANDARD,
+    Egress, EndpointRules, Keep, Outbound, OutboundLimits, STANDARD, Store,
 };
 use crate::limit::Quota;
 use crate::retry::Schedule;
@@ -41,11 +39,11 @@ const PUBLISH: Rate = Rate {
 };
 
 /// Compiles `outbound`. `general` is the egress policy of the gateway, whose `deny` holds for endpoints, too.
-pub(super) fn outbound(
-    written: file::Outbound,
+pub(super) fn compile(
+    written: Option<file::Outbound>,
     general: &Egress,
-    has_key: bool,
-    place: &Place,
+    store: &Store,
+    root: &Place,
     cx: &mut Context<'_>,
 ) -> Option<Outbound> {
     // No `..`: a new field must be dealt with here.
@@ -60,18 +58,19 @@ pub(super) fn outbound(
         limits,
         keep,
         user_agent,
-    } = written;
+    } = written?;
+    let place = &root.key("outbound");
     cx.needs_store(place, "`outbound`");
     let has_fault = ["key", "path"]
         .iter()
         .any(|key| cx.problems.is_faulty(&Place::root(0).key("store").key(key)));
-    if !has_key && !has_fault {
+    if store.keys.is_none() && !has_fault {
         let help = "add `key: { file: /run/secrets/store-key }` to `store`; `openssl rand -base64 32` makes one".to_owned();
         let message = "`outbound` needs `store.key`, which seals the secrets of your customers";
         cx.problems.error_at_key(place, message, help);
     }
-    let listener = listener(listen, &place.key("listen"), place, cx);
-    let tokens = self::tokens(tokens, place, cx);
+    let listener = outbound_app::listener(listen, &place.key("listen"), place, cx);
+    let tokens = outbound_app::tokens(tokens, place, cx);
     let retry = self::retry(retry.unwrap_or_default(), &place.key("retry"), cx);
     let schemes = self::schemes(schemes, &place.key("schemes"), cx);
     let sign = default_scheme(sign, &schemes, &place.key("sign"), cx);
@@ -99,115 +98,6 @@ pub(super) fn outbound(
         keep: self::keep(keep.unwrap_or_default(), &place.key("keep"), cx),
         user_agent: self::user_agent(user_agent.as_deref(), &place.key("user_agent"), cx),
     })
-}
-
-/// Compiles the listener.
-fn listener(
-    written: Option<file::Listen>,
-    place: &Place,
-    block: &Place,
-    cx: &mut Context<'_>,
-) -> Option<Listener> {
-    let Some(file::Listen {
-        address,
-        proxy_protocol,
-        tls,
-    }) = written
-    else {
-        let help = "add `listen: { address: 127.0.0.1:9400 }`, or `unix:/run/hookgate/outbound.sock` as the address".to_owned();
-        cx.problems.missing(
-            block,
-            "listen",
-            "`outbound` has no listener for your app",
-            help,
-        );
-        return None;
-    };
-    if proxy_protocol.is_some() {
-        cx.problems.error_at_key(
-            &place.key("proxy_protocol"),
-            "`proxy_protocol` is for the listeners of senders",
-            "leave it out".to_owned(),
-        );
-    }
-    let address = listen::listen_address(
-        address.as_deref(),
-        "unix:/run/hookgate/outbound.sock",
-        place,
-        cx,
-    );
-    let has_tls = tls.is_some();
-    let tls = tls.map(|tls| tls::server(tls, "outbound.listen".to_owned(), &place.key("tls"), cx));
-    let address = address?;
-    if let ListenAddress::Tcp(tcp) = &address
-        && !tcp.ip().is_loopback()
-        && !has_tls
-    {
-        cx.problems.warning(
-            &place.key("address"),
-            "tokens and events cross the network unencrypted",
-            "add `tls: { certificate: …, key: … }`, or listen on 127.0.0.1".to_owned(),
-        );
-    }
-    Some(Listener {
-        address,
-        proxy_protocol: false,
-        tls: tls.flatten(),
-    })
-}
-
-/// Compiles the tokens. At least one must be able to publish.
-fn tokens(written: Vec<file::OutboundToken>, block: &Place, cx: &mut Context<'_>) -> Vec<AppToken> {
-    let place = block.key("tokens");
-    let is_empty = written.is_empty();
-    let of_names = Tokens {
-        block: "outbound",
-        called: "outbound token",
-        main: None,
-        rights,
-    };
-    let written = written.into_iter().map(Into::into).collect();
-    let tokens: Vec<AppToken> = of_names
-        .compile(written, &place, cx)
-        .into_iter()
-        .map(|(name, token, rights)| AppToken {
-            name,
-            token,
-            rights,
-        })
-        .collect();
-    if is_empty {
-        let help =
-            "add `tokens: [{ name: app, file: /run/secrets/outbound-token, allow: [publish, read, manage] }]`"
-                .to_owned();
-        cx.problems
-            .missing(block, "tokens", "your app has no token", help);
-    } else if !tokens.iter().any(|token| token.rights.publish) && !cx.problems.is_faulty(&place) {
-        cx.problems.error_at_key(
-            &place,
-            "no token may publish",
-            "add `publish` to the `allow` of one".to_owned(),
-        );
-    }
-    tokens
-}
-
-/// Compiles the permissions of a token.
-fn rights(allow: &[String], place: &Place, cx: &mut Context<'_>) -> AppRights {
-    let mut rights = AppRights::default();
-    if allow.is_empty() {
-        rights.publish = true;
-    }
-    let words = [("publish", 0_u8), ("read", 1), ("manage", 2)];
-    for (index, word) in allow.iter().enumerate() {
-        match cx.word(Some(word), &place.index(index), &words) {
-            Some(0) => rights.publish = true,
-            Some(1) => rights.read = true,
-            Some(_) => rights.manage = true,
-            None => {}
-        }
-    }
-    rights
 }
 
 /// Compiles the schemes; one with an error is `None`, so that a reference to it is not reported as well.

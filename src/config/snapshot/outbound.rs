@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{Egress, Keep, Listener, Token};
+use super::addresses::{Egress, Listener};
+use super::deliver::Keep;
+use super::token::Token;
 use crate::limit::Quota;
 use crate::retry::Schedule;
 use crate::verify::Shape;

@@ -117,15 +117,15 @@ impl<'a> Comparison<'a> {
         let first = sink.len();
         for old in flat {
             let is_kept = |kept: &&Keywords| same_keywords((self.old, old), (self.new, *kept));
-            if new.sure.iter().any(|schema| is_kept(schema)) {
+            if new.sure.iter().any(is_kept) {
                 continue;
             }
-            self.values(old, new, at, sink);
+            Self::values(old, new, at, sink);
             if types.meets(Types::NUMBER) {
-                self.numbers(old, new, at, sink);
+                Self::numbers(old, new, at, sink);
             }
             if types.meets(Types::STRING) {
-                self.strings(old, new, at, sink);
+                Self::strings(old, new, at, sink);
             }
             if types.meets(Types::ARRAY) {
                 self.lists(old, new, at, sink);

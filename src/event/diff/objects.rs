@@ -19,8 +19,8 @@ impl<'a> Comparison<'a> {
         at: &str,
         sink: &mut Sink,
     ) {
-        self.count(old, new, at, ("minProperties", Ordering::Greater), sink);
-        self.count(old, new, at, ("maxProperties", Ordering::Less), sink);
+        Self::count(old, new, at, ("minProperties", Ordering::Greater), sink);
+        Self::count(old, new, at, ("maxProperties", Ordering::Less), sink);
         self.required(old, new, at, sink);
         self.properties(old, new, at, sink);
         for (pattern, schema) in map(old, "patternProperties") {

@@ -18,13 +18,7 @@ const MAX_SHOWN: usize = 40;
 
 impl<'a> Comparison<'a> {
     /// Judges `type`, `enum` and `const`.
-    pub(super) fn values(
-        &mut self,
-        old: &'a Keywords,
-        new: &Location<'a>,
-        at: &str,
-        sink: &mut Sink,
-    ) {
+    pub(super) fn values(old: &'a Keywords, new: &Location<'a>, at: &str, sink: &mut Sink) {
         let more = new.types().without(Types::of_keyword(old.get("type")));
         if !more.is_empty() {
             let names = more.names();
@@ -59,13 +53,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Judges the bounds of numbers.
-    pub(super) fn numbers(
-        &mut self,
-        old: &'a Keywords,
-        new: &Location<'a>,
-        at: &str,
-        sink: &mut Sink,
-    ) {
+    pub(super) fn numbers(old: &'a Keywords, new: &Location<'a>, at: &str, sink: &mut Sink) {
         let bounds = [
             (
                 "minimum",
@@ -120,15 +108,9 @@ impl<'a> Comparison<'a> {
     }
 
     /// Judges the bounds and forms of texts.
-    pub(super) fn strings(
-        &mut self,
-        old: &'a Keywords,
-        new: &Location<'a>,
-        at: &str,
-        sink: &mut Sink,
-    ) {
-        self.count(old, new, at, ("minLength", Ordering::Greater), sink);
-        self.count(old, new, at, ("maxLength", Ordering::Less), sink);
+    pub(super) fn strings(old: &'a Keywords, new: &Location<'a>, at: &str, sink: &mut Sink) {
+        Self::count(old, new, at, ("minLength", Ordering::Greater), sink);
+        Self::count(old, new, at, ("maxLength", Ordering::Less), sink);
         for keyword in ["pattern", "format"] {
             let Some(form) = old.get(keyword) else {
                 continue;
@@ -162,8 +144,8 @@ impl<'a> Comparison<'a> {
         at: &str,
         sink: &mut Sink,
     ) {
-        self.count(old, new, at, ("minItems", Ordering::Greater), sink);
-        self.count(old, new, at, ("maxItems", Ordering::Less), sink);
+        Self::count(old, new, at, ("minItems", Ordering::Greater), sink);
+        Self::count(old, new, at, ("maxItems", Ordering::Less), sink);
         if old.get("uniqueItems") == Some(&Value::Bool(true))
             && !new
                 .sure
@@ -200,7 +182,7 @@ impl<'a> Comparison<'a> {
                     .iter()
                     .all(|keyword| same_keyword(keyword, (self.old, old), (self.new, *schema)))
             };
-            if !new.sure.iter().any(|schema| is_same(schema)) {
+            if !new.sure.iter().any(is_same) {
                 let is_dropped = !new
                     .sure
                     .iter()
@@ -216,7 +198,6 @@ impl<'a> Comparison<'a> {
 
     /// Judges a bound of a length or of a count.
     pub(super) fn count(
-        &mut self,
         old: &'a Keywords,
         new: &Location<'a>,
         at: &str,
@@ -234,7 +215,7 @@ impl<'a> Comparison<'a> {
                 .and_then(|bound| compare(bound, limit));
             order.is_some_and(|order| order == narrower || order == Ordering::Equal)
         };
-        if !is_trivial && !new.sure.iter().any(|schema| holds(schema)) {
+        if !is_trivial && !new.sure.iter().any(holds) {
             sink.push(wider(at, keyword, new));
         }
     }

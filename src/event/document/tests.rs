@@ -7,10 +7,11 @@ fn fault(json: &str) -> DocumentFault {
 }
 
 fn repeated(json: &str) -> String {
-    match fault(json) {
-        DocumentFault::RepeatedKey { at, .. } => at,
-        other => panic!("{other:?}"),
-    }
+    let found = fault(json);
+    let DocumentFault::RepeatedKey { at, .. } = found else {
+        panic!("{found:?}");
+    };
+    at
 }
 
 #[test]

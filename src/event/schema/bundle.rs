@@ -64,30 +64,8 @@ pub(crate) fn check(document: &Value, name: Option<&str>, shared: &Shared) -> Ve
                 "rename them",
             );
         }
-        for keyword in REFUSED {
-            if schema.contains_key(*keyword) {
-                fault(
-                    format!("{at}/{keyword}"),
-                    format!("`{keyword}` is not supported in a catalogue"),
-                    "point at a place in a file, such as `#/$defs/money`",
-                );
-            }
-        }
-        if schema.contains_key("$id") && !at.is_empty() {
-            fault(
-                format!("{at}/$id"),
-                "`$id` is allowed only at the top of a file".to_owned(),
-                "leave it out",
-            );
-        }
-        if let Some(dialect) = schema.get("$schema")
-            && dialect.as_str().map(|text| text.trim_end_matches('#')) != Some(DIALECT)
-        {
-            fault(
-                format!("{at}/$schema"),
-                "schemas of a catalogue are written in draft 2020-12".to_owned(),
-                "write `https://json-schema.org/draft/2020-12/schema`, or leave it out",
-            );
+        for (keyword, message, help) in unsupported(at, schema) {
+            fault(format!("{at}/{keyword}"), message, help);
         }
         let Some(reference) = schema.get("$ref") else {
             return;
@@ -127,6 +105,30 @@ pub(crate) fn check(document: &Value, name: Option<&str>, shared: &Shared) -> Ve
         }
     });
     faults
+}
+
+/// Returns the keywords of a schema that a catalogue does not support, each with a message and help.
+fn unsupported(at: &str, schema: &Map<String, Value>) -> Vec<(&'static str, String, &'static str)> {
+    let mut found = Vec::new();
+    for keyword in REFUSED {
+        if schema.contains_key(*keyword) {
+            let message = format!("`{keyword}` is not supported in a catalogue");
+            let help = "point at a place in a file, such as `#/$defs/money`";
+            found.push((*keyword, message, help));
+        }
+    }
+    if schema.contains_key("$id") && !at.is_empty() {
+        let message = "`$id` is allowed only at the top of a file".to_owned();
+        found.push(("$id", message, "leave it out"));
+    }
+    if let Some(dialect) = schema.get("$schema")
+        && dialect.as_str().map(|text| text.trim_end_matches('#')) != Some(DIALECT)
+    {
+        let message = "schemas of a catalogue are written in draft 2020-12".to_owned();
+        let help = "write `https://json-schema.org/draft/2020-12/schema`, or leave it out";
+        found.push(("$schema", message, help));
+    }
+    found
 }
 
 /// Returns the schema with all shared documents that it refers to in its `$defs`. Its references must have no fault. `name` is its own file

@@ -64,7 +64,7 @@ fn endpoints_take_turns() {
         assert_eq!((targets.len(), more), (4, true));
         seen.extend(targets);
     }
-    let twice = [all.clone(), all.clone()].concat();
+    let twice = [all.clone(), all].concat();
     assert_eq!(seen, twice);
 }
 
@@ -144,7 +144,7 @@ proptest! {
         let (mut agenda, mut now) = (Agenda::default(), 0);
         let mut units: Vec<(i64, TargetId)> = Vec::new();
         // even numbers are names, odd ones endpoints
-        let target = |number: u8| if number % 2 == 0 { TargetId(number.into()) } else { endpoint(number.into()) };
+        let target = |number: u8| if number.is_multiple_of(2) { TargetId(number.into()) } else { endpoint(number.into()) };
         let earliest = |units: &[(i64, TargetId)], of: TargetId| units.iter().filter(|(_, target)| *target == of).map(|(at, _)| *at).min();
         for step in steps {
             match step {

@@ -6,10 +6,18 @@ use super::*;
 
 const ID: &str = "msg_01935c00000070008000000000000001";
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write the JSON in place"
+)]
 fn resume(fields: Value) -> Result<Resume, Invalid> {
     Resume::read(fields.as_object().unwrap())
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write the JSON in place"
+)]
 fn recover(fields: Value) -> Result<Recover, Invalid> {
     Recover::read(fields.as_object().unwrap())
 }

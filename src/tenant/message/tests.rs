@@ -162,10 +162,9 @@ fn redirects_are_shown_within_the_site() {
         let url = url(text);
         let timeout = Duration::from_secs(15);
         let words = About { url: &url, timeout }.failure(Cause::Status(301), Some(location));
-        let found = words
+        words
             .split_once("; set the URL to ")
-            .map(|(_, target)| target.to_owned());
-        found
+            .map(|(_, target)| target.to_owned())
     };
     let from = "https://acme.example/in?a=1";
     for (location, due) in [

@@ -3,6 +3,10 @@ use serde_json::json;
 
 use super::*;
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write the JSON in place"
+)]
 fn read(fields: Value) -> Result<EndpointSettings, Invalid> {
     EndpointSettings::read(fields.as_object().unwrap())
 }

@@ -271,8 +271,8 @@ proptest! {
     #[test]
     fn taken_urls_are_stable(host in "([a-z0-9.\u{e9}\u{ff0e}%x:\\[\\]_-]{1,30}|[0-9a-fx.]{1,20})", rest in "[ -~\u{e9}]{0,30}") {
         if let Ok(url) = parse(&format!("https://{host}/{rest}")) {
-            prop_assert_eq!(parse(url.text()).unwrap(), url.clone());
-            prop_assert_eq!(EndpointUrl::restore(url.text()).unwrap(), url.clone());
+            prop_assert_eq!(&parse(url.text()).unwrap(), &url);
+            prop_assert_eq!(&EndpointUrl::restore(url.text()).unwrap(), &url);
             prop_assert!(url.text().is_ascii() && !url.text().contains(' '));
             prop_assert!(url.address().is_none_or(|ip| class(ip) == Class::Public));
             let uri: http::Uri = url.text().parse().unwrap();

@@ -69,7 +69,8 @@ async fn plain(bytes: &'static [u8]) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            stream.read(&mut [0; 4096]).await.unwrap();
+            let read = stream.read(&mut [0; 4096]).await.unwrap();
+            assert!(read > 0);
             stream.write_all(bytes).await.unwrap();
         }
     });
@@ -83,7 +84,10 @@ async fn fault_of(peer: HttpPeer, ca: &Path) -> Fault {
         ..ConnectorOptions::new(1)
     }));
     let connected = connector.new_stream(&peer).await;
-    connect_fault(&connected.err().expect("a connection that fails"))
+    let Err(error) = connected else {
+        panic!("a connection that should fail");
+    };
+    connect_fault(&error)
 }
 
 fn date(year: i32) -> SystemTime {

@@ -270,10 +270,11 @@ async fn one_bad_address_refuses_all() {
         (vec![PUBLIC, "64:ff9b::7f00:1"], ip("64:ff9b::7f00:1")),
     ] {
         let (bench, _) = Bench::new(&[found(&addresses)]);
-        match bench.refused(&to).await {
-            Refused::NotPublic(ip, _) => assert_eq!(ip, bad, "{addresses:?}"),
-            other => panic!("{addresses:?}: {other:?}"),
-        }
+        let refused = bench.refused(&to).await;
+        let Refused::NotPublic(ip, _) = refused else {
+            panic!("{addresses:?}: {refused:?}");
+        };
+        assert_eq!(ip, bad, "{addresses:?}");
     }
     let many = |count: u8| {
         let row = (2..2 + count).map(|last| IpAddr::from([127, 0, 0, last]));

@@ -112,6 +112,7 @@ fn right_token_replaces_the_host_check() {
 #[test]
 fn content_type_is_checked_of_changes_or_of_bodies() {
     let json = ("content-type", "application/json; charset=utf-8");
+    #[expect(clippy::type_complexity, reason = "a table")]
     let table: &[(Method, &[(&str, &str)], u16, u16)] = &[
         (Method::GET, &[], 200, 200),
         (Method::DELETE, &[], 415, 200),

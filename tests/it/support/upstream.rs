@@ -432,7 +432,7 @@ impl Authority {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(from.0, from.1, from.2);
         params.not_after = rcgen::date_time_ymd(to.0, to.1, to.2);
-        self.server_asking(params, None)
+        self.server_asking(&params, None)
     }
 
     /// The same, for clients that show a certificate of this authority.
@@ -447,12 +447,12 @@ impl Authority {
                 .build()
                 .unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        self.server_asking(params, Some(verifier))
+        self.server_asking(&params, Some(verifier))
     }
 
     fn server_asking(
         &self,
-        params: CertificateParams,
+        params: &CertificateParams,
         verifier: Option<Arc<dyn ClientCertVerifier>>,
     ) -> Arc<rustls::ServerConfig> {
         let key = KeyPair::generate().unwrap();

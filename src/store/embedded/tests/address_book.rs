@@ -422,6 +422,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A save, and the edition that it expects.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 enum Save {
     Tenant(Tenant, Option<u32>),
     Endpoint(Endpoint, Option<u32>),
@@ -529,7 +530,7 @@ impl Model {
             if !is_known {
                 return Saved::Conflict;
             }
-            if wanted.uid.is_some() && live.iter().any(|one| is_other(one)) {
+            if wanted.uid.is_some() && live.iter().any(is_other) {
                 return Saved::Taken;
             }
             if expected.is_none() && live.len() >= MODEL_LIMIT as usize {

@@ -166,6 +166,11 @@ async fn no_more_addresses_are_remembered_than_a_name_may_have() {
     assert_eq!(found.len(), MAX_ADDRESSES, "one too many for `judge`");
 }
 
+#[expect(clippy::disallowed_methods, reason = "the paused time of the test")]
+fn begin() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 #[tokio::test(start_paused = true)]
 async fn look_up_ends_in_time_and_counts_as_failed_for_a_second() {
     let good = vec![ip("192.0.2.1")];
@@ -179,7 +184,7 @@ async fn look_up_ends_in_time_and_counts_as_failed_for_a_second() {
         ),
     ] {
         let (names, script, clock) = names([step, Step::Found(good.clone(), 60)]);
-        let begun = tokio::time::Instant::now();
+        let begun = begin();
         assert!(names.addresses("a.test", TENANT, patience).await.is_empty());
         assert_eq!(begun.elapsed().as_secs(), waited.as_secs());
         assert!(names.addresses("a.test", TENANT, patience).await.is_empty());
