@@ -7,6 +7,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::sleep;
 
+use super::event_facts::{EventFacts, chosen};
 use super::places::Place;
 use super::report::{AttemptReport, SendResult};
 use super::rows::{OpenSecrets, UnusableEndpoint, open_headers};
@@ -47,13 +48,6 @@ const UNSIGNED: Duration = Duration::from_secs(60);
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The wait of events for an endpoint that was just paused. It is not leased before it is resumed.
 const PAUSED: Duration = Duration::from_secs(60);
-
-/// The fact of an event's record that says which version of its type the stored body has.
-pub(crate) const VERSION: &str = "version";
-/// The fact that lists the other versions that are stored, separated by commas.
-pub(crate) const VERSIONS: &str = "versions";
-/// The fact that says at which byte of the body its data begins.
-pub(crate) const DATA_AT: &str = "data_at";
 
 /// An endpoint, ready to be sent to.
 pub(crate) struct LiveEndpoint {
@@ -341,48 +335,6 @@ fn word(payload: Payload) -> &'static str {
 struct Sending {
     outgoing: Outgoing,
     facts: Bytes,
-}
-
-/// The facts of an event that its requests are made of.
-struct EventFacts {
-    /// The version of the stored body.
-    version: u16,
-    /// The other versions, sorted.
-    others: Vec<u16>,
-    data_at: usize,
-}
-
-impl EventFacts {
-    fn of(stored: &Stored) -> Self {
-        let fact = |name: &str| {
-            let facts = &stored.record.facts;
-            let found = facts.iter().find(|(known, _)| known == name.as_bytes());
-            found.and_then(|(_, value)| std::str::from_utf8(value).ok())
-        };
-        let mut others: Vec<u16> = fact(VERSIONS)
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(|version| version.parse().ok())
-            .collect();
-        others.sort_unstable();
-        Self {
-            version: fact(VERSION)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(1),
-            others,
-            data_at: fact(DATA_AT)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(0),
-        }
-    }
-}
-
-/// Returns the version that an endpoint gets: the one that it is pinned to, else the nearest lower one, else the lowest.
-fn chosen(pin: Option<u16>, facts: &EventFacts) -> u16 {
-    let all = || facts.others.iter().copied().chain([facts.version]);
-    let lowest = all().min().unwrap_or(facts.version);
-    let pinned = pin.and_then(|pin| all().filter(|version| *version <= pin).max());
-    pinned.unwrap_or(lowest)
 }
 
 /// Returns whether events to an endpoint can be signed with its secrets in its scheme.

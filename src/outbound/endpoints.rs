@@ -345,12 +345,15 @@ pub(super) fn draw<const N: usize>() -> Result<[u8; N], Problem> {
 
 /// Checks that the secrets of an endpoint can sign in its scheme, and that its own headers leave those of the scheme alone.
 fn check_signing(row: &Endpoint, rules: &Rules, api: &Api) -> Result<(), Problem> {
-    if !can_sign(row, rules, api.clock().now()) {
+    let settings = EndpointSettings::from_json(&row.settings).unwrap_or_default();
+    let kind = kind(settings.sign.name());
+    let opened = OpenSecrets::of(row, &rules.keys);
+    let has_kind = opened.is_ok_and(|opened| opened.secrets.iter().all(|one| one.kind() == kind));
+    if !has_kind || !can_sign(row, rules, api.clock().now()) {
         let error = "the secret of the endpoint cannot sign in this scheme";
         let help = "send a secret in the form that the scheme needs, or make a new endpoint for the scheme";
         return Err(faults::invalid(Invalid::new("/sign", error, help)));
     }
-    let settings = EndpointSettings::from_json(&row.settings).unwrap_or_default();
     let signed = signed_headers(settings.sign.name(), &rules.outbound);
     let headers = open_headers(row, &rules.keys).unwrap_or_default();
     if headers.conflicts(&signed) {

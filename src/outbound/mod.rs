@@ -6,6 +6,7 @@ mod access;
 mod attempts;
 mod endpoint_body;
 mod endpoints;
+mod event_body;
 mod events;
 mod faults;
 mod listing;

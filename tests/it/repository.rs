@@ -72,7 +72,7 @@ fn the_hook_checks_the_form_of_a_commit_message() {
 #[test]
 fn the_readme_is_short() {
     let lines = fs::read_to_string("README.md").unwrap().lines().count();
-    assert!(lines <= 110, "README.md has {lines} lines");
+    assert!(lines <= 120, "README.md has {lines} lines");
 }
 
 /// A page that does not say whom it is for is read by the wrong people. The generated pages are left out.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const CORPUS: &str = include_str!("../../../tests/it/abuse_corpus/ssrf.txt");
+const CORPUS: &str = include_str!("../../../tests/it/support/abuse_corpus/ssrf.txt");
 const RULES: UrlRules<'static> = UrlRules {
     http: false,
     ports: &[443],

@@ -419,7 +419,10 @@ impl Authority {
 
     /// The server side of TLS under a certificate for `name` (a DNS name or an address).
     pub(crate) fn server(&self, name: &str) -> Arc<rustls::ServerConfig> {
-        self.server_asking(CertificateParams::new(vec![name.to_owned()]).unwrap(), None)
+        self.server_asking(
+            &CertificateParams::new(vec![name.to_owned()]).unwrap(),
+            None,
+        )
     }
 
     /// The same, under a certificate that is valid between two days.

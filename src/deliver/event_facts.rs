@@ -1,0 +1,52 @@
+//! The facts of a stored event, and the version that an endpoint gets.
+use crate::store::queue::Stored;
+
+/// The fact of an event's record that says which version of its type the stored body has.
+pub(crate) const VERSION: &str = "version";
+/// The fact that lists the other versions that are stored, separated by commas.
+pub(crate) const VERSIONS: &str = "versions";
+/// The fact that says at which byte of the body its data begins.
+pub(crate) const DATA_AT: &str = "data_at";
+
+/// The facts of an event that its requests are made of.
+pub(super) struct EventFacts {
+    /// The version of the stored body.
+    pub(super) version: u16,
+    /// The other versions, sorted.
+    others: Vec<u16>,
+    /// The offset of the data in the body.
+    pub(super) data_at: usize,
+}
+
+impl EventFacts {
+    pub(super) fn of(stored: &Stored) -> Self {
+        let fact = |name: &str| {
+            let facts = &stored.record.facts;
+            let found = facts.iter().find(|(known, _)| known == name.as_bytes());
+            found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+        };
+        let mut others: Vec<u16> = fact(VERSIONS)
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|version| version.parse().ok())
+            .collect();
+        others.sort_unstable();
+        Self {
+            version: fact(VERSION)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(1),
+            others,
+            data_at: fact(DATA_AT)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+        }
+    }
+}
+
+/// Returns the version that an endpoint gets: the one that it is pinned to, else the nearest lower one, else the lowest.
+pub(super) fn chosen(pin: Option<u16>, facts: &EventFacts) -> u16 {
+    let all = || facts.others.iter().copied().chain([facts.version]);
+    let lowest = all().min().unwrap_or(facts.version);
+    let pinned = pin.and_then(|pin| all().filter(|version| *version <= pin).max());
+    pinned.unwrap_or(lowest)
+}
