@@ -74,9 +74,9 @@ pub enum Order {
 /// The origin of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Origin {
-    /// `route`, or `alarm` for the gateway's own alarms.
+    /// `route`, `tenant` for events that your app published, or `alarm` for the gateway's own alarms.
     pub kind: String,
-    /// The name of the route or alarm webhook.
+    /// The name of the route, tenant or alarm webhook.
     pub name: String,
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::api::deliveries::Origin;
 use crate::clock::Now;
 use crate::request::Params;
+use crate::store::archive::UnitShown;
 use crate::store::names::Kind;
-use crate::store::queue::TargetId;
+use crate::store::queue::{FIRST_TENANT, OriginId, TargetId};
 use crate::store::{Key, Store, StoreError};
 
 /// The routes of the active config, and the time of the gateway.
@@ -92,6 +93,8 @@ impl StoreAccess {
 #[derive(Debug, Default)]
 pub struct Names {
     named: HashMap<u32, (Kind, Arc<str>)>,
+    /// What tenants and endpoints are called: those that were asked for.
+    called: HashMap<u32, Arc<str>>,
     /// The targets whose routes are gone from the config.
     pub gone: Arc<[TargetId]>,
 }
@@ -118,12 +121,44 @@ impl Names {
                 .into_iter()
                 .map(|(kind, number, name)| (number, (kind, name)))
                 .collect(),
+            called: HashMap::new(),
             gone,
         })
     }
 
-    /// Returns the route or alarm webhook that has a number.
+    /// Adds what the tenants and endpoints of these rows are called. There may be too many of them to read all.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn with_called(
+        mut self,
+        access: &StoreAccess,
+        rows: impl Iterator<Item = (OriginId, &[UnitShown])>,
+    ) -> Result<Self, StoreError> {
+        let mut numbers: Vec<u32> = rows
+            .flat_map(|(origin, units)| {
+                let targets = units.iter().map(|unit| unit.target.0);
+                targets.chain([origin.0])
+            })
+            .filter(|number| *number >= FIRST_TENANT)
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if !numbers.is_empty() {
+            self.called = access.store.called(&numbers).await?.into_iter().collect();
+        }
+        Ok(self)
+    }
+
+    /// Returns the route, alarm webhook, tenant or endpoint that has a number.
     pub fn origin(&self, number: u32) -> Origin {
+        if number >= FIRST_TENANT {
+            let is_endpoint = TargetId(number).is_endpoint();
+            return Origin {
+                kind: if is_endpoint { "endpoint" } else { "tenant" }.to_owned(),
+                name: self.called.get(&number).map_or("", |name| name).to_owned(),
+            };
+        }
         let (kind, name) = self
             .named
             .get(&number)

@@ -55,6 +55,7 @@ mod listener;
 mod observe;
 mod operate;
 mod outbound;
+mod outbound_crash;
 mod pass;
 mod queue;
 mod queue_cli;

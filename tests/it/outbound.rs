@@ -10,7 +10,7 @@ use super::support::gate::{Gate, wait_at_most, wait_for};
 use super::support::http::{self, Answer};
 
 /// The token of the app, with all rights.
-const TOKEN: &str = "outbound-token-of-the-app-0123456789";
+pub const TOKEN: &str = "outbound-token-of-the-app-0123456789";
 /// A token that may publish alone.
 const PUBLISHER: &str = "outbound-token-of-billing-0123456789";
 /// 32 bytes as base64.

@@ -123,6 +123,11 @@ pub(super) async fn list(
         access.now().wall,
     )?;
     let (rows, next) = page(&access, &search, order_of(order), after, limit).await?;
+    let shown = rows.iter().map(|row| (row.origin, &*row.units));
+    let names = names
+        .with_called(&access, shown)
+        .await
+        .map_err(|error| unavailable(&error))?;
     let view = View {
         access: &access,
         names: &names,
@@ -186,7 +191,13 @@ pub(super) fn order_of(order: Order) -> archive::Order {
 
 /// Parses a gateway's ID of a delivery.
 pub(super) fn parse_id(text: &str) -> Option<DeliveryRef> {
-    uuid::Uuid::try_parse(text).ok().map(DeliveryRef)
+    // an event is shown as `msg_` and the digits to those who receive it
+    let event = text
+        .strip_prefix("msg_")
+        .filter(|digits| digits.len() == 32);
+    uuid::Uuid::try_parse(event.unwrap_or(text))
+        .ok()
+        .map(DeliveryRef)
 }
 
 /// Returns the ID in a path.
@@ -272,7 +283,12 @@ pub(super) async fn show(
 ) -> Result<Json<DeliveryDetails>, Denied> {
     let (id, access) = (id_of(path)?, store_access(&source)?);
     let (shown, others) = find(&access, &id).await?;
-    let names = names_of(&access).await?;
+    let row = std::iter::once((shown.stored.origin, &*shown.units));
+    let names = names_of(&access)
+        .await?
+        .with_called(&access, row)
+        .await
+        .map_err(|error| unavailable(&error))?;
     Ok(Json(
         View {
             access: &access,
