@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::outbound::{TOKEN, config};
 use super::support::dice::{Dice, seed};
 use super::support::fault::{Fault, FaultServer, digest};
 use super::support::gate::{Gate, wait_at_most};
 use super::support::http::Connection;
+use super::support::outbound::{TOKEN, config};
 use super::support::queue::waiting;
 
 const PUBLISHERS: u64 = 6;
@@ -56,6 +56,8 @@ impl Publishers {
             };
             self.events.lock().unwrap().insert(key.clone(), first);
             let body = format!(r#"{{"type":"invoice.paid","id":"{key}","data":{data}}}"#);
+            // other tests run beside this one
+            std::thread::sleep(Duration::from_millis(dice.below(20)));
             let mut answers = 0;
             while answers == 0 || (answers < 3 && dice.below(4) == 0) {
                 if self.over.load(Ordering::SeqCst) {

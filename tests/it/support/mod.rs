@@ -8,6 +8,7 @@ pub mod flood;
 pub mod gate;
 pub mod http;
 pub mod in_process;
+pub mod outbound;
 pub mod queue;
 pub mod raw_app;
 pub mod set_clock;
