@@ -44,7 +44,7 @@ pub(super) struct EndpointBody {
     concurrency: Option<u32>,
     /// Whether it gets its events one after the other, in the order in which they were published.
     ordered: Option<bool>,
-    /// What happens if an event runs out of attempts: `continue` (default) or `pause`.
+    /// The reaction to an event that runs out of attempts: `continue` (default) or `pause`.
     on_dead: Option<String>,
     /// The time for one attempt in seconds, 1 to 30.
     timeout: Option<u64>,

@@ -72,9 +72,9 @@ pub(super) struct Published {
 /// The endpoints that would get an event.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Planned {
-    /// Those that would get it.
+    /// The endpoints that would get it.
     targets: Vec<PlannedTarget>,
-    /// Those that would not.
+    /// The endpoints that would not.
     left_out: Vec<LeftOut>,
 }
 

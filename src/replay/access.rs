@@ -93,7 +93,7 @@ impl StoreAccess {
 #[derive(Debug, Default)]
 pub struct Names {
     named: HashMap<u32, (Kind, Arc<str>)>,
-    /// What tenants and endpoints are called: those that were asked for.
+    /// The names of the tenants and endpoints that were asked for.
     called: HashMap<u32, Arc<str>>,
     /// The targets whose routes are gone from the config.
     pub gone: Arc<[TargetId]>,

@@ -56,7 +56,7 @@ pub struct Endpoint {
     pub secrets: Vec<SecretRow>,
     /// How it fails; none if its last attempt succeeded. Saving leaves this alone, see [`AddressBook::save_endpoint`].
     pub health: Option<HealthRow>,
-    /// What is being done to its units in steps, as JSON.
+    /// The work that is being done to its units in steps, as JSON.
     pub job: Option<Arc<str>>,
     /// The position of the job.
     pub cursor: Option<Bytes>,

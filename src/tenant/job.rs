@@ -36,7 +36,7 @@ const DEFAULT_STOP_AFTER: u32 = 20;
 pub enum Waiting {
     /// All that wait.
     All,
-    /// Those that were accepted at a time or later. The older ones are cancelled.
+    /// The events that were accepted at a time or later. The older ones are cancelled.
     Since,
     /// None: all that wait are cancelled.
     None,
@@ -106,13 +106,13 @@ impl Resume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecoverWhat {
-    /// Those whose attempts were exhausted or cancelled.
+    /// The events whose attempts were exhausted or cancelled.
     Failed,
-    /// Those that the endpoint would have got, had it been there.
+    /// The events that the endpoint would have got, had it been there.
     Missing,
     /// Both.
     Both,
-    /// Those that are named.
+    /// The events that are named.
     Ids,
 }
 

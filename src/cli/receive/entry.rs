@@ -33,7 +33,7 @@ pub(super) struct Attempt {
     pub(super) delivered_before: bool,
 }
 
-/// What the sender got.
+/// The response that the sender got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// An answer.

@@ -15,7 +15,7 @@ use crate::verify::{Authentic, NotAuthentic, Refused, Verdict as Checked, Verifi
 /// The largest number of characters that are kept of an ID or a type.
 const MAX_TEXT: usize = 256;
 
-/// What was found out about a delivery.
+/// The findings about a delivery.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) verdict: Verdict,

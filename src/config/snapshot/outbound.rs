@@ -49,7 +49,7 @@ pub struct AppToken {
     pub name: Arc<str>,
     /// The token, unique, too.
     pub token: Token,
-    /// What it may do.
+    /// Its permissions.
     pub rights: AppRights,
 }
 

@@ -302,7 +302,7 @@ async fn unknown_own_addresses_refuse_every_call() {
     }
 }
 
-/// What the gateway's own config names is looked up as the system does.
+/// Names in the config of the gateway are looked up as the system does.
 #[tokio::test]
 async fn odd_spellings_in_the_config_are_judged_by_their_address() {
     let server = Server::ok(PRIVATE, 0).await;

@@ -1,0 +1,64 @@
+use tokio::time::timeout;
+
+use super::*;
+use crate::clock::{Clock as _, SystemClock};
+use crate::store::turns::MEMORY;
+
+#[tokio::test]
+async fn only_used_slots_wake_the_worker() {
+    let memory = Arc::<Memory>::default();
+    let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
+    let mut slots = target.reserve(9);
+    assert_eq!((slots.len(), target.reserve(9).len()), (1, 0));
+    let used = slots.pop().map(|slot| slot.hold(7));
+    drop(slots);
+    drop(target.reserve(9));
+    assert!(timeout(Duration::ZERO, memory.freed()).await.is_err());
+    assert_eq!((memory.held(), target.held()), (7, 7));
+    drop(used);
+    assert_eq!((memory.held(), target.held()), (0, 0));
+    assert!(
+        timeout(Duration::from_secs(9), memory.freed())
+            .await
+            .is_ok()
+    );
+    drop(target.reserve(9));
+    assert!(timeout(Duration::ZERO, memory.freed()).await.is_err());
+}
+
+#[tokio::test]
+async fn freed_memory_wakes_other_targets() {
+    let memory = Arc::<Memory>::default();
+    let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
+    target.set_backlog(false);
+    let slot = target.begin(7, SystemClock.mono());
+    assert!(slot.is_some());
+    drop(slot);
+    assert!(
+        timeout(Duration::ZERO, memory.freed()).await.is_err(),
+        "no target waits"
+    );
+    let slot = target.begin(7, SystemClock.mono());
+    memory.set_short(true);
+    drop(slot);
+    assert!(
+        timeout(Duration::from_secs(9), memory.freed())
+            .await
+            .is_ok()
+    );
+}
+
+#[test]
+fn delivery_without_memory_does_not_begin_at_once() {
+    let memory = Arc::<Memory>::default();
+    let [one, other] = [1, 2].map(|id| Arc::new(Target::new(TargetId(id), Arc::clone(&memory))));
+    let begin = |target: &Arc<Target>, bytes| {
+        target.set_backlog(false);
+        target.begin(bytes, SystemClock.mono())
+    };
+    let held = begin(&one, MEMORY - 10).unwrap();
+    assert!(begin(&other, 11).is_none() && other.has_backlog());
+    assert!(begin(&other, 10).is_some());
+    drop(held);
+    assert!(begin(&other, 11).is_some());
+}
