@@ -19,7 +19,7 @@ use crate::web::problem::Problem;
 /// The longest `uid`, in bytes.
 const MAX_UID: usize = 128;
 
-/// The settings of an endpoint. `url` and `types` are required for a new one.
+/// The settings of an endpoint. `url` is required for a new one.
 #[derive(Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `EndpointFields` reads")]
@@ -28,7 +28,7 @@ pub(super) struct EndpointBody {
     url: Option<String>,
     /// Your own name of the endpoint, 1 to 128 letters, digits and `.`, `_`, `:`, `-`.
     uid: Option<String>,
-    /// The types of events that it gets: `invoice.paid`, `invoice.*` (one more word or several), `*` (all).
+    /// The types of events that it gets: `invoice.paid`, `invoice.*` (one more word or several), `*` (all; default).
     types: Option<Vec<String>>,
     /// The version of a type that it gets, by type.
     versions: Option<BTreeMap<String, u16>>,

@@ -37,12 +37,21 @@ struct Server {
     by_tcp: AtomicUsize,
 }
 
+/// Binds a port for UDP and TCP. Another test may have it for one of them.
+async fn both() -> (UdpSocket, TcpListener, u16) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = udp.local_addr().unwrap().port();
+        if let Ok(tcp) = TcpListener::bind(("127.0.0.1", port)).await {
+            return (udp, tcp, port);
+        }
+    }
+}
+
 impl Server {
     /// Starts a server, and returns it with a look-up that asks it.
     async fn start(entries: impl IntoIterator<Item = (&str, Entry)>) -> (Arc<Self>, DnsLookup) {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let port = udp.local_addr().unwrap().port();
-        let tcp = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let (udp, tcp, port) = both().await;
         let entries = entries.into_iter();
         let server = Arc::new(Self {
             port,
