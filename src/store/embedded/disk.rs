@@ -50,8 +50,8 @@ impl Disk {
         // before the first delivery is admitted: a disk that was full at the last stop is still full
         let pages = database.pages()?;
         room.measure(database.growth(pages), true);
-        let reader = Reader::start(&path, "store-read", time.clone())?;
-        let archive_reader = Reader::start(&path, "store-archive", time.clone())?;
+        let reader = Reader::start(&path, "store-read", time.clone(), false)?;
+        let archive_reader = Reader::start(&path, "store-archive", time.clone(), true)?;
         let checkpointer = Checkpointer::start(&path, room.bounds().checkpoint)?;
         let maintenance = Maintenance::new(drift, Arc::clone(&remember), checkpointer.shared());
         let writer = Writer::start(

@@ -43,13 +43,18 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Starts the thread.
-    pub(crate) fn start(path: &Path, name: &str, time: StoreTime) -> Result<Self, StoreError> {
+    /// Starts the thread. With `one_state`, all queries of a read see the store as it was at the first of them.
+    pub(crate) fn start(
+        path: &Path,
+        name: &str,
+        time: StoreTime,
+        one_state: bool,
+    ) -> Result<Self, StoreError> {
         let (connection, shared) = (connect_reader(path)?, Arc::new(Shared::default()));
         let in_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(&in_thread, &connection, &time));
+            .spawn(move || run(&in_thread, &connection, &time, one_state));
         let thread = thread.map_err(|error| {
             StoreError::Unavailable(format!("cannot start a thread: {error}").into())
         })?;
@@ -88,7 +93,7 @@ impl Reader {
     }
 }
 
-fn run(shared: &Shared, connection: &Connection, time: &StoreTime) {
+fn run(shared: &Shared, connection: &Connection, time: &StoreTime, one_state: bool) {
     loop {
         let mut waiting = shared.waiting.lock();
         let nothing = |waiting: &mut Waiting| !waiting.closing && waiting.reads.is_empty();
@@ -97,10 +102,13 @@ fn run(shared: &Shared, connection: &Connection, time: &StoreTime) {
             return;
         };
         drop(waiting);
+        // an attempt that is settled between two queries would show with the state from before it; without a transaction a read still works
+        let state = one_state.then(|| connection.unchecked_transaction());
         read(Ok(&Reading {
             connection,
             now: time.now(),
         }));
+        drop(state);
     }
 }
 
