@@ -1,4 +1,4 @@
-//! Random numbers. Those for jitter, tokens of claims and short IDs need not be secret; they come from a generator, never from bits of a UUID,
+//! Random numbers. Numbers for jitter, tokens of claims and short IDs need not be secret; they come from a generator, never from bits of a UUID,
 //! whose version and variant are fixed.
 
 /// Draws a number, each equally likely.

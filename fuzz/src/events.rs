@@ -43,7 +43,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// What is published is valid in each version that is sent.
+/// A published event is valid in each version that is sent.
 fn published(catalogue: &Catalogue, event_type: &EventType, data: &[u8]) {
     let data: Box<RawValue> = serde_json::from_slice(data).unwrap();
     let pins = BTreeSet::from([None, Some(1), Some(2)]);

@@ -70,7 +70,7 @@ pub(super) enum Speed {
     Suspect,
 }
 
-/// The rate limit of a target. What was spent stays while there is none.
+/// The rate limit of a target. Spent tokens stay spent while there is no limit.
 #[derive(Debug, Default)]
 struct RateLimit {
     quota: Option<Quota>,

@@ -170,7 +170,7 @@ pub(super) async fn patch(
     Err(faults::conflict())
 }
 
-/// Removes an endpoint. What waits for it is ended by the worker.
+/// Removes an endpoint. The worker ends the events that wait for it.
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,

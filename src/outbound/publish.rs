@@ -160,7 +160,7 @@ fn planned(api: &Api, event: &Event, wanting: &[&Subscriber], others: &[&Subscri
     }
 }
 
-/// Stores an event with a unit for each endpoint, and begins the attempts for which there are places. What is stored is attempted also if
+/// Stores an event with a unit for each endpoint, and begins the attempts for which there are places. A stored event is attempted also if
 /// nobody waits for the answer any more.
 async fn store(
     api: &Api,

@@ -65,7 +65,7 @@ impl Agenda {
         self.later.insert((at, target));
     }
 
-    /// Puts a target off that cannot begin anything before `until`. What becomes due meanwhile does not change that; [`Self::wake`] ends it.
+    /// Puts a target off that cannot begin anything before `until`. Units that become due meanwhile do not change that; [`Self::wake`] ends it.
     pub fn put_off(&mut self, target: TargetId, until: i64) {
         if self.remove(target) {
             self.entries.insert(target, Entry::PutOff(until));

@@ -1,7 +1,7 @@
 //! The URL of an endpoint.
 //!
 //! There is one parser, that of WHATWG, as browsers and most customers' libraries use it. Everything that is sent is made of its result and never of the
-//! text, so no second reading of the text can lead to another host. What a name resolves to is judged at each attempt.
+//! text, so no second reading of the text can lead to another host. The addresses of a name are judged at each attempt.
 use std::fmt;
 use std::net::IpAddr;
 

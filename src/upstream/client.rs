@@ -175,7 +175,7 @@ impl Client {
     /// Makes a connection as for a request, TLS included, and closes it. Nothing is sent over it.
     ///
     /// # Errors
-    /// Why no connection could be made.
+    /// The reason why no connection could be made.
     pub async fn dial(&self) -> Result<(), Fault> {
         let connect = self.policy.connect_timeout;
         let bounds = Bounds {

@@ -7,7 +7,7 @@ use pingora::{Error, ErrorType};
 
 use crate::delivery::{Fault, Shortage, TlsFault};
 
-/// The text before the words of rustls about a certificate. What the other side has sent comes after them.
+/// The text before the words of rustls about a certificate. The bytes of the other side come after them.
 const CERTIFICATE: &str = "invalid peer certificate: ";
 /// The text before the end of a certificate's validity, in seconds since the Unix epoch.
 const NOT_AFTER: &str = "but certificate is not valid after ";

@@ -115,7 +115,7 @@ impl Outside {
     /// names; a connection is never used for two tenants.
     ///
     /// # Errors
-    /// Why nothing was sent.
+    /// The reason why nothing was sent.
     pub async fn send(
         &self,
         to: &WebAddress,

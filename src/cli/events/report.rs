@@ -230,7 +230,7 @@ fn name(changes: &Changes) -> String {
     }
 }
 
-/// Returns a workflow command. What comes from files cannot end it.
+/// Returns a workflow command. Text from files cannot end it.
 fn annotation(
     level: &str,
     dir: Option<&str>,

@@ -202,7 +202,7 @@ fn step(line: &str) -> Result<Step, String> {
 /// Parses the status of an answer.
 ///
 /// # Errors
-/// What to write.
+/// The text to write.
 pub(super) fn status(text: &str) -> Result<StatusCode, String> {
     text.parse()
         .ok()
@@ -213,7 +213,7 @@ pub(super) fn status(text: &str) -> Result<StatusCode, String> {
 /// Parses a delay.
 ///
 /// # Errors
-/// What to write.
+/// The text to write.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|why| why.to_string())
 }

@@ -175,7 +175,7 @@ fn unreadable(message: &'static str, status: u16) -> Judged {
     Judged::unreadable(message, status)
 }
 
-/// Waits for the delay of a step, and answers if the step says so. What takes longer is left to [`finish`], so that its line is not late.
+/// Waits for the delay of a step, and answers if the step says so. A longer end is left to [`finish`], so that its line is not late.
 async fn begin(stream: &mut TcpStream, step: Step, received: Now) -> Outcome {
     let gave_up = || Outcome::GaveUp(SystemClock.mono().saturating_duration_since(received.mono));
     if !step.delay.is_zero() && wire::is_closed_within(stream, step.delay).await {

@@ -33,7 +33,7 @@ struct Settings {
 }
 
 impl Catalogue {
-    /// Compiles the files of a catalogue. What has an error is left out, so a catalogue is fit for use only if no finding is an error.
+    /// Compiles the files of a catalogue. A part with an error is left out, so a catalogue is fit for use only if no finding is an error.
     pub fn compile(files: &Files) -> (Self, Vec<Finding>) {
         let mut findings = Findings::default();
         if files.values().map(Vec::len).sum::<usize>() > MAX_TOTAL_BYTES {

@@ -116,7 +116,7 @@ impl Findings {
         });
     }
 
-    /// Returns the findings, sorted by file and line, errors first. Those that did not fit are counted in a last one.
+    /// Returns the findings, sorted by file and line, errors first. Findings that did not fit are counted in a last one.
     pub(crate) fn into_list(mut self) -> Vec<Finding> {
         self.list.sort_by(|a, b| {
             let key = |finding: &Finding| (finding.line, finding.column, finding.level);

@@ -338,7 +338,7 @@ fn references_are_followed() {
     );
 }
 
-/// The branches of a schema name fields for each other. What did not change is still safe.
+/// The branches of a schema name fields for each other. A part that did not change is still safe.
 #[test]
 fn schema_without_a_change_is_safe() {
     let branch =

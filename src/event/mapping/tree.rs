@@ -3,7 +3,7 @@ use serde_json::value::RawValue;
 
 use crate::event::pointer;
 
-/// A JSON value. What was not looked into is still its text.
+/// A JSON value. A value that was not looked into is still its text.
 #[derive(Clone, Debug)]
 pub(super) enum Tree<'t> {
     /// A value as it is written.

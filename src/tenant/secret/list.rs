@@ -72,7 +72,7 @@ pub enum ListError {
 /// A list of secrets after a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// All secrets, the new one last. Those that had ended before are as they were.
+    /// All secrets, the new one last. Secrets that had ended before are as they were.
     pub entries: Vec<SecretEntry>,
     /// The number of the new secret.
     pub n: u32,
