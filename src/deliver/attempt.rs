@@ -122,35 +122,19 @@ pub(crate) fn attempt_published(
     stored: &Arc<Stored>,
     lease: Lease,
 ) {
-    let ReservedEndpoint {
-        endpoint,
-        slot,
-        place,
-    } = reserved;
-    let task = AttemptTask {
-        worker: Arc::clone(worker),
-        message: Message::Event(Box::new(EventMessage {
-            endpoint,
-            stored: Arc::clone(stored),
-            place,
-            store: Arc::clone(&worker.store),
-            outside: Arc::clone(worker.endpoints().outside()),
-        })),
+    let leased = Leased {
         lease,
-        lane: None,
-        before: BeforeAttempt {
-            attempts: 0,
-            age: Duration::ZERO,
-            is_probe: false,
-        },
+        attempts: 0,
         cause: Cause::Schedule,
-        slot,
-        _in_flight: InFlight::begin(Arc::clone(&worker.activity)),
+        age: Duration::ZERO,
+        lane: None,
+        bytes: stored.body.len(),
+        stored: Arc::clone(stored),
     };
-    tokio::spawn(task.run());
+    attempt_event(worker, reserved, leased, false);
 }
 
-/// Attempts an event from the store, in a task of its own.
+/// Attempts a leased event, in a task of its own.
 pub(super) fn attempt_event(
     worker: &Arc<Worker>,
     reserved: ReservedEndpoint,
