@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests real SDKs against a real gateway: it forwards what they sign and refuses a changed byte. They accept what `hookgate sign` makes,
 # deliveries that waited longer than their tolerance, or are replayed, and are signed again, what the gateway signs in its own name, and
-# events for the customers of a sender, by the code of docs/for-your-customers.md too.
+# events for the customers of a sender, by the code of docs/for-your-customers.md too. Then tests/sdk/sending/run.sh tests a gateway that sends.
 # The SDKs come from PyPI and npm into target/sdk; all requests stay on loopback. Usage: tests/sdk/run.sh [HOOKGATE]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -52,4 +52,5 @@ done
 wrong=0
 timeout 120 "$kept/venv/bin/python" tests/sdk/check.py "$hookgate" "http://127.0.0.1:$gate" "http://127.0.0.1:$admin" "$work" || wrong=1
 SDK_MODULES=$kept/node timeout 120 node tests/sdk/check.mjs "$hookgate" "http://127.0.0.1:$gate" "http://127.0.0.1:$admin" "$work" || wrong=1
+tests/sdk/sending/run.sh "$hookgate" || wrong=1
 exit "$wrong"
