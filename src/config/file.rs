@@ -43,7 +43,7 @@ pub struct File {
     /// An included file cannot include others. A pattern that matches no file is a warning. A pattern that matches more than 1,000 files
     /// and directories is an error, and so are more than 16 MiB of included files and presets.
     pub include: Vec<String>,
-    /// The addresses on which the gateway accepts requests from senders.
+    /// The addresses on which the gateway accepts requests from senders. A gateway that only sends (`outbound`) has none, and no `routes`.
     ///
     /// Changing `listen` needs a restart, except for certificates, which reload.
     pub listen: Vec<Listen>,

@@ -175,7 +175,7 @@ fn keys(
         .filter_map(|(index, secret)| {
             seal_key(
                 secret,
-                &format!("old_keys[{index}]"),
+                &format!("old-key-{}", index + 1),
                 &place_of_old.index(index),
                 cx,
             )

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::compile::context::Context;
-use crate::config::compile::tls;
+use crate::config::compile::{Needed, tls};
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{ListenAddress, Listener, TrustedProxies};
@@ -15,17 +15,21 @@ const MAX_SOCKET_PATH: usize = 103;
 pub(super) fn listeners(
     listen: Vec<file::Listen>,
     proxies: &TrustedProxies,
+    needs: Needed,
     root: &Place,
     cx: &mut Context<'_>,
 ) -> Vec<(Listener, Place)> {
     let place = root.key("listen");
-    if listen.is_empty() {
-        cx.problems.missing(
-            root,
-            "listen",
-            "there is no listener",
-            "add `listen: [{ address: 0.0.0.0:8080 }]`".to_owned(),
-        );
+    let help = match needs {
+        Needed::ToReceive => Some(
+            "add `listen: [{ address: 0.0.0.0:8080 }]` and `routes` to receive webhooks, or `outbound` to send them",
+        ),
+        Needed::ToReceiveToo => Some("add `listen: [{ address: 0.0.0.0:8080 }]` for the routes"),
+        Needed::None => None,
+    };
+    if let Some(help) = help.filter(|_| listen.is_empty()) {
+        cx.problems
+            .missing(root, "listen", "there is no listener", help.to_owned());
     }
     let are_proxies_known = !cx.problems.is_faulty(&root.key("trusted_proxies"));
     let mut listeners = Vec::with_capacity(listen.len());

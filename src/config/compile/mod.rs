@@ -73,7 +73,8 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         routes: _,
     } = written.main;
     let trusted_proxies = cx.proxies(&trusted_proxies, &root.key("trusted_proxies"));
-    let listeners = listen::listeners(listen, &trusted_proxies, &root, cx);
+    let needs = needed(&listen, &written.routes, outbound.is_some(), &root, cx);
+    let listeners = listen::listeners(listen, &trusted_proxies, needs, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let at = root.key("store");
     let store = limits::store(store, &at, cx);
@@ -86,16 +87,15 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
     let alarms = alarms::alarms(alarms.unwrap_or_default(), &root.key("alarms"), cx);
     let outbound = outbound::compile(outbound, &egress, &store, &root, cx);
-    let own = own::listeners(&listeners, health, admin.as_ref(), outbound.as_ref(), &root);
-    own::apart(&own, cx);
+    let own = own::listeners(&listeners, health, admin.as_ref(), outbound.as_ref(), cx);
     let log = limits::log(log, &root.key("log"), cx);
     let upstreams = upstreams_apart(written.upstreams, &own, cx);
     let has_proxies =
         !trusted_proxies.is_empty() || cx.problems.is_faulty(&root.key("trusted_proxies"));
-    let (routes, router) = routes::routes(written.routes, &upstreams, has_proxies, cx);
+    let (routes, router) = routes::routes(written.routes, &upstreams, has_proxies, needs, cx);
     let webhooks: Vec<Arc<WebhookRoute>> =
         routes.iter().filter_map(Route::webhook).cloned().collect();
-    if webhooks.iter().any(|webhook| webhook.action.keeps()) {
+    if outbound.is_some() || webhooks.iter().any(|webhook| webhook.action.keeps()) {
         limits::note_disk(store.path.as_deref(), &at.key("path"), cx);
     }
     Snapshot {
@@ -123,6 +123,34 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         router,
         certificates: std::mem::take(&mut cx.certificates),
         files: Vec::new(),
+    }
+}
+
+/// The blocks for senders that a config needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needed {
+    /// A listener and a route.
+    ToReceive,
+    /// A listener and a route, because the config has one of them. Without both it would send alone.
+    ToReceiveToo,
+    /// None: the config sends alone.
+    None,
+}
+
+/// Returns the blocks for senders that a config needs. One with `outbound` alone is complete.
+fn needed(
+    listen: &[file::Listen],
+    routes: &[(Place, file::Route)],
+    sends: bool,
+    root: &Place,
+    cx: &Context<'_>,
+) -> Needed {
+    if !sends && !cx.problems.is_spoiled(&root.key("outbound")) {
+        Needed::ToReceive
+    } else if listen.is_empty() && routes.is_empty() {
+        Needed::None
+    } else {
+        Needed::ToReceiveToo
     }
 }
 

@@ -12,14 +12,16 @@ pub(super) struct Own {
     place: Place,
 }
 
-/// Returns all listeners of the gateway: those of senders, of the app, and those for health and admin.
+/// Returns all listeners of the gateway: those of senders, of the app, and those for health and admin. Reports those that cannot be bound at the
+/// same time.
 pub(super) fn listeners(
     senders: &[(Listener, Place)],
     health: Option<SocketAddr>,
     admin: Option<&Admin>,
     outbound: Option<&Outbound>,
-    root: &Place,
+    cx: &mut Context<'_>,
 ) -> Vec<Own> {
+    let root = Place::root(0);
     let of_senders = senders
         .iter()
         .map(|(listener, place)| (listener.address.clone(), place.clone()));
@@ -29,7 +31,7 @@ pub(super) fn listeners(
         let place = root.key("outbound").key("listen");
         (outbound.listener.address.clone(), place)
     });
-    of_senders
+    let own: Vec<Own> = of_senders
         .chain(health)
         .chain(admin)
         .chain(outbound)
@@ -37,11 +39,13 @@ pub(super) fn listeners(
             address,
             place: place.key("address"),
         })
-        .collect()
+        .collect();
+    apart(&own, cx);
+    own
 }
 
 /// Reports listeners that cannot be bound at the same time.
-pub(super) fn apart(own: &[Own], cx: &mut Context<'_>) {
+fn apart(own: &[Own], cx: &mut Context<'_>) {
     for (index, one) in own.iter().enumerate() {
         let Some(other) = own
             .iter()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::compile::context::{Context, Upstreams};
 use crate::config::compile::route_keys::sorted;
-use crate::config::compile::{pass, webhook};
+use crate::config::compile::{Needed, pass, webhook};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
 use crate::config::snapshot::Route;
@@ -15,15 +15,23 @@ pub(super) fn routes(
     written: Vec<(Place, file::Route)>,
     upstreams: &Upstreams,
     has_proxies: bool,
+    needs: Needed,
     cx: &mut Context<'_>,
 ) -> (Vec<Route>, Router) {
-    if written.is_empty() && !cx.may_be_left_out(&["routes"]) {
-        let help = "add `routes: [{ name: … }]`, or check whether the file was written completely"
-            .to_owned();
+    let help = match needs {
+        Needed::ToReceive => {
+            Some("add `routes: [{ name: … }]`, or check whether the file was written completely")
+        }
+        Needed::ToReceiveToo => Some(
+            "add `routes: [{ name: … }]`, or leave `listen` out as well: the gateway only sends then",
+        ),
+        Needed::None => None,
+    };
+    if let Some(help) = help.filter(|_| written.is_empty() && !cx.may_be_left_out(&["routes"])) {
         cx.problems.error_at_key(
             &Place::root(0).key("routes"),
             "there are no routes, so every request would be refused",
-            help,
+            help.to_owned(),
         );
     }
     let mut names = HashMap::new();

@@ -4,7 +4,7 @@ use crate::config::load::Loaded;
 use crate::config::snapshot::Action;
 
 impl Loaded {
-    /// Returns ``7 routes, 2 upstreams, 9 secrets; no route unverified``
+    /// Returns ``7 routes, 2 upstreams, 9 secrets; no route unverified; sends events``
     pub fn summary(&self) -> String {
         let counted = |count: usize, word: &str| {
             format!("{count} {word}{}", if count == 1 { "" } else { "s" })
@@ -39,6 +39,11 @@ impl Loaded {
         } else {
             format!("; observing: {}", observing.join(", "))
         };
+        let sends = self.snapshot.outbound.is_some();
+        if sends && self.snapshot.routes.is_empty() {
+            return format!("only sends events; {}", counted(self.secrets, "secret"));
+        }
+        let sends = if sends { "; sends events" } else { "" };
         let [routes, upstreams] = [self.snapshot.routes.len(), self.snapshot.upstreams.len()];
         let queues = self
             .snapshot
@@ -65,7 +70,7 @@ impl Loaded {
             format!(" ({})", kinds.join(", "))
         };
         format!(
-            "{}{kinds}, {}, {}; {unverified}{observing}",
+            "{}{kinds}, {}, {}; {unverified}{observing}{sends}",
             counted(routes, "route"),
             counted(upstreams, "upstream"),
             counted(self.secrets, "secret")
