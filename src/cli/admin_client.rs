@@ -211,7 +211,8 @@ struct Refused {
     help: String,
 }
 
-fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
+/// Returns the header that shows a token.
+pub(super) fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
         let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
@@ -224,10 +225,13 @@ fn bearer(token: Option<&[u8]>) -> Result<HeaderMap, Error> {
 
 /// Returns the URL of `target` at a listener, `HOST:PORT` or `unix:PATH`. An address that means "all" becomes loopback.
 pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
-    let wrong = || {
-        Error::usage(format!("not an address of a listener: {address}"))
-            .hint("127.0.0.1:9090, or unix:/run/hookgate/admin.sock")
-    };
+    url_by(address, target, &["http"])
+        .map_err(|error| error.hint("127.0.0.1:9090, or unix:/run/hookgate/admin.sock"))
+}
+
+/// Returns the URL of `target` at a listener that may be written with one of these schemes: the first one if there is none.
+pub(super) fn url_by(address: &str, target: &str, schemes: &[&str]) -> Result<Url, Error> {
+    let wrong = || Error::usage(format!("not an address of a listener: {address}"));
     if let Some(path) = address.strip_prefix("unix:") {
         return if path.is_empty() {
             Err(wrong())
@@ -235,10 +239,10 @@ pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
             Ok(Url::unix(PathBuf::from(path), target))
         };
     }
-    let address = match address.split_once("://") {
-        Some(("http", rest)) => rest.trim_end_matches('/'),
+    let (scheme, address) = match address.split_once("://") {
+        Some((scheme, rest)) if schemes.contains(&scheme) => (scheme, rest.trim_end_matches('/')),
         Some(_) => return Err(wrong()),
-        None => address,
+        None => (schemes.first().copied().unwrap_or("http"), address),
     };
     let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
     let port: u16 = port.parse().map_err(|_| wrong())?;
@@ -248,7 +252,7 @@ pub(super) fn url(address: &str, target: &str) -> Result<Url, Error> {
         "" => return Err(wrong()),
         host => host,
     };
-    Url::parse(&format!("http://{host}:{port}{target}")).map_err(|_| wrong())
+    Url::parse(&format!("{scheme}://{host}:{port}{target}")).map_err(|_| wrong())
 }
 
 /// Gets `target` from a listener that `config` may have named.
@@ -277,7 +281,7 @@ pub(super) async fn get_async(
 }
 
 /// Returns the error for a listener that does not answer, with the command that starts the gateway if its config is known.
-fn unreached(address: &str, error: &FetchError, config: Option<&Path>) -> Error {
+pub(super) fn unreached(address: &str, error: &FetchError, config: Option<&Path>) -> Error {
     let unreached = Error::new(Exit::UNREACHED, "the gateway does not answer")
         .at(address)
         .why(format!("{error}; is the gateway running?"));

@@ -1,4 +1,4 @@
-//! Finds the admin listener of a running gateway, and the token for it.
+//! Finds the admin listener of a running gateway, and the token for it. Reads tokens and addresses of a config.
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -67,9 +67,10 @@ impl GateArgs {
         let listens = match &running {
             // this gateway is known to have none: a process at the default address is another one
             Some(running) => running.admin.clone(),
-            None if self.config.is_some() => {
-                admin.address.as_ref().map(|address| self.resolved(address))
-            }
+            None if self.config.is_some() => admin
+                .address
+                .as_ref()
+                .map(|address| resolved(address, beside(self.config.as_deref()))),
             None => Some(DEFAULT_ADDRESS.to_owned()),
         };
         let address = self.admin.clone().or(listens).ok_or_else(no_listener)?;
@@ -91,18 +92,8 @@ impl GateArgs {
 
     /// Returns the options that found the gateway, for a command to run next: ` --config FILE`. The environment keeps a config that it names.
     fn repeated(&self) -> String {
-        let is_kept = std::env::var_os("HOOKGATE_CONFIG").map(PathBuf::from) == self.config;
-        let config = self.config.as_ref().filter(|_| !is_kept);
-        let shown = |path: &PathBuf| path.display().to_string();
-        let options = [
-            ("--config", config.map(shown)),
-            ("--admin", self.admin.clone()),
-            ("--token-file", self.token_file.as_ref().map(shown)),
-        ];
-        options
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!(" {name} {}", term::clean(&quoted(&value?)))))
-            .collect()
+        let listener = ("--admin", self.admin.as_deref());
+        repeated(self.config.as_deref(), listener, self.token_file.as_deref())
     }
 
     /// Returns the addresses that the running gateway left, if it has no admin listener.
@@ -114,8 +105,13 @@ impl GateArgs {
 
     /// Reads the admin token of a config: `admin.token`, else the one of `admin.tokens` with the most rights. Skips a token that cannot be read.
     fn token_of(&self, admin: &file::Admin) -> Option<Zeroizing<Vec<u8>>> {
+        let beside = beside(self.config.as_deref());
         let main = admin.token.as_ref().and_then(|token| {
-            self.token_written([&token.env, &token.file], token.insecure_inline.as_ref())
+            token_written(
+                [&token.env, &token.file],
+                token.insecure_inline.as_ref(),
+                beside,
+            )
         });
         let may = |token: &file::AdminToken, right: &str| {
             token.allow.iter().any(|allowed| allowed == right)
@@ -124,43 +120,67 @@ impl GateArgs {
         // stable: the first of those that may do the same
         named.sort_by_key(|token| (!may(token, "act"), !may(token, "read")));
         let of = |token: &file::AdminToken| {
-            self.token_written([&token.env, &token.file], token.insecure_inline.as_ref())
+            token_written(
+                [&token.env, &token.file],
+                token.insecure_inline.as_ref(),
+                beside,
+            )
         };
         main.or_else(|| named.into_iter().find_map(of))
     }
+}
 
-    /// Reads a token from a variable, a file or the config. Skips one that cannot be read, since reading on loopback needs none.
-    fn token_written(
-        &self,
-        [env, file]: [&Option<String>; 2],
-        inline: Option<&file::InlineSecret>,
-    ) -> Option<Zeroizing<Vec<u8>>> {
-        if let Some(name) = env {
-            return std::env::var(name)
-                .ok()
-                .map(|text| Zeroizing::new(text.into_bytes()));
-        }
-        if let Some(path) = file {
-            return token_at(self.beside().join(path));
-        }
-        inline.map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
-    }
+/// Returns the directory of a config. Relative paths begin there.
+pub(super) fn beside(config: Option<&Path>) -> &Path {
+    config
+        .and_then(Path::parent)
+        .unwrap_or_else(|| Path::new(""))
+}
 
-    /// Resolves an address of the config: a relative path of a socket begins beside the config.
-    fn resolved(&self, address: &str) -> String {
-        match address.strip_prefix("unix:") {
-            Some(path) => format!("unix:{}", self.beside().join(path).display()),
-            None => address.to_owned(),
-        }
+/// Resolves an address of the config: a relative path of a socket begins beside the config.
+pub(super) fn resolved(address: &str, beside: &Path) -> String {
+    match address.strip_prefix("unix:") {
+        Some(path) => format!("unix:{}", beside.join(path).display()),
+        None => address.to_owned(),
     }
+}
 
-    /// Returns the directory of the config. Relative paths begin there.
-    fn beside(&self) -> &Path {
-        self.config
-            .as_deref()
-            .and_then(Path::parent)
-            .unwrap_or_else(|| Path::new(""))
+/// Reads a token from a variable, a file or the config. Returns `None` if it cannot be read.
+pub(super) fn token_written(
+    [env, file]: [&Option<String>; 2],
+    inline: Option<&file::InlineSecret>,
+    beside: &Path,
+) -> Option<Zeroizing<Vec<u8>>> {
+    if let Some(name) = env {
+        return std::env::var(name)
+            .ok()
+            .map(|text| Zeroizing::new(text.into_bytes()));
     }
+    if let Some(path) = file {
+        return token_at(beside.join(path));
+    }
+    inline.map(|inline| Zeroizing::new(inline.0.clone().into_bytes()))
+}
+
+/// Returns the options by which a command to run next finds the same listener. The environment keeps a config that it names.
+pub(super) fn repeated(
+    config: Option<&Path>,
+    listener: (&str, Option<&str>),
+    token_file: Option<&Path>,
+) -> String {
+    let named = std::env::var_os("HOOKGATE_CONFIG").map(PathBuf::from);
+    let config = config.filter(|config| named.as_deref() != Some(config));
+    let shown = |path: &Path| path.display().to_string();
+    let (name, address) = listener;
+    let options = [
+        ("--config", config.map(shown)),
+        (name, address.map(str::to_owned)),
+        ("--token-file", token_file.map(shown)),
+    ];
+    options
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!(" {name} {}", term::clean(&quoted(&value?)))))
+        .collect()
 }
 
 /// Reads a token. Returns `None` if it cannot be read, since reading on loopback needs none.

@@ -6,7 +6,7 @@ use crate::cli::error::{Error, Exit};
 
 mod attempts;
 mod change;
-mod confirm;
+pub(super) mod confirm;
 pub(super) mod export;
 pub(super) mod filter_args;
 mod list;

@@ -16,6 +16,9 @@ mod events;
 mod forget;
 mod health;
 mod message;
+mod outbound_client;
+mod outbound_error;
+mod outbound_list;
 mod policy;
 mod providers;
 mod receive;
@@ -29,6 +32,7 @@ mod sign;
 mod status;
 mod style;
 mod table;
+mod tenants;
 pub mod term;
 mod verify;
 mod words;
@@ -118,6 +122,11 @@ enum Command {
         after_help = "Examples:\n  hookgate events check events\n  hookgate events check git:main events"
     )]
     Events(events::EventsArgs),
+    /// Lists, shows, makes and removes tenants: the customers that events are published for.
+    #[command(
+        after_help = "Examples:\n  hookgate tenants create acme --name \"Acme Inc.\"\n  hookgate tenants list --json | jq -r .uid"
+    )]
+    Tenants(tenants::TenantsArgs),
     /// Makes the gateway forget a delivery ID, so that the next delivery with it is not a duplicate.
     #[command(
         after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --account a1 d-17 --reason \"lost by the app\""
@@ -212,6 +221,7 @@ impl Command {
             Self::Report(args) => report::report(args),
             Self::Deliveries(args) => deliveries::deliveries(args),
             Self::Events(args) => events::events(args),
+            Self::Tenants(args) => tenants::tenants(args),
             Self::Forget(args) => forget::forget(args),
             Self::Drain(args) => drain::drain(args),
             Self::SetAside(args) => set_aside::set_aside(args),

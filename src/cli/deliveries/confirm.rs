@@ -5,10 +5,10 @@ use crate::cli::error::{Error, Exit};
 
 /// The options that confirm a change.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct ConfirmArgs {
+pub(in crate::cli) struct ConfirmArgs {
     /// The reason, for the audit log.
     #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
+    pub(in crate::cli) reason: Option<String>,
     /// Does not ask for confirmation.
     #[arg(long)]
     yes: bool,
@@ -19,23 +19,13 @@ impl ConfirmArgs {
     ///
     /// # Errors
     /// Exit 2 if there is no terminal and an option is missing, 1 if the number was not typed.
-    pub(super) fn ask(&self, count: u64) -> Result<String, Error> {
-        let (stdin, stderr) = (std::io::stdin(), std::io::stderr());
-        if stdin.is_terminal() && stderr.is_terminal() {
-            return self.ask_by(count, &mut |question| {
-                write!(stderr.lock(), "{question}")?;
-                stderr.lock().flush()?;
-                let mut answer = String::new();
-                let read = stdin.read_line(&mut answer)?;
-                Ok((read > 0).then(|| answer.trim().to_owned()))
-            });
+    pub(in crate::cli) fn ask(&self, count: u64) -> Result<String, Error> {
+        if is_interactive() {
+            return self.ask_by(count, &mut prompt);
         }
         match &self.reason {
             Some(reason) if self.yes => Ok(reason.clone()),
-            Some(_) | None => Err(Error::usage(
-                "nothing was changed: without a terminal, the change must be confirmed by options",
-            )
-            .hint("--yes --reason \"…\"")),
+            Some(_) | None => Err(unconfirmed_by_options("--yes --reason \"…\"")),
         }
     }
 
@@ -60,6 +50,53 @@ impl ConfirmArgs {
         }
         Ok(reason)
     }
+}
+
+/// The option that confirms the removal of one thing.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(in crate::cli) struct YesArgs {
+    /// Does not ask for confirmation.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl YesArgs {
+    /// Returns once the name of the thing was typed, or with `--yes`.
+    ///
+    /// # Errors
+    /// Exit 2 if there is no terminal and no option, 1 if the name was not typed.
+    pub(in crate::cli) fn ask(&self, name: &str) -> Result<(), Error> {
+        if self.yes {
+            return Ok(());
+        }
+        if !is_interactive() {
+            return Err(unconfirmed_by_options("--yes"));
+        }
+        if prompt(&format!("Type {name} to continue: "))?.as_deref() == Some(name) {
+            return Ok(());
+        }
+        Err(Error::no("nothing was changed"))
+    }
+}
+
+/// Returns whether a person can be asked.
+fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks a question on the terminal. Returns the answer, or `None` at the end of the input.
+fn prompt(question: &str) -> std::io::Result<Option<String>> {
+    let stderr = std::io::stderr();
+    write!(stderr.lock(), "{question}")?;
+    stderr.lock().flush()?;
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer)?;
+    Ok((read > 0).then(|| answer.trim().to_owned()))
+}
+
+fn unconfirmed_by_options(options: &str) -> Error {
+    Error::usage("nothing was changed: without a terminal, the change must be confirmed by options")
+        .hint(options)
 }
 
 #[cfg(test)]

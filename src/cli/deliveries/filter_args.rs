@@ -35,12 +35,16 @@ pub(in crate::cli) struct FilterArgs {
 
 /// An age, or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(in crate::cli) enum When {
     Ago(std::time::Duration),
     At(SystemTime),
 }
 
-fn when(text: &str) -> Result<When, String> {
+/// Parses an age or a time.
+///
+/// # Errors
+/// The text to write.
+pub(in crate::cli) fn when(text: &str) -> Result<When, String> {
     if let Ok(ago) = units::duration(text) {
         return Ok(When::Ago(ago));
     }
@@ -61,7 +65,8 @@ fn state(text: &str) -> Result<DeliveryState, String> {
 }
 
 impl When {
-    fn text(self, now: SystemTime) -> String {
+    /// Returns the time as RFC 3339. An age is counted from `now`.
+    pub(in crate::cli) fn text(self, now: SystemTime) -> String {
         rfc3339(match self {
             Self::Ago(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
             Self::At(at) => at,

@@ -1,0 +1,126 @@
+//! The errors of the outbound API, in the words of the command line.
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::cli::error::Error;
+use crate::cli::policy::quoted;
+
+/// Words of the API, each with its counterpart on the command line.
+const WORDS: &[(&str, &str)] = &[
+    (
+        "send `id`, or the header `Idempotency-Key`: with the same key you can repeat a publish that got no answer",
+        "write `--id KEY`: with the same key you can repeat a publish that got no answer",
+    ),
+    (
+        "send the same request again, with the same key",
+        "repeat the command, a publish with the same `--id`",
+    ),
+    ("send the request again", "repeat the command"),
+    (
+        "read it, and send the change again",
+        "look at it, and repeat the command",
+    ),
+    (
+        "use POST …/rotate to give it another one",
+        "`hookgate endpoints rotate` gives it another one",
+    ),
+    (
+        "GET …/secrets lists them",
+        "`hookgate endpoints show` lists them",
+    ),
+    (
+        "GET the endpoint to see its state",
+        "`hookgate endpoints show` shows its state",
+    ),
+    (
+        "choose another one, or change that endpoint with PUT or PATCH",
+        "choose another one, or change that endpoint with `hookgate endpoints edit`",
+    ),
+    (
+        "remove one, or raise `limits.endpoints` of the tenant",
+        "delete one, or raise the limit: `hookgate tenants create NAME --endpoints COUNT`",
+    ),
+    (
+        "add `\"url\": \"https://hooks.example.com/path\"`",
+        "write `--url https://hooks.example.com/path`",
+    ),
+];
+
+/// The body of a refused request.
+#[derive(Debug, Deserialize)]
+pub(super) struct Problem {
+    #[serde(default)]
+    pub(super) code: String,
+    error: String,
+    #[serde(default)]
+    help: String,
+    at: Option<String>,
+}
+
+impl Problem {
+    /// Reads the body of a response; `None` if it is not one of the API.
+    pub(super) fn of(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+}
+
+/// Returns the error for a refused request: the message of the gateway, and the command that helps. `options` find the same gateway.
+pub(super) fn refused(
+    target: &str,
+    (status, body): (StatusCode, &[u8]),
+    address: &str,
+    options: &str,
+) -> Error {
+    let Some(problem) = Problem::of(body) else {
+        let status = status.as_u16();
+        return Error::no(format!("the listener answers with status {status}"))
+            .at(address)
+            .hint("--outbound ADDRESS with the outbound listener, not that for senders");
+    };
+    let tenant = tenant(target);
+    let shown = tenant.as_deref().map(quoted).unwrap_or_default();
+    let error = Error::no(words(&problem.error));
+    let error = match &problem.at {
+        Some(pointer) => error.at(pointer.as_str()),
+        None => error.at(address),
+    };
+    match &*problem.code {
+        "no_tenant" => Error::no(format!(
+            "there is no tenant `{}`",
+            tenant.unwrap_or_default()
+        ))
+        .at(address)
+        .hint(format!(
+            "hookgate tenants list{options}, or make it: hookgate tenants create {shown}{options}"
+        )),
+        "no_endpoint" => error.hint(format!("hookgate endpoints list {shown}{options}")),
+        "no_event" => error.hint(format!("hookgate events list {shown}{options}")),
+        "no_secret" => error.hint("`hookgate endpoints show` lists the secrets"),
+        "not_allowed" => error
+            .why(words(&problem.help))
+            .hint("--token-file FILE with a token that may"),
+        _ if status == StatusCode::UNAUTHORIZED => error.hint(
+            "--token-file FILE with one of `outbound.tokens`; without it, the token is that of the config",
+        ),
+        _ if problem.help.is_empty() => error,
+        _ => error.why(words(&problem.help)),
+    }
+}
+
+/// Returns the tenant of a target.
+fn tenant(target: &str) -> Option<String> {
+    let rest = target.strip_prefix("/v1/tenants/")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let segment = rest.get(..end)?;
+    let decoded = form_urlencoded::parse(segment.as_bytes()).next();
+    decoded.map(|(name, _)| name.into_owned())
+}
+
+/// Returns a message of the API in the words of the command line.
+fn words(message: &str) -> String {
+    let known = WORDS
+        .iter()
+        .find(|(of_the_api, _)| *of_the_api == message)
+        .map(|(_, ours)| (*ours).to_owned());
+    known.unwrap_or_else(|| message.to_owned())
+}
