@@ -165,16 +165,21 @@ impl Outside {
     ) -> Result<Answer, Failure> {
         check_target(outgoing)?;
         let pool = self.dialer.pool();
+        let mut was_sent = false;
         if let Some(dialed) = self.dialer.take(&place.peers) {
             match exchange(dialed, pool, &*self.clock, outgoing, bounds, facts).await {
-                Err(Failure::Ambiguous(Fault::Stale)) => {}
+                Err(Failure::Ambiguous(Fault::Stale)) => was_sent = true,
                 result => return result,
             }
         }
         // boxed: connecting is rare, and would make every exchange some 10 KB larger
         let connecting = Box::pin(self.connect(place, bounds.deadline));
         let began = self.clock.mono();
-        let dialed = connecting.await.map_err(Failure::Unreached)?;
+        let dialed = connecting.await.map_err(|fault| match was_sent {
+            // the other side may have read the request before it closed the idle connection
+            true => Failure::Ambiguous(Fault::Reset),
+            false => Failure::Unreached(fault),
+        })?;
         facts.connect = Some(self.clock.mono().saturating_duration_since(began));
         exchange(dialed, pool, &*self.clock, outgoing, bounds, facts).await
     }

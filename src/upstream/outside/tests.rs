@@ -412,6 +412,31 @@ async fn request_on_a_closed_connection_is_sent_again() {
     assert_eq!(closing.requests(), 1, "a new connection is not tried again");
 }
 
+/// The place may have read the request before it closed the idle connection, and can no longer be asked.
+#[tokio::test]
+async fn request_on_a_closed_connection_may_have_arrived() {
+    let listener = TcpListener::bind((PUBLIC, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        let react = |number| match number {
+            0 => Act::Write(OK.to_owned()),
+            _ => Act::Close,
+        };
+        serve(stream, react, &Mutex::default(), &AtomicUsize::new(0)).await;
+    });
+    let (bench, _) = Bench::new(&[found(&[PUBLIC])]);
+    let to = to("a.test", port);
+    assert_eq!(bench.send(&to).await, ok());
+    assert_eq!(bench.send(&to).await, Err(Outcome::Ambiguous(Fault::Reset)));
+    assert_eq!(
+        bench.send(&to).await,
+        Err(Outcome::Unreached(Fault::Refused)),
+        "nothing was sent"
+    );
+}
+
 /// Another answer that nobody asked for would be read as that to the next request.
 #[tokio::test]
 async fn second_answer_on_a_connection_is_read_by_nobody() {
