@@ -18,6 +18,27 @@ pub(super) struct Written {
     pub(super) allow: Vec<String>,
 }
 
+impl Written {
+    fn new(
+        name: Option<String>,
+        env: Option<String>,
+        file: Option<String>,
+        insecure_inline: Option<file::InlineSecret>,
+        allow: Vec<String>,
+    ) -> Self {
+        Self {
+            name,
+            secret: file::Secret {
+                env,
+                file,
+                insecure_inline,
+                ..file::Secret::default()
+            },
+            allow,
+        }
+    }
+}
+
 impl From<file::AdminToken> for Written {
     fn from(token: file::AdminToken) -> Self {
         let file::AdminToken {
@@ -27,17 +48,7 @@ impl From<file::AdminToken> for Written {
             insecure_inline,
             allow,
         } = token;
-        let secret = file::Secret {
-            env,
-            file,
-            insecure_inline,
-            ..file::Secret::default()
-        };
-        Self {
-            name,
-            secret,
-            allow,
-        }
+        Self::new(name, env, file, insecure_inline, allow)
     }
 }
 
@@ -50,17 +61,7 @@ impl From<file::OutboundToken> for Written {
             insecure_inline,
             allow,
         } = token;
-        let secret = file::Secret {
-            env,
-            file,
-            insecure_inline,
-            ..file::Secret::default()
-        };
-        Self {
-            name,
-            secret,
-            allow,
-        }
+        Self::new(name, env, file, insecure_inline, allow)
     }
 }
 

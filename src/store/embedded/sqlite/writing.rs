@@ -90,10 +90,15 @@ impl<'a> Writing<'a> {
         }
     }
 
+    /// Returns the connection, for one more statement.
+    pub(super) fn begin_statement(&self) -> Result<&Connection, StoreError> {
+        self.hook.call()?;
+        Ok(self.connection)
+    }
+
     /// Runs a statement; how many rows it changed.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
-        self.hook.call()?;
-        self.connection
+        self.begin_statement()?
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(params))
             .map_err(store_error)
@@ -106,8 +111,7 @@ impl<'a> Writing<'a> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
-        self.hook.call()?;
-        row(self.connection, sql, params, read)
+        row(self.begin_statement()?, sql, params, read)
     }
 
     /// Returns all rows of a query.
@@ -117,8 +121,7 @@ impl<'a> Writing<'a> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        self.hook.call()?;
-        rows(self.connection, sql, params, read)
+        rows(self.begin_statement()?, sql, params, read)
     }
 
     /// Returns the number of the row inserted last.
