@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::state::Api;
-use crate::event::{EventType, document, envelope};
-use crate::web::input::parse;
+use crate::event::{EventType, envelope};
+use crate::web::input::{check_document, parse};
 use crate::web::problem::Problem;
 
 /// The longest key of a publish, in bytes.
@@ -51,7 +51,7 @@ pub(super) struct Event {
 
 /// Checks a publish: its body, its type and its key.
 pub(super) fn check(body: &Bytes, headers: &HeaderMap, api: &Api) -> Result<Event, Problem> {
-    document::check(body).map_err(|fault| refused_document(&fault))?;
+    check_document(body)?;
     let publish: Publish<'_> = parse(body)?;
     let event_type = EventType::new(&publish.event_type).map_err(|wrong| {
         Problem::new(
@@ -82,22 +82,6 @@ pub(super) fn check(body: &Bytes, headers: &HeaderMap, api: &Api) -> Result<Even
         key,
         body,
     })
-}
-
-/// Returns the error of a document that parsers could read in two ways.
-fn refused_document(fault: &document::DocumentFault) -> Problem {
-    let (line, column) = fault.position();
-    let help = format!("see line {line}, column {column} of the body");
-    match fault {
-        document::DocumentFault::NotJson { .. } => Problem::bad_request(fault.to_string(), help),
-        document::DocumentFault::RepeatedKey { at, .. } => {
-            let code = "repeated_key";
-            Problem::new(StatusCode::BAD_REQUEST, code, fault.to_string(), help).at(at)
-        }
-        document::DocumentFault::ReservedKey { at, .. } => {
-            Problem::bad_request(fault.to_string(), help).at(at)
-        }
-    }
 }
 
 /// Returns the key of a publish.

@@ -4,7 +4,7 @@ mod fault;
 mod pointer;
 mod query;
 
-pub use body::{JsonBody, body_length, parse, read_body};
+pub use body::{JsonBody, body_length, check_document, parse, read_body};
 pub use query::ApiQuery;
 
 #[cfg(test)]

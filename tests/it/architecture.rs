@@ -85,7 +85,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "address", "arriving", "clock", "config", "refusal", "request",
         ],
     ),
-    ("web", &[]),
+    ("web", &["event"]),
     (
         "admin",
         &[

@@ -14,6 +14,7 @@ use serde_json::error::Category;
 
 use super::fault::{Fault, HELP};
 use super::pointer::{child, pointer};
+use crate::event::document::{self, DocumentFault};
 use crate::web::problem::Problem;
 
 /// A JSON object in the body of a request, of at most `MAX` bytes. An empty body counts as an empty object.
@@ -30,8 +31,35 @@ where
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
         let length = body_length(&head.headers, MAX)?;
-        parse(&read_body(body, length).await?).map(Self)
+        let body = read_body(body, length).await?;
+        let parsed = parse(&body)?;
+        check_document(&body)?;
+        Ok(Self(parsed))
     }
+}
+
+/// Checks that a body means the same to every parser: no object in it has a key twice. An empty body is good.
+///
+/// # Errors
+/// The first object that does, or the first place that is no JSON.
+pub fn check_document(body: &[u8]) -> Result<(), Problem> {
+    if body.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    document::check(body).map_err(|fault| {
+        let (line, column) = fault.position();
+        let help = format!("see line {line}, column {column} of the body");
+        match &fault {
+            DocumentFault::NotJson { .. } => Problem::bad_request(fault.to_string(), help),
+            DocumentFault::RepeatedKey { at, .. } => {
+                let code = "repeated_key";
+                Problem::new(StatusCode::BAD_REQUEST, code, fault.to_string(), help).at(at)
+            }
+            DocumentFault::ReservedKey { at, .. } => {
+                Problem::bad_request(fault.to_string(), help).at(at)
+            }
+        }
+    })
 }
 
 /// Returns the length of a body before it is read, so that the caller can reserve memory for it.

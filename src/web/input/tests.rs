@@ -346,6 +346,37 @@ async fn json_body_is_bounded_and_parsed() {
 }
 
 #[tokio::test]
+async fn no_object_of_a_body_has_a_key_twice() {
+    let ask = async |text: &'static str| {
+        let length = text.len().to_string();
+        let request = request(&[("content-length", length.as_str())], Body::from(text));
+        let read = JsonBody::<serde_json::Map<String, Value>>::from_request(request, &()).await;
+        let refused = read.map(drop);
+        match refused {
+            Ok(()) => Value::Null,
+            Err(problem) => {
+                let body = body(problem).await;
+                assert!(!body.to_string().contains("SECRET"), "{body}");
+                json!([body["code"], body["at"]])
+            }
+        }
+    };
+    for text in ["", " ", "{}", r#"{"a":{"b":1},"b":[{"b":1},{"b":2}]}"#] {
+        assert_eq!(ask(text).await, Value::Null, "{text}");
+    }
+    for (text, at) in [
+        (r#"{"url":"SECRET","url":"SECRET"}"#, json!("")),
+        (
+            r#"{"headers":{"X-A":"SECRET","X-A":"SECRET"}}"#,
+            json!("/headers"),
+        ),
+        (r#"{"a":[0,{"b":1,"\u0062":2}]}"#, json!("/a/1")),
+    ] {
+        assert_eq!(ask(text).await, json!(["repeated_key", at]), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn errors_of_a_query_name_the_parameter() {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
