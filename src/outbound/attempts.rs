@@ -5,30 +5,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::access::{Caller, Right};
 use super::endpoints;
-use super::events::{find, no_event};
-use super::listing::{bad_cursor, limit};
+use super::events::{no_event, reference};
+use super::listing::{PageQuery, bad_cursor};
 use super::state::Api;
 use crate::clock::rfc3339;
-use crate::store::archive::{AttemptPosition, AttemptShown, Scope, UnitsShown};
+use crate::store::address_book::Tenant;
+use crate::store::archive::{AttemptPosition, AttemptShown, AttemptsOf, Scope, UnitsShown};
 use crate::store::queue::DeliveryRef;
 use crate::store::record::parse_headers;
 use crate::tenant::event_id::event_id;
 use crate::web::input::ApiQuery;
 use crate::web::problem::Problem;
-
-/// The query of a list of attempts.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct AttemptsQuery {
-    /// The number of rows, 1 to 500 (default 50).
-    limit: Option<u16>,
-    /// The `next` of the page before.
-    after: Option<String>,
-}
 
 /// A page of attempts.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -105,27 +96,18 @@ pub(super) async fn of_event(
     State(api): State<Api>,
     caller: Caller,
     Path((uid, event)): Path<(String, String)>,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Json<Attempts>, Problem> {
     caller.may(Right::Read)?;
     let tenant = api.tenant(&uid).await?;
-    let id = find(&api, tenant.origin, &event).await?.id;
-    let shown = api
-        .ask(
-            api.store()
-                .get(Scope::of(tenant.origin), id, UnitsShown::All),
-        )
-        .await?
-        .ok_or_else(no_event)?;
-    let all: Vec<(DeliveryRef, AttemptShown)> = shown
-        .attempts
-        .into_iter()
-        .rev()
-        .map(|attempt| (id, attempt))
-        .collect();
-    Ok(Json(Attempts {
-        attempts: named(&api, &all).await?,
-        next: None,
-    }))
+    let id = reference(&event).ok_or_else(no_event)?;
+    let rows = api
+        .store()
+        .rows(Scope::of(tenant.origin), &[id], UnitsShown::First(0));
+    if api.ask(rows).await?.is_empty() {
+        return Err(no_event());
+    }
+    page(&api, &tenant, AttemptsOf::Delivery(id), &query).await
 }
 
 /// Lists the attempts to an endpoint.
@@ -133,26 +115,37 @@ pub(super) async fn of_endpoint(
     State(api): State<Api>,
     caller: Caller,
     Path((uid, name)): Path<(String, String)>,
-    ApiQuery(query): ApiQuery<AttemptsQuery>,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Json<Attempts>, Problem> {
     caller.may(Right::Read)?;
-    let limit = limit(query.limit)?;
     let tenant = api.tenant(&uid).await?;
     let row = endpoints::find(&api, &tenant, &name).await?;
-    let before = match &query.after {
+    page(&api, &tenant, AttemptsOf::Endpoint(row.target), &query).await
+}
+
+/// Reads a page of attempts.
+async fn page(
+    api: &Api,
+    tenant: &Tenant,
+    of: AttemptsOf,
+    query: &PageQuery,
+) -> Result<Json<Attempts>, Problem> {
+    let limit = query.limit()?;
+    let before = match query.after() {
         Some(text) => Some(AttemptPosition(text.parse().map_err(|_| bad_cursor())?)),
         None => None,
     };
     let scope = Scope::of(tenant.origin);
-    let page = api.store().attempts(scope, row.target, before, limit);
-    let page = api.ask(page).await?;
+    let page = api
+        .ask(api.store().attempts(scope, of, before, limit))
+        .await?;
     let all: Vec<(DeliveryRef, AttemptShown)> = page
         .rows
         .into_iter()
         .map(|row| (row.delivery, row.shown))
         .collect();
     Ok(Json(Attempts {
-        attempts: named(&api, &all).await?,
+        attempts: named(api, &all).await?,
         next: page.next.map(|next| next.0.to_string()),
     }))
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::access::{AppTokens, Right};
-use super::attempts::{self, Attempts, AttemptsQuery};
+use super::attempts::{self, Attempts};
 use super::endpoint_body::EndpointBody;
 use super::endpoints;
 use super::event_body::Publish;
@@ -122,7 +122,8 @@ fn publishing() -> Vec<Call<Api>> {
             &Right::Read,
             Answers::Json(200, schema::<Attempts>),
             attempts::of_event,
-        ),
+        )
+        .with_query::<PageQuery>(),
     ]
 }
 
@@ -251,7 +252,7 @@ fn acts_on_endpoints() -> Vec<Call<Api>> {
             Answers::Json(200, schema::<Attempts>),
             attempts::of_endpoint,
         )
-        .with_query::<AttemptsQuery>(),
+        .with_query::<PageQuery>(),
     ]
 }
 

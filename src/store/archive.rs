@@ -98,11 +98,20 @@ pub struct Shown {
     pub attempts: Vec<AttemptShown>,
 }
 
-/// A position in the list of an endpoint's attempts.
+/// A position in a list of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttemptPosition(pub i64);
 
-/// An attempt in the list of an endpoint.
+/// The attempts that are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptsOf {
+    /// Those to an endpoint.
+    Endpoint(TargetId),
+    /// Those of a delivery, to all of its targets.
+    Delivery(DeliveryRef),
+}
+
+/// An attempt in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptOf {
     /// The delivery that was sent.
@@ -113,7 +122,7 @@ pub struct AttemptOf {
     pub shown: AttemptShown,
 }
 
-/// A piece of the list of an endpoint's attempts.
+/// A piece of a list of attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttemptPage {
     /// The attempts, newest first.
@@ -218,11 +227,11 @@ pub trait Archive: Send + Sync {
     fn get(&self, scope: Scope, id: DeliveryRef, units: UnitsShown) -> Answer<'_, Option<Shown>>;
     /// Returns one delivery without its units.
     fn stored(&self, scope: Scope, id: DeliveryRef) -> Answer<'_, Option<Stored>>;
-    /// Returns attempts of an endpoint, newest first, before a position.
+    /// Returns attempts, newest first, before a position.
     fn attempts(
         &self,
         scope: Scope,
-        target: TargetId,
+        of: AttemptsOf,
         before: Option<AttemptPosition>,
         limit: u16,
     ) -> Answer<'_, AttemptPage>;

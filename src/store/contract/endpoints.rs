@@ -8,7 +8,7 @@ use super::{HandClock, LEASE, WINDOW};
 use crate::retry::Reason;
 use crate::store::Ownership;
 use crate::store::archive::{
-    Act, ActKind, Filter, Order, Scope, Status, Statuses, TenantCounts, UnitsShown,
+    Act, ActKind, AttemptsOf, Filter, Order, Scope, Status, Statuses, TenantCounts, UnitsShown,
     WaitingPosition, WaitingUnits, Which,
 };
 use crate::store::queue::{
@@ -19,7 +19,7 @@ use crate::store::queue::{
 /// Runs everything below on a queue. Each test has tenants and endpoints of its own.
 pub(super) async fn holds(queue: &dyn Both, clock: &HandClock) {
     units_of_an_event_are_shown_in_part(queue).await;
-    attempts_of_an_endpoint_are_listed_newest_first(queue).await;
+    attempts_are_listed_newest_first(queue).await;
     id_is_found_among_the_deliveries_of_one_tenant(queue).await;
     units_of_endpoints_count_for_their_tenant(queue).await;
     endpoints_that_cannot_begin_are_left_out(queue, clock).await;
@@ -156,7 +156,7 @@ async fn units_of_an_event_are_shown_in_part(queue: &dyn Both) {
     assert_eq!(queue.stored(other, id).await.unwrap(), None);
 }
 
-async fn attempts_of_an_endpoint_are_listed_newest_first(queue: &dyn Both) {
+async fn attempts_are_listed_newest_first(queue: &dyn Both) {
     let target = TargetId(FIRST_ENDPOINT + 210);
     let id = accept(queue, &event(22, 210, "attempts", Start::Anyone)).await;
     for status in [500, 501, 502, 200] {
@@ -168,29 +168,29 @@ async fn attempts_of_an_endpoint_are_listed_newest_first(queue: &dyn Both) {
         settle_one(queue, 210, status, next).await;
     }
     let scope = Scope::of(OriginId(FIRST_TENANT + 22));
-    let (mut before, mut found) = (None, Vec::new());
-    loop {
-        let page = queue
-            .attempts(scope.clone(), target, before, 3)
-            .await
-            .unwrap();
-        for row in &page.rows {
-            assert_eq!((row.delivery, row.shown.target), (id, target));
-            found.push((row.shown.number, row.shown.attempt.status));
+    for of in [AttemptsOf::Endpoint(target), AttemptsOf::Delivery(id)] {
+        let (mut before, mut found) = (None, Vec::new());
+        loop {
+            let page = queue.attempts(scope.clone(), of, before, 3).await.unwrap();
+            assert!(page.rows.len() <= 3);
+            for row in &page.rows {
+                assert_eq!((row.delivery, row.shown.target), (id, target));
+                found.push((row.shown.number, row.shown.attempt.status));
+            }
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
         }
-        before = page.next;
-        if before.is_none() {
-            break;
-        }
+        let expected = [(4, 200), (3, 502), (2, 501), (1, 500)];
+        assert_eq!(
+            found,
+            expected.map(|(number, status)| (number, Some(status)))
+        );
+        let other = Scope::of(OriginId(FIRST_TENANT + 20));
+        let page = queue.attempts(other, of, None, 9).await.unwrap();
+        assert!(page.rows.is_empty());
     }
-    let expected = [(4, 200), (3, 502), (2, 501), (1, 500)];
-    assert_eq!(
-        found,
-        expected.map(|(number, status)| (number, Some(status)))
-    );
-    let other = Scope::of(OriginId(FIRST_TENANT + 20));
-    let page = queue.attempts(other, target, None, 9).await.unwrap();
-    assert!(page.rows.is_empty());
 }
 
 async fn id_is_found_among_the_deliveries_of_one_tenant(queue: &dyn Both) {

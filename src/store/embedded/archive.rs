@@ -6,9 +6,9 @@ use super::Embedded;
 use super::disk::Disk;
 use super::queue::at_once;
 use crate::store::archive::{
-    Act, ActKind, Archive, AttemptPage, AttemptPosition, Audit, Counts, Filter, Forgetting, Order,
-    Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts, UnitsShown,
-    WaitingPosition, Which,
+    Act, ActKind, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, Counts, Filter,
+    Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts,
+    UnitsShown, WaitingPosition, Which,
 };
 use crate::store::embedded::sqlite::act::{self, Entry};
 use crate::store::embedded::sqlite::look::Reading;
@@ -144,11 +144,11 @@ impl Archive for Embedded {
     fn attempts(
         &self,
         scope: Scope,
-        target: TargetId,
+        of: AttemptsOf,
         before: Option<AttemptPosition>,
         limit: u16,
     ) -> Answer<'_, AttemptPage> {
-        self.read(move |reading| shown::attempts(reading, &scope, target, before, limit))
+        self.read(move |reading| shown::attempts(reading, &scope, of, before, limit))
     }
 
     fn act(&self, scope: Scope, act_on: &Act, step: u16) -> Answer<'_, Step> {

@@ -9,8 +9,8 @@ use super::columns::to_reason;
 use super::look::{Reading, one};
 use crate::store::StoreError;
 use crate::store::archive::{
-    AttemptOf, AttemptPage, AttemptPosition, AttemptShown, AttemptSummary, Scope, Shown, Status,
-    UnitShown, UnitsShown,
+    AttemptOf, AttemptPage, AttemptPosition, AttemptShown, AttemptSummary, AttemptsOf, Scope,
+    Shown, Status, UnitShown, UnitsShown,
 };
 use crate::store::queue::{Attempt, DeliveryRef, OriginId, Stored, TargetId};
 
@@ -208,22 +208,32 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptShown> {
     })
 }
 
-/// Returns attempts of an endpoint, newest first.
+/// The attempts of an endpoint. The condition of the partial index stands in the query, or it would not be used.
+const OF_ENDPOINT: &str = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body, facts, row, id
+    from attempt where target = ?1 and facts is not null and row < ?2 order by row desc limit ?3";
+/// The attempts of a delivery. Only the shown ones are read whole.
+const OF_DELIVERY: &str = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body, facts, row, id
+    from attempt where row in (select row from attempt where id = ?1 and row < ?2 order by row desc limit ?3) order by row desc";
+
+/// Returns attempts of an endpoint or of a delivery, newest first.
 pub(crate) fn attempts(
     reading: &Reading<'_>,
     scope: &Scope,
-    target: TargetId,
+    of: AttemptsOf,
     before: Option<AttemptPosition>,
     limit: u16,
 ) -> Result<AttemptPage, StoreError> {
-    // the condition of the partial index stands in the query, or it would not be used
-    let newest = "select target, number, late, cause, started, took, connect, first_byte, status, error, peer, head, body, facts, row, id
-        from attempt where target = ?1 and facts is not null and row < ?2 order by row desc limit ?3";
     let before = before.map_or(i64::MAX, |position| position.0);
-    let found = reading.rows(newest, params![target, before, limit], |row| {
+    let read = |row: &Row<'_>| {
         let position = AttemptPosition(row.get(14)?);
         Ok((position, row.get::<_, DeliveryRef>(15)?, attempt(row)?))
-    })?;
+    };
+    let found = match of {
+        AttemptsOf::Endpoint(target) => {
+            reading.rows(OF_ENDPOINT, params![target, before, limit], read)
+        }
+        AttemptsOf::Delivery(id) => reading.rows(OF_DELIVERY, params![id, before, limit], read),
+    }?;
     let mut page = AttemptPage::default();
     if found.len() == usize::from(limit) {
         page.next = found.last().map(|(position, ..)| *position);
