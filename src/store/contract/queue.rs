@@ -84,7 +84,7 @@ pub(crate) async fn take(queue: &dyn Both, target: u32, count: u32) -> Vec<Lease
         .unwrap()
 }
 
-pub(super) async fn status(queue: &dyn Both, id: DeliveryRef) -> Vec<Status> {
+pub(crate) async fn status(queue: &dyn Both, id: DeliveryRef) -> Vec<Status> {
     queue
         .get(Scope::All, id, UnitsShown::All)
         .await

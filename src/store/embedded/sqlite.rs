@@ -22,6 +22,7 @@ pub(crate) mod endpoint_save;
 mod erase;
 mod health;
 pub(crate) mod journal;
+mod lane;
 pub(crate) mod lease;
 pub(crate) mod ledger;
 pub(crate) mod look;

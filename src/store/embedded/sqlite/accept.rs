@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::attempt::insert_attempt;
 use super::ended::close;
 use super::ledger::{self, COMMITTED};
-use super::unit::{Dead, Waiting, insert_dead, raise, wait};
+use super::unit::{Dead, Position, Waiting, insert_dead, raise, wait};
 use super::writing::{DELIVERIES, Writing};
 use super::{int, ms};
 use crate::clock::unix_ms;
@@ -69,11 +69,8 @@ pub(crate) fn accept(
     for to in &delivery.to {
         leases.extend(begin(writing, delivery, to)?);
     }
-    if delivery
-        .to
-        .iter()
-        .all(|to| matches!(to.start, Start::Over(_)))
-    {
+    // a delivery with a lease waits
+    if leases.is_empty() {
         close(writing, delivery.id)?;
     }
     Ok(Accepted::New(leases))
@@ -237,8 +234,8 @@ fn begin(
         cause: Cause::Schedule,
         leased_at,
     };
-    let first = wait(writing, &waiting)?;
-    Ok((leased && first).then(|| Lease {
+    let is_first = wait(writing, &waiting)? == Position::First;
+    Ok((leased && is_first).then(|| Lease {
         unit,
         number,
         attempt: first_attempt(to),

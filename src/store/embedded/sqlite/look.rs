@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Params, Row, params};
 
-use super::unit::WAITS_IN_LANE;
+use super::lane::WAITS_IN_LANE;
 use super::{Database, row, rows};
 use crate::store::agenda::Agenda;
 use crate::store::queue::{DeliveryRef, OriginId, Ready, Stored, TargetId};

@@ -3,7 +3,7 @@ use rusqlite::params;
 
 use super::park::target_time;
 use super::writing::Writing;
-use super::{int, ms, unit::WAITS_IN_LANE};
+use super::{int, lane::WAITS_IN_LANE, ms};
 use crate::random;
 use crate::retry::Schedule;
 use crate::store::StoreError;

@@ -4,15 +4,14 @@ use rusqlite::params;
 use super::attempt::cut_off;
 use super::columns::from_reason;
 use super::ended::{close, reopen};
+use super::lane::{self, WAITS_IN_LANE};
 use super::ledger::hold;
 use super::park::target_time;
 use super::writing::{CANCELLED, DEAD, WAITING, Writing};
 use crate::retry::Reason;
 use crate::store::StoreError;
+use crate::store::address_book::EndpointState;
 use crate::store::queue::{Cause, DeliveryRef, Lane, Lease, TargetId, Unit};
-
-/// The due time of a unit that waits behind others of its lane.
-pub(super) const WAITS_IN_LANE: i64 = i64::MAX;
 
 /// A new row of `due`.
 pub(super) struct Waiting {
@@ -31,8 +30,19 @@ pub(super) struct Waiting {
     pub(super) leased_at: Option<i64>,
 }
 
-/// Lets a unit wait; whether it is the first of its lane, as one without a lane is.
-pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, StoreError> {
+/// The position of a unit that was to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// It is the first of its lane, as one without a lane is.
+    First,
+    /// It waits behind others.
+    Behind,
+    /// It is dead: its endpoint was removed, or is being removed, and nothing would end it.
+    Dead,
+}
+
+/// Lets a unit wait.
+pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<Position, StoreError> {
     let Waiting {
         unit,
         run_at,
@@ -44,16 +54,22 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
         cause,
         leased_at,
     } = waiting;
+    if is_removed(writing, unit.target)? {
+        let dead = Dead {
+            lane: *lane,
+            lease: *lease,
+            attempts: *attempts,
+            attempt: *attempt,
+        };
+        insert_dead(writing, *unit, Some(Reason::Removed), dead)?;
+        return Ok(Position::Dead);
+    }
     writing.ensure_marker()?;
-    let enter = "insert into lane (target, lane, waiting, seq) values (?1, ?2, 1, 1)
-        on conflict (target, lane) do update set waiting = waiting + 1, seq = seq + 1 returning waiting, seq";
     let position = match lane {
         None => None,
-        Some(lane) => writing.row(enter, params![unit.target, lane.0], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        })?,
+        Some(lane) => Some(lane::enter(writing, *unit, *lane)?),
     };
-    let first = position.is_none_or(|(n, _)| n == 1);
+    let first = position.is_none_or(|position| position.is_first);
     writing.execute(
         "insert into due (id, target, run_at, lease, leased, attempt_count, cause, since, lane, seq, last_attempt, leased_at)
             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
@@ -67,16 +83,30 @@ pub(super) fn wait(writing: &Writing<'_>, waiting: &Waiting) -> Result<bool, Sto
             cause,
             target_time(writing, unit.target)?,
             lane.map(|lane| lane.0),
-            position.map(|(_, seq)| seq),
+            position.map(|position| position.seq),
             attempt.saturating_add(u32::from(*leased && first)),
             leased_at
         ],
     )?;
-    if first {
-        writing.note_due(unit.target, *run_at);
-    }
     writing.count_unit(WAITING, *unit, 1)?;
-    Ok(first)
+    if !first {
+        return Ok(Position::Behind);
+    }
+    writing.note_due(unit.target, *run_at);
+    Ok(Position::First)
+}
+
+/// Returns whether a target is an endpoint that was removed, or is being removed: the job that ends its units may have passed.
+fn is_removed(writing: &Writing<'_>, target: TargetId) -> Result<bool, StoreError> {
+    if !target.is_endpoint() {
+        return Ok(false);
+    }
+    let find = "select state from endpoint where number = ?1";
+    let state = writing.row(find, params![target], |row| row.get(0))?;
+    Ok(matches!(
+        state,
+        Some(EndpointState::Removing | EndpointState::Removed)
+    ))
 }
 
 /// The former state of a unit that no longer waits.
@@ -112,32 +142,8 @@ pub(super) fn end(writing: &Writing<'_>, unit: Unit) -> Result<Option<RemovedUni
         return Ok(None);
     };
     writing.count_unit(WAITING, unit, -1)?;
-    if let Some(lane) = removed.lane {
-        leave(writing, unit.target, lane)?;
-    }
+    lane::leave(writing, unit.target, removed.lane)?;
     Ok(Some(removed))
-}
-
-fn leave(writing: &Writing<'_>, target: TargetId, lane: Lane) -> Result<(), StoreError> {
-    let left =
-        "update lane set waiting = waiting - 1 where target = ?1 and lane = ?2 returning waiting";
-    if writing
-        .row(left, params![target, lane.0], |row| row.get::<_, i64>(0))?
-        .is_none_or(|n| n <= 0)
-    {
-        return writing
-            .execute(
-                "delete from lane where target = ?1 and lane = ?2",
-                params![target, lane.0],
-            )
-            .map(drop);
-    }
-    let wake = "update due set run_at = ?3 where target = ?1 and run_at = ?4
-        and id = (select id from due where target = ?1 and lane = ?2 order by seq limit 1)";
-    writing.note_due(target, writing.now);
-    writing
-        .execute(wake, params![target, lane.0, writing.now, WAITS_IN_LANE])
-        .map(drop)
 }
 
 /// Removes a unit from the queue as dead, or as cancelled if there is no reason. The holder of its lease settled it.
@@ -315,21 +321,21 @@ pub(super) fn again(writing: &Writing<'_>, unit: Unit, again: Raised) -> Result<
         attempt,
         cause,
     } = again;
-    wait(
-        writing,
-        &Waiting {
-            unit,
-            run_at: writing.now,
-            lane,
-            lease,
-            leased: false,
-            attempts: 0,
-            attempt,
-            cause,
-            leased_at: None,
-        },
-    )?;
-    hold(writing, unit.delivery)
+    let waiting = Waiting {
+        unit,
+        run_at: writing.now,
+        lane,
+        lease,
+        leased: false,
+        attempts: 0,
+        attempt,
+        cause,
+        leased_at: None,
+    };
+    match wait(writing, &waiting)? {
+        Position::First | Position::Behind => hold(writing, unit.delivery),
+        Position::Dead => close(writing, unit.delivery),
+    }
 }
 
 /// Returns the units of a delivery that a query finds, for these targets if any are given. The query ends in a condition.

@@ -130,9 +130,15 @@ async fn end_of_failures_is_kept_for_an_app_that_was_notified() {
 #[tokio::test]
 async fn removed_endpoint_has_no_health() {
     let api = Api::new();
+    let in_flight = event(1, 1, "in flight", Start::Mine(LEASE));
+    let accepted = api.store.accept(Arc::new(in_flight), own(1)).await;
+    let lease = new(accepted.unwrap())[0];
     api.file()
         .execute("update endpoint set state = 6", [])
         .unwrap();
-    api.attempt(Some(attempt(500)), Next::RetryIn(SOON)).await;
+    let settled = api
+        .store
+        .settle(lease, Some(attempt(500)), Next::RetryIn(SOON));
+    assert_eq!(settled.await.unwrap(), Ownership::Owned);
     assert_eq!(api.health(), None);
 }
