@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::faults;
+use super::names::is_name;
 use crate::config::snapshot::{Outbound, STANDARD};
 use crate::tenant::Invalid;
 use crate::tenant::headers::OwnHeaders;
@@ -15,9 +16,6 @@ use crate::tenant::settings::EndpointSettings;
 use crate::tenant::url::{EndpointUrl, UrlRules};
 use crate::verify::standard;
 use crate::web::problem::Problem;
-
-/// The longest `uid`, in bytes.
-const MAX_UID: usize = 128;
 
 /// The settings of an endpoint. `url` is required for a new one.
 #[derive(Debug, JsonSchema)]
@@ -192,16 +190,12 @@ fn url(value: &Value, rules: &Outbound) -> Result<EndpointUrl, Problem> {
 
 /// Reads the app's name of an endpoint.
 fn uid(value: &Value) -> Result<Arc<str>, Problem> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    let found = value.as_str().filter(|uid| {
-        !uid.is_empty()
-            && uid.len() <= MAX_UID
-            && uid.bytes().all(is_plain)
-            && !uid.starts_with("ep_")
-    });
+    let found = value
+        .as_str()
+        .filter(|uid| is_name(uid) && !uid.starts_with("ep_"));
     found.map(Arc::from).ok_or_else(|| {
         let help =
-            "write 1 to 128 letters, digits and `.`, `_`, `:`, `-`, not beginning with `ep_`";
+            "write 1 to 128 letters, digits and `.`, `_`, `:`, `-`, not beginning with `ep_`, and not `.` or `..` alone";
         faults::invalid(Invalid::new("/uid", "this cannot be a `uid`", help))
     })
 }

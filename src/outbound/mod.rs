@@ -4,12 +4,14 @@
 //! the store within that tenant, so one tenant's IDs mean nothing in another's path.
 mod access;
 mod attempts;
+mod checks;
 mod endpoint_body;
 mod endpoints;
 mod event_body;
 mod events;
 mod faults;
 mod listing;
+mod names;
 mod pause;
 mod publish;
 mod secrets;

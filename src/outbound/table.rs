@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::access::{AppTokens, Right};
 use super::attempts::{self, Attempts};
+use super::checks::checked;
 use super::endpoint_body::EndpointBody;
 use super::endpoints;
 use super::event_body::Publish;
@@ -346,7 +347,7 @@ async fn wrong_method() -> Problem {
 
 /// Builds the router of the API behind its guard.
 pub fn router(api: Api, guard: Guard<AppTokens>) -> Router {
-    let router = routes(calls())
+    let router = routes(calls().into_iter().map(checked).collect())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method);
     guard.protect(router).with_state(api)

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::access::{Caller, Right};
 use super::faults;
 use super::listing::PageQuery;
+use super::names::is_name;
 use super::shown::{ShownTenant, Tenants};
 use super::state::{Api, audit};
 use crate::store::address_book::{Saved, Tenant};
@@ -17,8 +18,6 @@ use crate::tenant::settings::TenantSettings;
 use crate::web::input::{ApiQuery, JsonBody};
 use crate::web::problem::Problem;
 
-/// The longest name of a tenant.
-const MAX_UID: usize = 128;
 /// The times that a save is tried again after another request's.
 const SAVES: u32 = 5;
 
@@ -125,13 +124,12 @@ pub(super) async fn delete(
 
 /// Checks the name of a new tenant.
 fn check_uid(uid: &str) -> Result<(), Problem> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if uid.is_empty() || uid.len() > MAX_UID || !uid.bytes().all(is_plain) {
+    if !is_name(uid) {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid",
             "this cannot be the name of a tenant",
-            "use 1 to 128 letters, digits and `.`, `_`, `:`, `-`",
+            "use 1 to 128 letters, digits and `.`, `_`, `:`, `-`, but not `.` or `..` alone",
         ));
     }
     Ok(())

@@ -56,6 +56,8 @@ mod observe;
 mod operate;
 mod outbound;
 mod outbound_crash;
+mod outbound_requests;
+mod outbound_ssrf;
 mod pass;
 mod queue;
 mod queue_cli;

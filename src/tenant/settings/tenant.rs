@@ -38,6 +38,7 @@ pub struct TenantSettings {
     #[schemars(length(max = 200))]
     pub name: Option<String>,
     /// The bounds.
+    #[schemars(with = "Option<TenantLimits>")]
     pub limits: TenantLimits,
 }
 

@@ -1,4 +1,10 @@
 //! A gateway that sends.
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::gate::{Gate, wait_for};
+use super::http;
 
 /// The token of the app, with all rights.
 pub const TOKEN: &str = "outbound-token-of-the-app-0123456789";
@@ -27,4 +33,76 @@ outbound:
   endpoints: {{ http: true, ports: PORTS }}
 {more}"
     )
+}
+
+/// The API of a gateway that sends, as the app calls it.
+pub struct Api {
+    address: SocketAddr,
+}
+
+impl Api {
+    /// Returns the API of a gateway.
+    pub fn of(gate: &Gate) -> Self {
+        Self {
+            address: gate.address("outbound"),
+        }
+    }
+
+    /// Sends a request. Returns the status of its answer, and the JSON in it.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let authorization = format!("Bearer {TOKEN}");
+        let mut headers = vec![("authorization", authorization.as_str())];
+        if !body.is_empty() {
+            headers.push(("content-type", "application/json"));
+        }
+        let answer = http::request(self.address, method, path, &headers, body.as_bytes());
+        let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        (answer.status, json)
+    }
+
+    /// Makes a tenant.
+    #[track_caller]
+    pub fn tenant(&self, uid: &str) {
+        let (status, answer) = self.call("PUT", &format!("/v1/tenants/{uid}"), Some(&json!({})));
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Makes an endpoint of a tenant with these fields. Returns the answer.
+    pub fn endpoint(&self, tenant: &str, fields: &Value) -> (u16, Value) {
+        self.call(
+            "POST",
+            &format!("/v1/tenants/{tenant}/endpoints"),
+            Some(fields),
+        )
+    }
+
+    /// Publishes an event of a tenant. Returns its ID.
+    #[track_caller]
+    pub fn publish(&self, tenant: &str, key: &str) -> String {
+        let event = json!({ "type": "invoice.paid", "id": key, "data": { "key": key } });
+        let (status, answer) = self.call(
+            "POST",
+            &format!("/v1/tenants/{tenant}/events"),
+            Some(&event),
+        );
+        assert_eq!(status, 202, "{answer}");
+        answer["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for attempt number `number` to an endpoint, and returns what is recorded of it.
+    #[track_caller]
+    pub fn attempt(&self, tenant: &str, endpoint: &str, number: usize) -> Value {
+        let path = format!("/v1/tenants/{tenant}/endpoints/{endpoint}/attempts?limit=500");
+        let mut found = Value::Null;
+        wait_for("an attempt", || {
+            let (_, page) = self.call("GET", &path, None);
+            let attempts = page["attempts"].as_array().unwrap();
+            // the newest is first
+            let index = attempts.len().checked_sub(number);
+            found = index.map_or(Value::Null, |index| attempts[index].clone());
+            !found.is_null()
+        });
+        found
+    }
 }

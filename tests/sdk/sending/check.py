@@ -41,7 +41,7 @@ def of_page():
 
 
 def by_acme(secret, headers, body):
-    """What a customer of docs/outbound.md has in use, who has never heard of Standard Webhooks."""
+    """The check that a customer of docs/outbound.md has in use: an older contract than Standard Webhooks."""
     sent = headers["x-acme-timestamp"]
     expected = hmac.new(secret.encode(), f"{sent}.".encode() + body, hashlib.sha256).hexdigest()
     event = (headers["x-acme-event"], headers["x-acme-delivery"].startswith("msg_"))
