@@ -23,15 +23,16 @@ sdk-test: setup
 	$(CARGO) build --locked
 	@tests/sdk/run.sh
 
-# Kills a release build a thousand times under load, or `KILLS=N` times. About ten minutes.
+# Kills a release build a thousand times under load, or `KILLS=N` times: one that receives and one that sends. About twenty minutes.
 KILLS ?= 1000
 torture: setup build
-	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it queue_crash -- --nocapture
+	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it -- --nocapture queue_crash outbound_crash
 
-# Sends what the document of the admin API allows, and what it does not, to a real gateway; schemathesis comes from PyPI.
+# Sends what the documents of the admin API and of the app's API allow, and what they do not, to a real gateway; schemathesis comes from PyPI.
 api-test: setup
 	$(CARGO) build --locked
 	@tests/api/run.sh
+	@tests/api/outbound.sh
 
 # Floods, smuggling tricks and known attack tools against a release build: about ten minutes, tables in Markdown.
 torture-edge: setup build
