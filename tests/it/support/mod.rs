@@ -11,6 +11,7 @@ pub mod in_process;
 pub mod outbound;
 pub mod queue;
 pub mod raw_app;
+pub mod sentinel;
 pub mod set_clock;
 pub mod sign;
 pub mod source;

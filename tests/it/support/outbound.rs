@@ -1,5 +1,6 @@
 //! A gateway that sends.
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -33,6 +34,24 @@ outbound:
   endpoints: {{ http: true, ports: PORTS }}
 {more}"
     )
+}
+
+/// Returns the config of a gateway that sends, with these lines in place of the exception for loopback.
+fn strict_config(dir: &tempfile::TempDir, lines: &str) -> String {
+    config("")
+        .replace("STORE", dir.path().join("store").to_str().unwrap())
+        .replace("  egress: { allow: [127.0.0.0/8] }\n", "")
+        .replace("  endpoints: { http: true, ports: PORTS }\n", lines)
+}
+
+/// Starts such a gateway, with a tenant `acme`.
+pub fn start_strict(lines: &str) -> (Gate, Api) {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let yaml = strict_config(&dir, lines);
+    let gate = Gate::in_process_in(dir, &yaml);
+    let api = Api::of(&gate);
+    api.tenant("acme");
+    (gate, api)
 }
 
 /// The API of a gateway that sends, as the app calls it.
