@@ -56,6 +56,7 @@ mod observe;
 mod operate;
 mod outbound;
 mod outbound_crash;
+mod outbound_crash_jobs;
 mod outbound_requests;
 mod outbound_responses;
 mod outbound_ssrf;
