@@ -21,7 +21,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use client::Client;
@@ -35,6 +35,11 @@ mod sinks;
 
 /// The variable that says that this process is in its namespace.
 const INSIDE: &str = "HOOKGATE_BENCH_INSIDE";
+/// The tenants of a load. Each has one endpoint.
+const TENANTS: [&str; 16] = [
+    "t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11", "t12", "t13", "t14",
+    "t15",
+];
 /// The time for which a load is published.
 const LOAD: Duration = Duration::from_secs(5);
 /// The time for which the events of an innocent tenant are measured.
@@ -104,8 +109,8 @@ async fn run(inside: bool) {
         );
         println!("|---|---|---|---|---|---|---|");
         for program in &programs {
-            for callers in [1, 64] {
-                rate(*program, callers).await;
+            for (callers, tenants) in [(1, 1), (64, 1), (64, TENANTS.len())] {
+                rate(*program, callers, &TENANTS[..tenants]).await;
             }
         }
         println!();
@@ -145,10 +150,11 @@ pub(crate) fn data() -> String {
     data
 }
 
-/// A key like no other.
-pub(crate) fn key() -> String {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    format!("key-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+/// Returns a number and a key like no other.
+pub(crate) fn key() -> (usize, String) {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    (number, format!("key-{number}"))
 }
 
 pub(crate) fn ms(duration: Duration) -> f64 {
@@ -162,19 +168,20 @@ pub(crate) fn at(sorted: &[Duration], thousandths: usize) -> Duration {
 }
 
 /// Publishes by `callers` at once for a while, and prints the row.
-async fn rate(program: Program, callers: usize) {
+async fn rate(program: Program, callers: usize, tenants: &'static [&'static str]) {
     let directory = tempfile::tempdir().unwrap();
     let (address, arrivals) = good().await;
     let service = Arc::new(Service::start(program, directory.path(), &[address.port()]));
     let mut client = Client::new(service.address);
-    service.tenant(&mut client, "b", 1).await;
-    service
-        .endpoint(&mut client, "b", &format!("http://{address}/"))
-        .await;
+    for tenant in tenants {
+        service.tenant(&mut client, tenant, 1).await;
+        let url = format!("http://{address}/{tenant}");
+        service.endpoint(&mut client, tenant, &url).await;
+    }
     // each side is warm
     publish_until(
         &service,
-        "b",
+        tenants,
         callers,
         Instant::now() + Duration::from_millis(500),
         u64::MAX,
@@ -185,7 +192,7 @@ async fn rate(program: Program, callers: usize) {
     let (cpu, own) = (service.cpu(), cpu_of("self"));
     let (begun, before) = (Instant::now(), arrivals.count());
     let began = nanos();
-    let took = publish_until(&service, "b", callers, begun + LOAD, u64::MAX).await;
+    let took = publish_until(&service, tenants, callers, begun + LOAD, u64::MAX).await;
     let published = begun.elapsed();
     settle(&arrivals, Duration::from_secs(120)).await;
     let delivered = arrivals.count() - before;
@@ -196,7 +203,8 @@ async fn rate(program: Program, callers: usize) {
     let arrived = arrivals.take();
     let micros = |cpu: Duration| cpu.as_secs_f64() * 1e6 / events;
     println!(
-        "| {program:?}, {callers} callers | {:.0} | {:.0}{} | {:.2}, {:.2}, {:.2} | {:.1}, {:.1} | {:.0}, {:.0} | {:.0}, {:.0} |",
+        "| {program:?}, {callers} callers, {} tenants | {:.0} | {:.0}{} | {:.2}, {:.2}, {:.2} | {:.1}, {:.1} | {:.0}, {:.0} | {:.0}, {:.0} |",
+        tenants.len(),
         events / published.as_secs_f64(),
         delivered as f64 / until.as_secs_f64(),
         if delivered < took.len() as u64 {
@@ -231,7 +239,7 @@ async fn settle(arrivals: &Arrivals, limit: Duration) {
 /// Publishes by `callers` at once until a time or a number of events. Returns how long each accepted publish took, sorted.
 pub(crate) async fn publish_until(
     service: &Arc<Service>,
-    tenant: &'static str,
+    tenants: &'static [&'static str],
     callers: usize,
     end: Instant,
     most: u64,
@@ -249,7 +257,8 @@ pub(crate) async fn publish_until(
                         })
                         .is_ok()
                 {
-                    let key = key();
+                    let (number, key) = key();
+                    let tenant = tenants[number % tenants.len()];
                     let begun = Instant::now();
                     match service.publish(&mut client, tenant, &key, &data()).await {
                         202 => took.push(begun.elapsed()),
@@ -279,7 +288,7 @@ async fn innocent(service: &Arc<Service>, arrivals: &Arrivals) -> (Vec<Duration>
     let (begun, mut count) = (Instant::now(), 0);
     while begun.elapsed() < MEASURED {
         ticks.tick().await;
-        let status = service.publish(&mut client, "b", &key(), &data()).await;
+        let status = service.publish(&mut client, "b", &key().1, &data()).await;
         assert_eq!(status, 202);
         count += 1;
     }
@@ -319,7 +328,7 @@ async fn isolation(program: Program, fault: Fault, endpoints: u64) {
     let (quiet, _) = innocent(&service, &arrivals).await;
     let took = publish_until(
         &service,
-        "a",
+        &["a"],
         32,
         Instant::now() + BACKLOG,
         events / endpoints,

@@ -33,7 +33,7 @@ pub(crate) async fn fanout() {
     let (mut published, mut last) = (Vec::new(), Vec::new());
     for round in 1..=5 {
         let (begun, began) = (Instant::now(), nanos());
-        let status = service.publish(&mut client, "a", &key(), &data()).await;
+        let status = service.publish(&mut client, "a", &key().1, &data()).await;
         assert_eq!(status, 202);
         published.push(begun.elapsed());
         while arrivals.count() < round * MANY {
@@ -68,7 +68,7 @@ async fn waiting_bytes(directory: &Path, address: SocketAddr) -> f64 {
     let service = Service::start(Program::Hookgate, directory, &[address.port()]);
     let mut client = Client::new(service.address);
     for _ in 0..SIZED {
-        let status = service.publish(&mut client, "a", &key(), &data()).await;
+        let status = service.publish(&mut client, "a", &key().1, &data()).await;
         assert_eq!(status, 202);
     }
     service.stop();
@@ -121,7 +121,7 @@ pub(crate) async fn rest() {
     let mut client = Client::new(service.address);
     let begun = Instant::now();
     let status = service
-        .publish(&mut client, "tenant-7", &key(), &data())
+        .publish(&mut client, "tenant-7", &key().1, &data())
         .await;
     assert_eq!(status, 202);
     while arrivals.count() < EACH {

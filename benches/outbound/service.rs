@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::TENANTS;
 use crate::client::Client;
 
 const TOKEN: &str = "token-of-the-bench-0123456789-0123456789";
@@ -263,7 +264,7 @@ sources:
         directory.display(),
         address.port()
     );
-    for tenant in ["a", "b"] {
+    for tenant in ["a", "b"].iter().chain(&TENANTS) {
         writeln!(yaml, "  {tenant}: {{ type: outbound }}").unwrap();
     }
     yaml
