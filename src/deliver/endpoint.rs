@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use tokio::time::sleep;
 
 use super::event_facts::{EventFacts, chosen};
+use super::messages::URL;
 use super::places::Place;
 use super::report::{AttemptReport, SendResult};
 use super::rows::{OpenSecrets, UnusableEndpoint, open_headers};
@@ -315,7 +316,7 @@ impl LiveEndpoint {
             (Bytes::from_static(name.as_bytes()), Bytes::from(value))
         };
         let facts: Pairs = vec![
-            fact("url", self.url.text().to_owned()),
+            fact(URL, self.url.text().to_owned()),
             fact("version", version.to_string()),
             fact("payload", word(self.settings.payload).to_owned()),
             fact("secrets", self.secrets.clone()),

@@ -86,7 +86,7 @@ async fn do_one(worker: &Worker, row: &Endpoint) -> Result<bool, StoreError> {
             }
             EndpointState::Active
         }
-        Some(Work::Recover(_) | Work::Expire) | None => {
+        Some(Work::Recover(_)) | None => {
             tracing::error!(
                 endpoint = &*row.id,
                 "the job of an endpoint cannot be read; it is paused"

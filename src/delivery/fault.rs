@@ -1,10 +1,11 @@
 //! The reasons for which an attempt gets no answer, each with its code and its message.
+use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 
-use crate::clock::day;
+use crate::clock::{day, parse_rfc3339, rfc3339};
 
 /// The reason why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +142,22 @@ impl Fault {
         } else {
             None
         }
+    }
+
+    /// Returns an error code of this fault as it is stored: with a blank and the date that belongs to the fault behind it, if there is one.
+    pub(crate) fn stored(self, code: &'static str) -> Cow<'static, str> {
+        match self.date() {
+            Some(date) => format!("{code} {}", rfc3339(date)).into(),
+            None => code.into(),
+        }
+    }
+
+    /// Returns the fault of a stored error, and whether the request may have arrived. `None` for an error that is no fault of the other side,
+    /// or of another version.
+    pub(crate) fn of_stored(stored: &str) -> Option<(Self, bool)> {
+        let (code, date) = stored.split_once(' ').unwrap_or((stored, ""));
+        let fault = Self::of_code(code, parse_rfc3339(date))?;
+        Some((fault, fault.codes().1 == code))
     }
 
     /// Describes it in a clause without a full stop. `peer` is the other side, with its article: "the upstream".

@@ -13,9 +13,10 @@ use super::events::{no_event, reference};
 use super::listing::{PageQuery, bad_cursor};
 use super::state::Api;
 use crate::clock::rfc3339;
+use crate::deliver::attempt_message;
 use crate::store::address_book::Tenant;
 use crate::store::archive::{AttemptPosition, AttemptShown, AttemptsOf, Scope, UnitsShown};
-use crate::store::queue::DeliveryRef;
+use crate::store::queue::{Cause, DeliveryRef};
 use crate::store::record::parse_headers;
 use crate::tenant::event_id::event_id;
 use crate::web::input::ApiQuery;
@@ -31,13 +32,15 @@ pub(super) struct Attempts {
 
 /// An attempt.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ShownAttempt {
+pub(super) struct ShownAttempt {
     /// The event.
     event: String,
     /// The endpoint.
     endpoint: String,
     /// The number of the attempt at this endpoint.
     number: u32,
+    /// The cause of the attempt: `schedule`, `replay` (a person asked for it), `probe` (of an endpoint that was unavailable) or `test`.
+    cause: &'static str,
     /// The time at which it began.
     started_at: String,
     /// Its duration in seconds.
@@ -46,6 +49,8 @@ struct ShownAttempt {
     status: Option<u16>,
     /// The error, if there was no response.
     error: Option<String>,
+    /// The failure in words that a customer understands, without a full stop; none if the attempt succeeded.
+    message: Option<String>,
     /// The address that it was sent to.
     peer: Option<String>,
     /// The URL that it was sent to.
@@ -63,7 +68,11 @@ struct ShownAttempt {
 }
 
 impl ShownAttempt {
-    fn of(event: DeliveryRef, shown: &AttemptShown, names: &HashMap<u32, Arc<str>>) -> Self {
+    pub(super) fn of(
+        event: DeliveryRef,
+        shown: &AttemptShown,
+        names: &HashMap<u32, Arc<str>>,
+    ) -> Self {
         let attempt = &shown.attempt;
         let facts: HashMap<String, String> = pairs(&attempt.facts).into_iter().collect();
         let secrets = facts.get("secrets").map(String::as_str).unwrap_or_default();
@@ -75,10 +84,12 @@ impl ShownAttempt {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             number: shown.number,
+            cause: word(attempt.cause),
             started_at: rfc3339(attempt.started),
             took: attempt.took.as_secs_f64(),
             status: attempt.status,
-            error: attempt.error.as_deref().map(str::to_owned),
+            error: attempt.error.as_deref().map(|error| code(error).to_owned()),
+            message: attempt_message(attempt),
             peer: attempt.peer.as_deref().map(str::to_owned),
             url: facts.get("url").cloned(),
             version: facts.get("version").and_then(|text| text.parse().ok()),
@@ -164,6 +175,20 @@ async fn named(
         .iter()
         .map(|(event, attempt)| ShownAttempt::of(*event, attempt, &names));
     Ok(shown.collect())
+}
+
+/// Returns the code of a stored error, without the date that can be behind it.
+fn code(error: &str) -> &str {
+    error.split_once(' ').map_or(error, |(code, _)| code)
+}
+
+fn word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Schedule => "schedule",
+        Cause::Replay => "replay",
+        Cause::Test => "test",
+        Cause::Probe => "probe",
+    }
 }
 
 /// Reads headers or facts as text.

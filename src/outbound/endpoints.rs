@@ -11,14 +11,14 @@ use super::access::{Caller, Right};
 use super::endpoint_body::{EndpointFields, Given, kind, signed_headers};
 use super::faults;
 use super::listing::{PageQuery, bad_cursor};
-use super::shown::{Endpoints, MadeEndpoint, ShownEndpoint};
+use super::shown::{Endpoints, MadeEndpoint, ShownEndpoint, all_shown, shown};
 use super::state::{Api, audit};
 use crate::deliver::{OpenSecrets, Rules, can_sign, open_headers, seal_headers, seal_secret};
 use crate::random;
 use crate::store::address_book::{Endpoint, EndpointName, EndpointState, Saved, Tenant};
 use crate::store::queue::TargetId;
 use crate::tenant::Invalid;
-use crate::tenant::job::{EndpointJob, Work};
+use crate::tenant::job::{EndpointJob, JobCursor, Work};
 use crate::tenant::secret::{RANDOM_BYTES, Secret, first};
 use crate::tenant::settings::{EndpointSettings, TenantSettings};
 use crate::web::input::{ApiQuery, JsonBody};
@@ -68,9 +68,8 @@ pub(super) async fn list(
     let next = (rows.len() == usize::from(limit))
         .then(|| rows.last().map(|last| last.target.0.to_string()))
         .flatten();
-    let shown = rows.iter().map(|row| ShownEndpoint::of(row, &rules));
     Ok(Json(Endpoints {
-        endpoints: shown.collect(),
+        endpoints: all_shown(&api, &rows, &rules).await?,
         next,
     }))
 }
@@ -85,7 +84,7 @@ pub(super) async fn show(
     let rules = api.rules()?;
     let tenant = api.tenant(&uid).await?;
     let row = find(&api, &tenant, &name).await?;
-    Ok(Json(ShownEndpoint::of(&row, &rules)))
+    Ok(Json(shown(&api, &row, &rules).await?))
 }
 
 /// Makes an endpoint.
@@ -143,7 +142,7 @@ pub(super) async fn put(
             }
         };
         if let Some(saved) = change(&api, &caller, &uid, row, fields, true).await? {
-            return Ok(Json(ShownEndpoint::of(&saved, &rules)).into_response());
+            return Ok(Json(shown(&api, &saved, &rules).await?).into_response());
         }
     }
     Err(faults::conflict())
@@ -164,7 +163,7 @@ pub(super) async fn patch(
         let given = Given::Change(&row.settings);
         let fields = EndpointFields::read(body.clone(), given, &rules.outbound)?;
         if let Some(saved) = change(&api, &caller, &uid, row, fields, false).await? {
-            return Ok(Json(ShownEndpoint::of(&saved, &rules)));
+            return Ok(Json(shown(&api, &saved, &rules).await?));
         }
     }
     Err(faults::conflict())
@@ -188,7 +187,7 @@ pub(super) async fn delete(
             since: now,
             uid: None,
             job: Some(job.to_json().into()),
-            cursor: None,
+            cursor: Some(JobCursor::default().to_bytes().into()),
             ..row
         };
         let which = format!("{uid} {}", row.id);
@@ -263,7 +262,7 @@ async fn create(
         .await?;
     match saved {
         Saved::Done { .. } => Ok(Some(MadeEndpoint {
-            endpoint: ShownEndpoint::of(&row, rules),
+            endpoint: ShownEndpoint::of(&row, rules, 0),
             secret: (!is_given).then(|| secret.text().to_string()),
         })),
         Saved::Taken => Ok(None),

@@ -12,7 +12,7 @@ use super::faults;
 use super::state::{Api, audit};
 use crate::store::address_book::{Endpoint, EndpointState, Saved};
 use crate::tenant::Invalid;
-use crate::tenant::job::{EndpointJob, Resume, Work};
+use crate::tenant::job::{EndpointJob, JobCursor, Resume, Work};
 use crate::web::input::JsonBody;
 use crate::web::problem::Problem;
 
@@ -105,7 +105,7 @@ pub(super) async fn resume(
             state: EndpointState::Resuming,
             since: now,
             job: Some(job.to_json().into()),
-            cursor: None,
+            cursor: Some(JobCursor::default().to_bytes().into()),
             ..row
         };
         if save(&api, &caller, &uid, &row, "resume endpoint", reason).await? {

@@ -2,11 +2,21 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::state::Api;
 use crate::clock::rfc3339;
-use crate::deliver::{Rules, open_headers};
-use crate::store::address_book::{Endpoint, HealthRow, Tenant};
+use crate::deliver::{Rules, open_headers, streak_message};
+use crate::store::address_book::{Endpoint, EndpointState, Tenant};
+use crate::store::archive::WaitingCount;
 use crate::tenant::event_id::event_id;
+use crate::tenant::health::Notified;
+use crate::tenant::job::{EndpointJob, StopReason};
 use crate::tenant::settings::{EndpointSettings, TenantSettings};
+use crate::web::problem::Problem;
+
+/// The most waiting events of an endpoint that are counted.
+const MAX_COUNTED: u32 = 100_000;
+/// The most waiting events of each endpoint that are counted in a list.
+const MAX_COUNTED_IN_LIST: u32 = 1_000;
 
 /// A page of tenants.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -74,6 +84,8 @@ pub(super) struct ShownEndpoint {
     paused: Option<Paused>,
     /// Its failures since its last success, if there are any.
     health: Option<Health>,
+    /// Its last job, if it had one.
+    job: Option<Job>,
 }
 
 /// The pause of an endpoint.
@@ -83,6 +95,8 @@ struct Paused {
     why: &'static str,
     /// The time of the pause.
     since: String,
+    /// The events that wait for the endpoint. They are counted up to 100000, and in a list up to 1000.
+    waiting: u64,
 }
 
 /// The failures of an endpoint since its last success.
@@ -96,24 +110,121 @@ struct Health {
     status: Option<u16>,
     /// The error of the last one, if there was no status.
     error: Option<String>,
+    /// The failures in words that a customer understands, without a full stop.
+    message: String,
     /// The event that failed first.
     first: String,
 }
 
 impl Health {
-    fn of(row: &HealthRow) -> Option<Self> {
-        (row.notified != HealthRow::RECOVERED).then(|| Self {
-            failing_since: rfc3339(row.since),
-            failures: row.failures,
-            status: row.status,
-            error: row.cause.as_deref().map(str::to_owned),
-            first: event_id(row.first.0),
+    /// Describes the failures of an endpoint; `None` if it has none.
+    fn of(row: &Endpoint, rules: &Rules, waiting: u64) -> Option<Self> {
+        let streak = row
+            .health
+            .filter(|streak| streak.notified != Notified::Over)?;
+        Some(Self {
+            failing_since: rfc3339(streak.since),
+            failures: streak.failures,
+            status: streak.cause.status(),
+            error: streak.cause.code().map(str::to_owned),
+            message: streak_message(row, &streak, rules, waiting),
+            first: event_id(streak.first),
         })
     }
 }
 
+/// The last job of an endpoint.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Job {
+    /// `resume`, `recover` or `remove`.
+    kind: &'static str,
+    /// `running`, `done` or `stopped`.
+    state: &'static str,
+    /// The reason why it stopped before its end: `person`, `failures`, `unavailable` or `paused`.
+    stop_reason: Option<&'static str>,
+    /// The name of the token with which it was started.
+    by: String,
+    /// The reason that was given.
+    reason: Option<String>,
+    /// The time at which it was started.
+    started_at: String,
+    /// The time at which it ended or stopped.
+    ended_at: Option<String>,
+    /// The events that it is about, if they were counted.
+    planned: Option<u64>,
+    /// The events that are done: of a recovery those whose attempts were begun.
+    done: u64,
+}
+
+impl Job {
+    /// Describes the last job of an endpoint; `None` if it had none, or one of another version of the gateway.
+    fn of(row: &Endpoint) -> Option<Self> {
+        let job = EndpointJob::from_json(row.job.as_deref()?).ok()?;
+        let state = match (row.cursor.is_some(), job.stopped) {
+            (true, _) => "running",
+            (false, None) => "done",
+            (false, Some(_)) => "stopped",
+        };
+        Some(Self {
+            kind: job.work.kind(),
+            state,
+            stop_reason: job.stopped.map(StopReason::word),
+            by: job.actor,
+            reason: job.reason.filter(|reason| !reason.is_empty()),
+            started_at: rfc3339(job.started),
+            ended_at: job.ended.map(rfc3339),
+            planned: job.planned,
+            done: job.done,
+        })
+    }
+}
+
+/// Shows an endpoint.
+///
+/// # Errors
+/// The store does not answer.
+pub(super) async fn shown(
+    api: &Api,
+    row: &Endpoint,
+    rules: &Rules,
+) -> Result<ShownEndpoint, Problem> {
+    let waiting = count_waiting(api, row, MAX_COUNTED).await?;
+    Ok(ShownEndpoint::of(row, rules, waiting))
+}
+
+/// Shows the endpoints of a list.
+///
+/// # Errors
+/// The store does not answer.
+pub(super) async fn all_shown(
+    api: &Api,
+    rows: &[Endpoint],
+    rules: &Rules,
+) -> Result<Vec<ShownEndpoint>, Problem> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let waiting = count_waiting(api, row, MAX_COUNTED_IN_LIST).await?;
+        all.push(ShownEndpoint::of(row, rules, waiting));
+    }
+    Ok(all)
+}
+
+/// Counts the events that wait for an endpoint. Those for an endpoint that gets its events are not counted.
+async fn count_waiting(api: &Api, row: &Endpoint, most: u32) -> Result<u64, Problem> {
+    if row.state == EndpointState::Active && row.health.is_none() {
+        return Ok(0);
+    }
+    let counted = api.store().count_waiting(WaitingCount {
+        target: row.target,
+        since: None,
+        only_new: false,
+        most,
+    });
+    Ok(api.ask(counted).await?.min(u64::from(most)))
+}
+
 impl ShownEndpoint {
-    pub(super) fn of(row: &Endpoint, rules: &Rules) -> Self {
+    pub(super) fn of(row: &Endpoint, rules: &Rules, waiting: u64) -> Self {
         let headers = open_headers(row, &rules.keys).unwrap_or_default();
         Self {
             id: row.id.to_string(),
@@ -125,8 +236,10 @@ impl ShownEndpoint {
             paused: row.state.pause_reason().map(|why| Paused {
                 why,
                 since: rfc3339(row.since),
+                waiting,
             }),
-            health: row.health.as_ref().and_then(Health::of),
+            health: Health::of(row, rules, waiting),
+            job: Job::of(row),
         }
     }
 }

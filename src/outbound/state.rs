@@ -245,7 +245,7 @@ impl Api {
                 Ok(Saved::Conflict | Saved::Taken | Saved::Full) => {}
                 Err(_) => endpoints.recheck(row.target),
             }
-            if row.job.is_some() {
+            if row.cursor.is_some() {
                 endpoints.note_job();
             }
             saved

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-use crate::clock::{Now, parse_rfc3339, rfc3339};
+use crate::clock::Now;
 use crate::delivery::{Delivery, Fault, Outcome, SendFacts};
 use crate::headers::shown_id;
 use crate::queue::outcome::error_code;
@@ -79,19 +79,15 @@ pub fn attempt_row(
 /// Returns the error of an attempt as it is stored: its code, and behind a blank the date that belongs to it, if there is one.
 pub fn stored_error(outcome: Outcome) -> Option<Arc<str>> {
     let code = error_code(outcome)?;
-    let date = outcome.fault().and_then(Fault::date);
-    Some(date.map_or_else(
-        || code.into(),
-        |date| format!("{code} {}", rfc3339(date)).into(),
-    ))
+    outcome.fault().map(|fault| fault.stored(code).into())
 }
 
 /// Splits a stored error into its code and the message of its fault. There is none for an error that is no fault of the upstream, or for a
 /// code of an earlier version.
 pub fn read_error(stored: &str) -> (&str, Option<String>) {
-    let (code, date) = stored.split_once(' ').unwrap_or((stored, ""));
-    let fault = Fault::of_code(code, parse_rfc3339(date));
-    (code, fault.map(|fault| fault.message("the upstream")))
+    let (code, _) = stored.split_once(' ').unwrap_or((stored, ""));
+    let fault = Fault::of_stored(stored);
+    (code, fault.map(|(fault, _)| fault.message("the upstream")))
 }
 
 #[cfg(test)]

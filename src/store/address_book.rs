@@ -9,8 +9,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::Answer;
-use super::queue::{DeliveryRef, OriginId, TargetId};
+use super::archive::ActKind;
+use super::queue::{Accept, DeliveryRef, OriginId, TargetId};
 pub use crate::tenant::EndpointState;
+use crate::tenant::health::{Notified, Streak};
 
 /// A customer of the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +57,10 @@ pub struct Endpoint {
     /// Its secrets, by number.
     pub secrets: Vec<SecretRow>,
     /// How it fails; none if its last attempt succeeded. Saving leaves this alone, see [`AddressBook::save_endpoint`].
-    pub health: Option<HealthRow>,
-    /// The work that is being done to its units in steps, as JSON.
+    pub health: Option<Streak>,
+    /// The last job on its events, as JSON.
     pub job: Option<Arc<str>>,
-    /// The position of the job.
+    /// The position of the job; none if it is over.
     pub cursor: Option<Bytes>,
 }
 
@@ -97,32 +99,6 @@ impl std::fmt::Debug for SecretRow {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
-}
-
-/// The failures of an endpoint since its last success.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthRow {
-    /// The time of the first failure, in whole milliseconds.
-    pub since: SystemTime,
-    /// The number of failures.
-    pub failures: u32,
-    /// The number of different hours in which there was one.
-    pub hours: u32,
-    /// The time of the last failure, in whole milliseconds.
-    pub last: SystemTime,
-    /// The status of the last failure, if there was one.
-    pub status: Option<u16>,
-    /// The error of the last failure, if there was no status.
-    pub cause: Option<Arc<str>>,
-    /// The event that failed first.
-    pub first: DeliveryRef,
-    /// How far the app was notified of it; 0: not at all. It only grows, and [`Self::RECOVERED`] is the last.
-    pub notified: u8,
-}
-
-impl HealthRow {
-    /// The endpoint succeeded again after the app was notified of its failures, and the app does not know that yet.
-    pub const RECOVERED: u8 = u8::MAX;
 }
 
 /// The name of an endpoint within its tenant.
@@ -165,6 +141,21 @@ pub enum Saved {
     Full,
 }
 
+/// A change of an endpoint that exists, with what belongs to it: all of it is done, or nothing.
+#[derive(Clone, Debug)]
+pub struct EndpointChange {
+    /// The row after the change.
+    pub endpoint: Endpoint,
+    /// The edition of the row before.
+    pub expected: u32,
+    /// Acts on events of its tenant, as far as they have units for it.
+    pub acts: Vec<(ActKind, Vec<DeliveryRef>)>,
+    /// A notification of the app.
+    pub notice: Option<Arc<Accept>>,
+    /// The audit entry.
+    pub audit: Option<AuditEntry>,
+}
+
 /// An endpoint to which nothing is delivered now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inactive {
@@ -186,7 +177,7 @@ pub struct Unhealthy {
     /// Its state.
     pub state: EndpointState,
     /// Its failures.
-    pub health: HealthRow,
+    pub health: Streak,
 }
 
 /// A sealed text of an endpoint.
@@ -292,18 +283,21 @@ pub trait AddressBook: Send + Sync {
 
     /// Returns the endpoints that are neither active nor removed, by number, after one.
     fn inactive(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Inactive>>;
-    /// Returns the endpoints that have a job, by number, after one.
+    /// Makes a change of an endpoint. One that was made is not made again.
+    fn change_endpoint(&self, change: EndpointChange) -> Answer<'_, Saved>;
+    /// Returns the endpoints whose job is not over, by number, after one.
     fn with_jobs(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Endpoint>>;
     /// Returns the endpoints whose last attempt failed, or that recovered and were not reported, by number, after one.
     fn unhealthy(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Unhealthy>>;
-    /// Notes how far the app was notified of the failures of an endpoint since `since`, unless that is less than what is known; none: the
-    /// recovery was reported, and the row is forgotten. Nothing is changed if other failures began meanwhile.
+    /// Stores a notification of the app about the failures of an endpoint since `since`, and notes that; none: one about their end, and forgets
+    /// them. Returns whether that is new: nothing is done if it was noted before, or if other failures began meanwhile.
     fn note_notified(
         &self,
         target: TargetId,
         since: SystemTime,
-        notified: Option<u8>,
-    ) -> Answer<'_, ()>;
+        notified: Option<Notified>,
+        notice: Option<Arc<Accept>>,
+    ) -> Answer<'_, bool>;
     /// Returns what those of `numbers` are called that exist: a tenant by its app's name, an endpoint by its ID.
     fn called(&self, numbers: &[u32]) -> Answer<'_, Vec<(u32, Arc<str>)>>;
     /// Returns numbers for metrics.

@@ -175,6 +175,19 @@ pub struct TargetCounts {
     pub cancelled: u64,
 }
 
+/// The units to be counted that wait for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitingCount {
+    /// The target.
+    pub target: TargetId,
+    /// Only units of deliveries that were accepted at this time or later.
+    pub since: Option<SystemTime>,
+    /// Only units without an attempt.
+    pub only_new: bool,
+    /// The largest count of each kind: of units without an attempt, and of others.
+    pub most: u32,
+}
+
 /// The sums of a tenant, or of all tenants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantCounts {
@@ -240,6 +253,8 @@ pub trait Archive: Send + Sync {
     /// Forgets committed IDs, whatever waits for them. Returns how many there were. IDs in flight are left alone.
     /// A duplicate is new afterwards.
     fn forget(&self, forgetting: Forgetting) -> Answer<'_, u64>;
+    /// Counts the units that wait for a target, as far as `most` of each kind.
+    fn count_waiting(&self, count: WaitingCount) -> Answer<'_, u64>;
     /// Returns the last acts, newest first.
     fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>>;
     /// Deletes at most `step` deliveries whose retention is over. Looks at some times as many.

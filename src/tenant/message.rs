@@ -36,7 +36,7 @@ impl About<'_> {
     pub fn failure(&self, cause: Cause, location: Option<&str>) -> String {
         match cause {
             Cause::Status(status) => self.status(status, location),
-            Cause::Fault(fault) => self.fault(fault),
+            Cause::Unreached(fault) | Cause::Ambiguous(fault) => self.fault(fault),
             Cause::Unknown => format!("the attempt to send to {} failed", self.url.host()),
         }
     }

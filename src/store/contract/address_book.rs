@@ -489,7 +489,8 @@ async fn endpoints_are_listed_by_state_and_job(book: &dyn Store) {
         let changed = Endpoint {
             state,
             since: time(50),
-            job: (at % 2 == 0).then(|| "{}".into()),
+            job: Some("{}".into()),
+            cursor: (at % 2 == 0).then(|| Bytes::from_static(b"0")),
             ..one
         };
         let target = changed.target;

@@ -7,17 +7,18 @@ use bytes::Bytes;
 use super::Embedded;
 use super::archive::FINISHES_WORK;
 use super::queue::at_once;
-use crate::clock::unix_ms;
 use crate::store::address_book::{
-    AddressBook, AddressCounts, AuditEntry, Endpoint, EndpointName, EndpointState, Inactive,
-    Resealed, Saved, SealedRows, Tenant, Unhealthy,
+    AddressBook, AddressCounts, AuditEntry, Endpoint, EndpointChange, EndpointName, EndpointState,
+    Inactive, Resealed, Saved, SealedRows, Tenant, Unhealthy,
 };
+use crate::store::embedded::sqlite::accept::{Unique, accept};
 use crate::store::embedded::sqlite::act::{Audited, Entry};
 use crate::store::embedded::sqlite::look::Reading;
 use crate::store::embedded::sqlite::writing::{ENDPOINTS, TENANTS, Writing};
-use crate::store::embedded::sqlite::{endpoint, endpoint_save, sealed, tenant};
-use crate::store::queue::{OriginId, TargetId};
+use crate::store::embedded::sqlite::{endpoint, endpoint_save, health, sealed, tenant};
+use crate::store::queue::{Accept, OriginId, TargetId};
 use crate::store::{Answer, StoreError, WriteOptions};
+use crate::tenant::health::Notified;
 
 impl Embedded {
     /// Reads rows.
@@ -49,6 +50,18 @@ impl Embedded {
     ) -> Answer<'_, T> {
         match self.disk() {
             Ok(disk) => disk.write(FINISHES_WORK, apply, |_| {}),
+            Err(error) => at_once(Err(error)),
+        }
+    }
+
+    /// Changes rows that exist, which may let units be due.
+    fn change_with_event<T: Send + 'static>(
+        &self,
+        apply: impl FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let shared = Arc::clone(&self.shared);
+        match self.disk() {
+            Ok(disk) => disk.write(FINISHES_WORK, apply, move |_| shared.work.notify_one()),
             Err(error) => at_once(Err(error)),
         }
     }
@@ -180,6 +193,14 @@ impl AddressBook for Embedded {
         }
     }
 
+    fn change_endpoint(&self, change: EndpointChange) -> Answer<'_, Saved> {
+        let audited = self.audited(change.audit.clone());
+        let record = change.notice.as_ref().map(|notice| notice.record.encode());
+        self.change_with_event(move |writing| {
+            endpoint_save::change(writing, &change, record.as_deref(), audited.as_ref())
+        })
+    }
+
     fn inactive(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Inactive>> {
         self.look(move |reading| endpoint::inactive(reading, after, limit))
     }
@@ -196,10 +217,17 @@ impl AddressBook for Embedded {
         &self,
         target: TargetId,
         since: SystemTime,
-        notified: Option<u8>,
-    ) -> Answer<'_, ()> {
-        let since = i64::try_from(unix_ms(since)).unwrap_or(i64::MAX);
-        self.change(move |writing| endpoint_save::note_notified(writing, target, since, notified))
+        notified: Option<Notified>,
+        notice: Option<Arc<Accept>>,
+    ) -> Answer<'_, bool> {
+        let record = notice.as_ref().map(|notice| notice.record.encode());
+        self.change_with_event(move |writing| {
+            let is_new = health::note_notified(writing, target, since, notified)?;
+            if let (true, Some(notice), Some(record)) = (is_new, &notice, &record) {
+                accept(writing, notice, record, Unique::Not)?;
+            }
+            Ok(is_new)
+        })
     }
 
     fn called(&self, numbers: &[u32]) -> Answer<'_, Vec<(u32, Arc<str>)>> {

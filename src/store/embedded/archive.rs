@@ -8,7 +8,7 @@ use super::queue::at_once;
 use crate::store::archive::{
     Act, ActKind, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, Counts, Filter,
     Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts,
-    UnitsShown, WaitingPosition, Which,
+    UnitsShown, WaitingCount, WaitingPosition, Which,
 };
 use crate::store::embedded::sqlite::act::{self, Entry};
 use crate::store::embedded::sqlite::look::Reading;
@@ -243,6 +243,10 @@ impl Archive for Embedded {
                 }
             },
         )
+    }
+
+    fn count_waiting(&self, count: WaitingCount) -> Answer<'_, u64> {
+        self.read(move |reading| waiting::count(reading, count))
     }
 
     fn audit(&self, limit: u16) -> Answer<'_, Vec<Audit>> {

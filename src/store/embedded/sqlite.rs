@@ -20,7 +20,7 @@ mod ended;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_save;
 mod erase;
-mod health;
+pub(crate) mod health;
 pub(crate) mod journal;
 mod lane;
 pub(crate) mod lease;

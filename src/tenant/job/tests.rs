@@ -1,8 +1,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
+use crate::tenant::Invalid;
 
 const ID: &str = "msg_01935c00000070008000000000000001";
 
@@ -106,13 +108,12 @@ fn jobs_survive_the_store() {
         Work::Recover(recover(failed).unwrap()),
         Work::Recover(recover(json!({ "what": "ids", "ids": [ID] })).unwrap()),
         Work::Remove,
-        Work::Expire,
     ] {
         let job = EndpointJob::new(work, "office", Some("renewed"), now);
         let later = EndpointJob {
             planned: Some(9),
-            stopped: Some(StopReason::Failures),
-            ..job.after_step(3)
+            failures_before: 4,
+            ..job.after_step(3).ended(Some(StopReason::Failures), now)
         };
         for job in [job, later] {
             let text = job.to_json();
@@ -134,18 +135,43 @@ fn stored_form_is_fixed() {
 }
 
 #[test]
-fn cursors_survive_the_store() {
-    for run_at in [i64::MIN, 0, i64::MAX] {
-        for after in [None, Some(Uuid::from_u128(7))] {
-            let cursor = JobCursor {
-                phase: 1,
-                run_at,
-                after,
+fn failures_count_from_the_start_of_a_job() {
+    use crate::tenant::Cause;
+    use crate::tenant::health::Failure;
+    let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
+    let streak = |times: &[u64]| {
+        times.iter().fold(None, |before, seconds| {
+            let failure = Failure {
+                at: at(*seconds),
+                cause: Cause::Status(500),
+                event: Uuid::from_u128(7),
             };
-            let bytes = cursor.to_bytes();
-            assert_eq!(JobCursor::from_bytes(&bytes), Some(cursor));
-            assert_eq!(JobCursor::from_bytes(&bytes[1..]), None);
-        }
+            Some(Streak::after_failure(before, &failure))
+        })
+    };
+    let job = EndpointJob {
+        failures_before: 2,
+        ..EndpointJob::new(Work::Remove, "office", None, at(30))
+    };
+    for (times, due) in [
+        (&[][..], 0),
+        (&[10, 20], 0),
+        (&[10, 20, 31, 32], 2),
+        // a success ended the streak of before
+        (&[31, 32, 33], 3),
+    ] {
+        assert_eq!(job.failures(streak(times).as_ref()), due, "{times:?}");
+    }
+}
+
+#[test]
+fn cursors_survive_the_store() {
+    for after in [&b""[..], b"position"] {
+        let cursor = JobCursor {
+            phase: 1,
+            after: after.to_vec(),
+        };
+        assert_eq!(JobCursor::from_bytes(&cursor.to_bytes()), Some(cursor));
     }
     assert_eq!(JobCursor::from_bytes(b""), None);
 }

@@ -110,7 +110,7 @@ fn every_fault_has_words() {
             "the sender was short of resources; the endpoint is not the cause",
         ),
     ] {
-        assert_eq!(words(Cause::Fault(fault)), due);
+        assert_eq!(words(Cause::Unreached(fault)), due);
     }
     assert_eq!(
         words(Cause::Unknown),
@@ -150,7 +150,7 @@ fn every_status_has_words() {
 #[test]
 fn words_are_no_oracle() {
     let blocked: BTreeSet<String> = [Fault::Resolve, Fault::Blocked]
-        .map(Cause::Fault)
+        .map(Cause::Unreached)
         .map(words)
         .into();
     assert_eq!(blocked.len(), 1);

@@ -66,6 +66,36 @@ pub(crate) fn act(
     targets: &[TargetId],
     entry: &Entry,
 ) -> Result<Done, StoreError> {
+    let (count, forgotten) = apply(writing, scope, kind, ids, targets)?;
+    Ok(Done {
+        count,
+        audit: note(writing, word(kind), entry, count)?,
+        forgotten,
+    })
+}
+
+/// Returns an act as the audit has it.
+fn word(kind: ActKind) -> &'static str {
+    match kind {
+        ActKind::Replay { .. } => "replay",
+        ActKind::AttemptNow => "attempt_now",
+        ActKind::Renew => "renew",
+        ActKind::Cancel => "cancel",
+        ActKind::MakeDead { .. } => "make_dead",
+        ActKind::Add { .. } => "add",
+        ActKind::Purge { .. } => "purge",
+    }
+}
+
+/// Applies an act to deliveries (of these targets, if any are given). Returns how many it changed, and the keys that it removed from the
+/// ledger.
+pub(super) fn apply(
+    writing: &Writing<'_>,
+    scope: &Scope,
+    kind: ActKind,
+    ids: &[DeliveryRef],
+    targets: &[TargetId],
+) -> Result<(u64, Vec<Key>), StoreError> {
     let (mut count, mut forgotten) = (0, Vec::new());
     for id in ids {
         let origin: Option<u32> = writing.row(
@@ -93,20 +123,7 @@ pub(crate) fn act(
             };
         count += u64::from(changed);
     }
-    let what = match kind {
-        ActKind::Replay { .. } => "replay",
-        ActKind::AttemptNow => "attempt_now",
-        ActKind::Renew => "renew",
-        ActKind::Cancel => "cancel",
-        ActKind::MakeDead { .. } => "make_dead",
-        ActKind::Add { .. } => "add",
-        ActKind::Purge { .. } => "purge",
-    };
-    Ok(Done {
-        count,
-        audit: note(writing, what, entry, count)?,
-        forgotten,
-    })
+    Ok((count, forgotten))
 }
 
 /// Forgets keys, `known` of which memory has, and writes it down; how many there were.

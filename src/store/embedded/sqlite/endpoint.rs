@@ -6,12 +6,13 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Params, Row, params};
 
 use super::connection::at;
+use super::health;
 use super::look::Reading;
 use super::query::Query;
 use super::tenant;
 use crate::store::StoreError;
 use crate::store::address_book::{
-    Endpoint, EndpointName, EndpointState, HealthRow, Inactive, SecretRow, Unhealthy,
+    Endpoint, EndpointName, EndpointState, Inactive, SecretRow, Unhealthy,
 };
 use crate::store::queue::{OriginId, TargetId};
 
@@ -24,10 +25,9 @@ pub(super) const BY_UID: &str = "select number, id, tenant, uid, edition, state,
 pub(super) const BY_NUMBER: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
     where number = ?1";
 pub(super) const WITH_JOB: &str = "select number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor from endpoint
-    where job is not null and number > ?1 order by number limit ?2";
+    where cursor is not null and number > ?1 order by number limit ?2";
 pub(super) const SECRETS: &str =
     "select n, name, created, ends, sealed from secret where endpoint = ?1 order by n";
-pub(super) const HEALTH: &str = "select since, failures, hours, last, status, cause, first, notified from health where endpoint = ?1";
 pub(super) const UNHEALTHY: &str = "select h.since, h.failures, h.hours, h.last, h.status, h.cause, h.first, h.notified, e.number, e.tenant, e.state
     from health h cross join endpoint e on e.number = h.endpoint where h.endpoint > ?1 and e.state <> 6 order by h.endpoint limit ?2";
 pub(super) const INACTIVE: &str = "select number, state, since from endpoint where state <> 0 and state <> 6 and number > ?1 order by number limit ?2";
@@ -79,23 +79,10 @@ fn read_secret(row: &Row<'_>) -> rusqlite::Result<SecretRow> {
     })
 }
 
-fn read_health(row: &Row<'_>) -> rusqlite::Result<HealthRow> {
-    Ok(HealthRow {
-        since: at(row.get(0)?),
-        failures: row.get(1)?,
-        hours: row.get(2)?,
-        last: at(row.get(3)?),
-        status: row.get(4)?,
-        cause: row.get(5)?,
-        first: row.get(6)?,
-        notified: row.get(7)?,
-    })
-}
-
 /// Adds secrets and health.
 fn whole(query: &impl Query, mut endpoint: Endpoint) -> Result<Endpoint, StoreError> {
     endpoint.secrets = query.all(SECRETS, params![endpoint.target], read_secret)?;
-    endpoint.health = query.first(HEALTH, params![endpoint.target], read_health)?;
+    endpoint.health = health::of(query, endpoint.target)?;
     Ok(endpoint)
 }
 
@@ -186,7 +173,7 @@ pub(crate) fn inactive(
     })
 }
 
-/// Returns the endpoints with a job, after a number.
+/// Returns the endpoints whose job is not over, after a number.
 pub(crate) fn with_jobs(
     reading: &Reading<'_>,
     after: Option<TargetId>,
@@ -206,7 +193,7 @@ pub(crate) fn unhealthy(
             target: row.get(8)?,
             tenant: OriginId(row.get(9)?),
             state: row.get(10)?,
-            health: read_health(row)?,
+            health: health::read(row)?,
         })
     })
 }

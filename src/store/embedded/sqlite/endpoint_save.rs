@@ -1,15 +1,18 @@
 //! Makes and replaces the rows of endpoints.
 use rusqlite::params;
 
-use super::act::Audited;
+use super::accept::{Unique, accept};
+use super::act::{self, Audited};
 use super::connection::whole_ms;
 use super::endpoint::{by_number, number_of};
+use super::health;
 use super::int;
 use super::tenant;
 use super::writing::{ENDPOINTS, Writing};
 use crate::clock::unix_ms;
 use crate::store::StoreError;
-use crate::store::address_book::{Endpoint, EndpointState, HealthRow, Saved};
+use crate::store::address_book::{Endpoint, EndpointChange, EndpointState, Saved};
+use crate::store::archive::Scope;
 use crate::store::queue::{LAST_ENDPOINT, OriginId, TargetId};
 
 pub(super) const COUNT: &str = "select count(*) from endpoint where tenant = ?1 and state <> 6";
@@ -32,6 +35,46 @@ pub(crate) fn save(
     limit_of_tenant: u32,
     audited: Option<&Audited>,
 ) -> Result<Saved, StoreError> {
+    let (saved, _) = save_once(writing, endpoint, expected, limit_of_tenant, audited)?;
+    Ok(saved)
+}
+
+/// Makes a change: the row, the acts on units of the endpoint, and the notification. A repeated call changes nothing.
+pub(crate) fn change(
+    writing: &Writing<'_>,
+    change: &EndpointChange,
+    notice: Option<&[u8]>,
+    audited: Option<&Audited>,
+) -> Result<Saved, StoreError> {
+    let EndpointChange {
+        endpoint,
+        expected,
+        acts,
+        notice: event,
+        audit: _,
+    } = change;
+    let (saved, is_new) = save_once(writing, endpoint, Some(*expected), u32::MAX, audited)?;
+    if !is_new {
+        return Ok(saved);
+    }
+    let scope = Scope::of(endpoint.tenant);
+    for (kind, ids) in acts {
+        act::apply(writing, &scope, *kind, ids, &[endpoint.target])?;
+    }
+    if let (Some(event), Some(record)) = (event, notice) {
+        accept(writing, event, record, Unique::Not)?;
+    }
+    Ok(saved)
+}
+
+/// Makes or replaces the row of an endpoint. Returns whether it was not done by an earlier call, either.
+fn save_once(
+    writing: &Writing<'_>,
+    endpoint: &Endpoint,
+    expected: Option<u32>,
+    limit_of_tenant: u32,
+    audited: Option<&Audited>,
+) -> Result<(Saved, bool), StoreError> {
     let found = by_number(writing, endpoint.target)?;
     let wanted = normal(endpoint, expected);
     let done = Saved::Done {
@@ -39,7 +82,7 @@ pub(crate) fn save(
         edition: wanted.edition,
     };
     if found.as_ref().is_some_and(|found| is_same(found, &wanted)) {
-        return Ok(done);
+        return Ok((done, false));
     }
     let refused = match (&found, expected) {
         (None, None) => refuse_new(writing, &wanted, limit_of_tenant)?,
@@ -47,17 +90,14 @@ pub(crate) fn save(
         (None, Some(_)) | (Some(_), None) => Some(Saved::Conflict),
     };
     if let Some(refused) = refused {
-        return Ok(refused);
+        return Ok((refused, false));
     }
     write(writing, &wanted)?;
     let before = found.map(|found| found.state);
     if before != Some(wanted.state) {
         let ends_health = matches!(wanted.state, EndpointState::Active | EndpointState::Removed);
         if ends_health && before.is_some() {
-            writing.execute(
-                "delete from health where endpoint = ?1",
-                params![wanted.target],
-            )?;
+            health::forget(writing, wanted.target)?;
         }
         if let Some(before) = before {
             writing.count(ENDPOINTS, u32::from(number_of(before)), -1, 0);
@@ -67,7 +107,7 @@ pub(crate) fn save(
     if let Some(audited) = audited {
         audited.note(writing)?;
     }
-    Ok(done)
+    Ok((done, true))
 }
 
 /// Returns the row as it is saved: with whole milliseconds, secrets in their order, and without what a removed endpoint does not keep.
@@ -211,24 +251,4 @@ fn write(writing: &Writing<'_>, endpoint: &Endpoint) -> Result<(), StoreError> {
         )?;
     }
     Ok(())
-}
-
-/// Notes how far the app was notified of a row of health; none: forgets a row whose end was reported.
-pub(crate) fn note_notified(
-    writing: &Writing<'_>,
-    target: TargetId,
-    since: i64,
-    notified: Option<u8>,
-) -> Result<(), StoreError> {
-    let done = match notified {
-        Some(notified) => writing.execute(
-            "update health set notified = ?3 where endpoint = ?1 and since = ?2 and notified < ?3",
-            params![target, since, notified],
-        ),
-        None => writing.execute(
-            "delete from health where endpoint = ?1 and since = ?2 and notified = ?3",
-            params![target, since, HealthRow::RECOVERED],
-        ),
-    };
-    done.map(drop)
 }

@@ -42,6 +42,7 @@ const HEADER: u64 = 100;
 /// - `tenant` and `endpoint` get their numbers from sequences that begin at [`FIRST_TENANT`] and [`FIRST_ENDPOINT`]: names stay below both. A
 ///   number is never used again. A removed row stays, because deliveries name its number; it has no `uid` of its own any more.
 /// - `edition` grows by one with each change, and a change names the edition that it was computed from.
+/// - `job` is the last job of an endpoint, which is not over as long as there is a `cursor`.
 /// - `sealed` is encrypted by a key that the store does not have.
 /// - `health` has a row for each endpoint whose last attempts failed, `hours` is the number of different hours in which one did.
 const TABLES: &str = "
@@ -88,7 +89,7 @@ const TABLES: &str = "
     create unique index if not exists endpoint_uid on endpoint (tenant, uid) where uid is not null;
     create index if not exists endpoint_tenant on endpoint (tenant, number) where state <> 6;
     create index if not exists endpoint_inactive on endpoint (number) where state <> 0 and state <> 6;
-    create index if not exists endpoint_job on endpoint (number) where job is not null;
+    create index if not exists endpoint_running on endpoint (number) where cursor is not null;
     create table if not exists secret (endpoint integer, n integer, name text not null, created integer not null, ends integer,
         sealed blob not null, primary key (endpoint, n)) without rowid;
     create table if not exists health (endpoint integer primary key, since integer not null, failures integer not null, hours integer not null,

@@ -179,10 +179,10 @@ fn queries_of_the_address_book_use_an_index() {
         (endpoint::BY_ID, "sqlite_autoindex_endpoint_1 (id=?)"),
         (endpoint::BY_UID, "endpoint_uid (tenant=? AND uid=?)"),
         (endpoint::BY_NUMBER, "PRIMARY KEY (rowid=?)"),
-        (endpoint::WITH_JOB, "endpoint_job (number>?)"),
+        (endpoint::WITH_JOB, "endpoint_running (number>?)"),
         (endpoint::INACTIVE, "endpoint_inactive (number>?)"),
         (endpoint::SECRETS, "PRIMARY KEY (endpoint=?)"),
-        (endpoint::HEALTH, "PRIMARY KEY (endpoint=?)"),
+        (health::HEALTH, "PRIMARY KEY (endpoint=?)"),
         (endpoint::UNHEALTHY, "PRIMARY KEY (endpoint>?)"),
         (endpoint_save::COUNT, "endpoint_tenant (tenant=?)"),
         (

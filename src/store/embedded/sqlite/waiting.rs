@@ -2,8 +2,9 @@
 use rusqlite::{Row, params};
 
 use super::look::Reading;
+use super::unsigned;
 use crate::store::StoreError;
-use crate::store::archive::{WaitingPosition, WaitingUnits};
+use crate::store::archive::{WaitingCount, WaitingPosition, WaitingUnits};
 use crate::store::queue::DeliveryRef;
 
 /// The units of a target after a position: first attempts, and retries.
@@ -11,6 +12,32 @@ const AFTER: [&str; 2] = [
     "select run_at, id, since from due where attempt_count = 0 and target = ?1 and (run_at, id) > (?2, ?3) order by run_at, id limit ?4",
     "select run_at, id, since from due where attempt_count > 0 and target = ?1 and (run_at, id) > (?2, ?3) order by run_at, id limit ?4",
 ];
+
+/// The number of units of a target, bounded: first attempts, and retries.
+pub(super) const COUNT: [&str; 2] = [
+    "select count(*) from (select 1 from due where attempt_count = 0 and target = ?1 and id >= ?2 limit ?3)",
+    "select count(*) from (select 1 from due where attempt_count > 0 and target = ?1 and id >= ?2 limit ?3)",
+];
+
+/// Counts the units that wait for a target.
+pub(crate) fn count(reading: &Reading<'_>, count: WaitingCount) -> Result<u64, StoreError> {
+    let WaitingCount {
+        target,
+        since,
+        only_new,
+        most,
+    } = count;
+    let first = since.map_or(DeliveryRef(uuid::Uuid::nil()), DeliveryRef::first_of);
+    let kinds = if only_new { 1 } else { COUNT.len() };
+    let mut sum = 0;
+    for sql in COUNT.into_iter().take(kinds) {
+        let read = |row: &Row<'_>| unsigned(row, 0);
+        sum += reading
+            .row(sql, params![target, first, most], read)?
+            .unwrap_or(0);
+    }
+    Ok(sum)
+}
 
 /// Returns the deliveries of one step, of `step` units at most, and where to go on.
 pub(crate) fn waiting(

@@ -7,13 +7,16 @@ use proptest::prelude::*;
 use super::faults::{Fault, open_faulty};
 use super::*;
 use crate::store::address_book::{
-    AddressBook as _, Endpoint, EndpointName, EndpointState, HealthRow, Resealed, Saved,
-    SealedPart, Tenant,
+    AddressBook as _, Endpoint, EndpointName, EndpointState, Resealed, Saved, SealedPart, Tenant,
 };
+use crate::store::archive::Scope;
 use crate::store::contract::address_book::{
     LIMIT, add, add_tenant, audit, endpoint, save, tenant, time,
 };
-use crate::store::queue::{DeliveryRef, FIRST_ENDPOINT, FIRST_TENANT, OriginId, TargetId};
+use crate::store::contract::events::event;
+use crate::store::queue::{DeliveryRef, FIRST_ENDPOINT, FIRST_TENANT, OriginId, Start, TargetId};
+use crate::tenant::Cause;
+use crate::tenant::health::{Notified, Streak};
 
 #[tokio::test]
 async fn address_book_contract_holds() {
@@ -88,21 +91,20 @@ async fn damaged_database_with_a_tenant_is_not_set_aside() {
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
 
-fn failing(target: TargetId, seconds: u64, notified: u8) -> (TargetId, HealthRow) {
-    let health = HealthRow {
+fn failing(target: TargetId, seconds: u64, notified: Notified) -> (TargetId, Streak) {
+    let health = Streak {
         since: time(seconds),
         failures: 7,
         hours: 3,
         last: time(seconds + 9000),
-        status: Some(503),
-        cause: None,
-        first: DeliveryRef::draw(),
+        cause: Cause::Status(503),
+        first: DeliveryRef::draw().0,
         notified,
     };
     (target, health)
 }
 
-fn put_health(path: &Path, (target, health): &(TargetId, HealthRow)) {
+fn put_health(path: &Path, (target, health): &(TargetId, Streak)) {
     let connection = rusqlite::Connection::open(path.join("hookgate.db")).unwrap();
     let put = "insert or replace into health (endpoint, since, failures, hours, last, status, cause, first, notified)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -116,10 +118,10 @@ fn put_health(path: &Path, (target, health): &(TargetId, HealthRow)) {
                 health.failures,
                 health.hours,
                 ms(health.last),
-                health.status,
-                health.cause,
-                health.first.0.as_bytes(),
-                health.notified
+                health.cause.status(),
+                health.cause.stored(),
+                health.first.as_bytes(),
+                health.notified.number()
             ],
         )
         .unwrap();
@@ -133,7 +135,7 @@ async fn health_is_read_with_its_endpoint_and_kept_by_a_save() {
     let mut all = Vec::new();
     for seconds in 0..3 {
         let one = add(&store, tenant, None).await;
-        let row = failing(one.target, seconds, 0);
+        let row = failing(one.target, seconds, Notified::No);
         put_health(directory.path(), &row);
         all.push((one, row.1));
     }
@@ -146,7 +148,7 @@ async fn health_is_read_with_its_endpoint_and_kept_by_a_save() {
     };
     let expected: Vec<_> = all
         .iter()
-        .map(|(one, health)| (one.target, tenant, one.state, health.clone()))
+        .map(|(one, health)| (one.target, tenant, one.state, *health))
         .collect();
     assert_eq!(unhealthy(None).await, expected[..2]);
     assert_eq!(unhealthy(Some(all[1].0.target)).await, expected[2..]);
@@ -156,8 +158,8 @@ async fn health_is_read_with_its_endpoint_and_kept_by_a_save() {
     };
     let (one, health) = all.remove(0);
     for (state, edition, left) in [
-        (EndpointState::PausedByFailures, 1, Some(health.clone())),
-        (EndpointState::Resuming, 2, Some(health.clone())),
+        (EndpointState::PausedByFailures, 1, Some(health)),
+        (EndpointState::Resuming, 2, Some(health)),
         (EndpointState::Active, 3, None),
     ] {
         let changed = Endpoint {
@@ -189,22 +191,35 @@ async fn notification_is_noted_for_the_failures_it_was_about() {
     let store = open(directory.path(), &clock);
     let tenant = add_tenant(&store, "acme").await.origin;
     let one = add(&store, tenant, None).await.target;
-    put_health(directory.path(), &failing(one, 5, 0));
+    put_health(directory.path(), &failing(one, 5, Notified::No));
     let note = async |seconds, notified| {
-        store
-            .note_notified(one, time(seconds), notified)
-            .await
-            .unwrap();
+        let notice = Arc::new(event(
+            9,
+            9,
+            &format!("{seconds} {notified:?}"),
+            Start::Anyone,
+        ));
+        let id = notice.id;
+        let noted = store.note_notified(one, time(seconds), notified, Some(notice));
+        let is_new = noted.await.unwrap();
+        let stored = store.stored(Scope::All, id).await.unwrap();
+        assert_eq!(stored.is_some(), is_new, "both or neither");
         let found = store.unhealthy(None, 9).await.unwrap();
         found.first().map(|one| one.health.notified)
     };
-    assert_eq!(note(4, Some(1)).await, Some(0), "those are over");
-    assert_eq!(note(5, Some(2)).await, Some(2));
-    assert_eq!(note(5, Some(1)).await, Some(2));
-    assert_eq!(note(5, None).await, Some(2), "it did not recover");
-    put_health(directory.path(), &failing(one, 5, HealthRow::RECOVERED));
-    assert_eq!(note(5, Some(3)).await, Some(HealthRow::RECOVERED));
-    assert_eq!(note(4, None).await, Some(HealthRow::RECOVERED));
+    let [no, once, twice, over] = [
+        Notified::No,
+        Notified::Once,
+        Notified::Twice,
+        Notified::Over,
+    ];
+    assert_eq!(note(4, Some(once)).await, Some(no), "those are over");
+    assert_eq!(note(5, Some(twice)).await, Some(twice));
+    assert_eq!(note(5, Some(once)).await, Some(twice));
+    assert_eq!(note(5, None).await, Some(twice), "it did not recover");
+    put_health(directory.path(), &failing(one, 5, over));
+    assert_eq!(note(5, Some(twice)).await, Some(over));
+    assert_eq!(note(4, None).await, Some(over));
     assert_eq!(note(5, None).await, None);
     assert_eq!(note(5, None).await, None, "repeated");
 }

@@ -1,12 +1,12 @@
 //! The health of endpoints follows their attempts.
 use super::*;
 use crate::retry::Reason;
-use crate::store::address_book::HealthRow;
 use crate::store::contract::events::{event, own};
 use crate::store::contract::queue::{attempt, new};
 use crate::store::queue::{
     Accept, Attempt, DeliveryRef, FIRST_ENDPOINT, FIRST_TENANT, Next, Queue as _, Start,
 };
+use crate::tenant::health::Notified;
 
 const SOON: Duration = Duration::from_millis(1);
 
@@ -95,14 +95,14 @@ async fn failures_are_counted_until_a_success() {
         .await
         .id;
     assert_eq!(api.health(), Some((1, 1, Some(500), None, first, 0)));
-    api.attempt(Some(failed("timeout")), Next::Later(SOON))
+    api.attempt(Some(failed("ambiguous_timeout")), Next::Later(SOON))
         .await;
-    let cause = Some("timeout".to_owned());
+    let cause = Some("ambiguous_timeout".to_owned());
     assert_eq!(api.health(), Some((2, 1, None, cause.clone(), first, 0)));
     api.clock.advance(Duration::from_secs(3600));
     let dead = Next::Dead(Reason::Attempts);
-    api.attempt(Some(failed("timeout")), dead).await;
-    api.attempt(Some(failed("timeout")), dead).await;
+    api.attempt(Some(failed("ambiguous_timeout")), dead).await;
+    api.attempt(Some(failed("ambiguous_timeout")), dead).await;
     assert_eq!(api.health(), Some((4, 2, None, cause, first, 0)));
     api.attempt(None, Next::GiveBack).await;
     assert_eq!(api.health().map(|row| row.0), Some(4));
@@ -121,10 +121,11 @@ async fn end_of_failures_is_kept_for_an_app_that_was_notified() {
     assert_ne!(api.health().unwrap().4, first.id);
     for _ in 0..2 {
         api.attempt(Some(attempt(200)), Next::Delivered).await;
-        assert_eq!(api.health().unwrap().5, HealthRow::RECOVERED);
+        assert_eq!(api.health().unwrap().5, Notified::Over.number());
     }
     let first = api.attempt(Some(attempt(502)), next).await.id;
-    assert_eq!(api.health(), Some((1, 1, Some(502), None, first, 0)));
+    let before = Notified::Before.number();
+    assert_eq!(api.health(), Some((1, 1, Some(502), None, first, before)));
 }
 
 #[tokio::test]
