@@ -241,6 +241,7 @@ fn deliver_from(gate: &Arc<Gate>, tasks: &mut JoinSet<()>) {
     tasks.spawn(deliver::sweep(gate.worker()));
     if snapshot.outbound.is_some() {
         tasks.spawn(deliver::run_jobs(gate.worker()));
+        tasks.spawn(deliver::watch_health(gate.worker()));
     }
 }
 

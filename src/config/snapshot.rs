@@ -33,7 +33,9 @@ pub use certificates::{CertificateUse, Validity};
 pub use deliver::{
     Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill,
 };
-pub use outbound::{AppRights, AppToken, EndpointRules, Outbound, OutboundLimits, STANDARD};
+pub use outbound::{
+    AppRights, AppToken, EndpointRules, Outbound, OutboundLimits, PausePolicy, STANDARD,
+};
 pub use route::{Pass, Route};
 pub use token::Token;
 pub use upstream::{Breaker, Upstream};

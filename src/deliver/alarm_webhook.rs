@@ -8,11 +8,15 @@ use http::header::{self, HeaderValue};
 
 use super::report::{AttemptReport, SendResult};
 use super::target::Target;
-use crate::clock::Now;
+use crate::clock::{Now, unix_ms};
 use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
 use crate::delivery::Fault;
+use crate::queue::stored::RECEIVED_AT;
 use crate::retry::{Backoff, Schedule};
-use crate::store::queue::{DeliveryRef, Next, Stored};
+use crate::store::queue::{
+    Accept, DeliveryRef, Lane, NewUnit, Next, OriginId, Start, Stored, TargetId,
+};
+use crate::store::record::Record;
 use crate::upstream::outside::{GATEWAY, Outside};
 use crate::upstream::{Lines, Outgoing};
 use crate::verify::standard::sign_all;
@@ -33,8 +37,50 @@ const MAX_AGE: Duration = Duration::from_secs(86_400);
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Returns the ID by which a receiver recognizes an alarm: the same with each attempt.
-pub(crate) fn message_id(id: DeliveryRef) -> String {
+fn message_id(id: DeliveryRef) -> String {
     format!("msg_{}", id.0.simple())
+}
+
+/// Returns a message of the gateway as the store takes it: an alarm, or a notification about an endpoint.
+pub(crate) fn alarm(
+    id: DeliveryRef,
+    target: TargetId,
+    event_type: &str,
+    at: SystemTime,
+    body: Bytes,
+    lane: Lane,
+) -> Accept {
+    let fact = |name: &'static str, value: String| {
+        (Bytes::from_static(name.as_bytes()), Bytes::from(value))
+    };
+    let record = Record {
+        method: Bytes::from_static(b"POST"),
+        // the target is not stored: the config decides when the message is sent
+        target: Bytes::from_static(b"/"),
+        authority: Bytes::new(),
+        tls: false,
+        headers: vec![(
+            Bytes::from_static(b"content-type"),
+            Bytes::from_static(b"application/json"),
+        )],
+        facts: vec![fact(RECEIVED_AT, unix_ms(at).to_string())],
+    };
+    Accept {
+        id,
+        origin: OriginId(target.0),
+        delivery_id: Some(message_id(id).into()),
+        key: None,
+        event_type: Some(event_type.into()),
+        to: vec![NewUnit {
+            target,
+            lane: Some(lane),
+            start: Start::Anyone,
+            attempts: Vec::new(),
+        }],
+        record,
+        body,
+        versions: Vec::new(),
+    }
 }
 
 /// Returns the policy of alarms: they are delivered one after the other.
@@ -48,7 +94,7 @@ fn policy() -> Option<Deliver> {
     })
 }
 
-/// The receiver of the alarms of one config generation.
+/// The receiver of the alarms, or of the notifications about endpoints, of one config generation.
 #[derive(Debug)]
 pub(super) struct AlarmReceiver {
     webhook: Arc<AlarmWebhook>,
@@ -57,6 +103,7 @@ pub(super) struct AlarmReceiver {
     outside: Arc<Outside>,
     schedule: Schedule,
     target: Arc<Target>,
+    name: &'static str,
 }
 
 impl AlarmReceiver {
@@ -66,15 +113,42 @@ impl AlarmReceiver {
         target: &Arc<Target>,
         outside: &Arc<Outside>,
     ) -> Option<Self> {
-        let (webhook, policy) = (Arc::clone(snapshot.alarms.webhook.as_ref()?), policy()?);
+        let webhook = snapshot.alarms.webhook.as_ref();
+        Self::new("alarms", webhook?, snapshot, target, outside)
+    }
+
+    /// Returns the receiver of a config's notifications about endpoints, if it has one.
+    pub(super) fn of_notices(
+        snapshot: &Snapshot,
+        target: &Arc<Target>,
+        outside: &Arc<Outside>,
+    ) -> Option<Self> {
+        let webhook = snapshot.outbound.as_ref()?.notices.as_ref();
+        Self::new("notices", webhook?, snapshot, target, outside)
+    }
+
+    fn new(
+        name: &'static str,
+        webhook: &Arc<AlarmWebhook>,
+        snapshot: &Snapshot,
+        target: &Arc<Target>,
+        outside: &Arc<Outside>,
+    ) -> Option<Self> {
+        let policy = policy()?;
         target.follow(&policy);
         Some(Self {
-            webhook,
+            name,
+            webhook: Arc::clone(webhook),
             egress: Arc::clone(&snapshot.egress),
             outside: Arc::clone(outside),
             schedule: policy.schedule,
             target: Arc::clone(target),
         })
+    }
+
+    /// Returns its name: `alarms` or `notices`.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(super) fn target(&self) -> &Arc<Target> {

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use super::app::App;
 use super::destination::{Destination, EventMessage, Message};
 use super::endpoint::ReservedEndpoint;
+use super::endpoint_pause::pause_after_answer;
 use super::report::AttemptReport;
 use super::target::AttemptSlot;
 use super::worker::Worker;
@@ -224,7 +225,8 @@ impl AttemptTask {
         });
         let ownership = settle(&*worker.store, *lease, row, next).await;
         if let (Some(state), Message::Event(event)) = (new_state, message) {
-            worker.endpoints().pause(event.endpoint.row(), state).await;
+            let row = event.endpoint.row();
+            pause_after_answer(worker, row.target, &row.url, state).await;
         }
         let report = AttemptReport {
             lease: *lease,
@@ -241,14 +243,14 @@ impl AttemptTask {
 
 /// The part of an answer that is recorded, and the delay that it asks for.
 #[derive(Default)]
-struct AnswerExcerpt {
+pub(super) struct AnswerExcerpt {
     retry_after: Option<Duration>,
-    head: Bytes,
-    body: Bytes,
+    pub(super) head: Bytes,
+    pub(super) body: Bytes,
 }
 
 /// Reads the start of an answer. If the body breaks off, the status and what was read still count.
-async fn read_excerpt(answer: Option<Answer>, now: SystemTime) -> AnswerExcerpt {
+pub(super) async fn read_excerpt(answer: Option<Answer>, now: SystemTime) -> AnswerExcerpt {
     let Some(mut answer) = answer else {
         return AnswerExcerpt::default();
     };

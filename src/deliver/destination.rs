@@ -27,6 +27,8 @@ pub(super) struct Destinations {
     pub(super) generation: u64,
     pub(super) apps: Vec<Arc<App>>,
     pub(super) alarms: Option<Arc<AlarmReceiver>>,
+    /// The receiver of notifications about endpoints.
+    pub(super) notices: Option<Arc<AlarmReceiver>>,
     /// Destinations by the number under which deliveries are stored. A number without one belongs to a route that is gone: its deliveries
     /// are parked.
     pub(super) by_number: HashMap<TargetId, Destination>,
@@ -37,13 +39,14 @@ impl Destinations {
         generation: u64,
         apps: Vec<Arc<App>>,
         alarms: Option<Arc<AlarmReceiver>>,
+        notices: Option<Arc<AlarmReceiver>>,
     ) -> Self {
         let of_apps = apps.iter().flat_map(|app| {
             app.numbers()
                 .iter()
                 .map(|number| (*number, Destination::App(Arc::clone(app))))
         });
-        let of_alarms = alarms.iter().map(|alarms| {
+        let of_alarms = alarms.iter().chain(&notices).map(|alarms| {
             (
                 alarms.target().id(),
                 Destination::Alarms(Arc::clone(alarms)),
@@ -54,6 +57,7 @@ impl Destinations {
             generation,
             apps,
             alarms,
+            notices,
             by_number,
         }
     }
@@ -64,7 +68,7 @@ impl Destinations {
 pub(super) enum Destination {
     /// The app of a webhook route.
     App(Arc<App>),
-    /// The receiver of the gateway's own alarms.
+    /// The receiver of the gateway's own alarms, or of its notifications about endpoints.
     Alarms(Arc<AlarmReceiver>),
 }
 
@@ -77,11 +81,11 @@ impl Destination {
         }
     }
 
-    /// Returns the name of the route, or `alarms`.
+    /// Returns the name of the route, `alarms` or `notices`.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::App(app) => &app.webhook().name,
-            Self::Alarms(_) => "alarms",
+            Self::Alarms(alarms) => alarms.name(),
         }
     }
 

@@ -11,28 +11,26 @@ use super::event_facts::{EventFacts, chosen};
 use super::messages::URL;
 use super::places::Place;
 use super::report::{AttemptReport, SendResult};
-use super::rows::{OpenSecrets, UnusableEndpoint, open_headers};
+use super::rows::{UnusableEndpoint, open_headers};
 use super::rules::Rules;
-use super::signer::{Signable, Signer};
+use super::signer::{Signable, Signer, signer, signing};
 use super::target::{AttemptSlot, Speed, Target};
 use crate::clock::Now;
-use crate::config::snapshot::{STANDARD, WebAddress};
+use crate::config::snapshot::WebAddress;
 use crate::delivery::{Fault, Outcome};
 use crate::event::{EventType, envelope};
 use crate::limit::Quota;
 use crate::queue::attempt::lease_of;
 use crate::store::Store;
 use crate::store::address_book::{Endpoint, EndpointState};
-use crate::store::queue::{Next, OriginId, Stored};
+use crate::store::queue::{Lane, Next, OriginId, Stored};
 use crate::store::record::{self, Pairs};
 use crate::tenant::event_id::event_id;
 use crate::tenant::headers::OwnHeaders;
-use crate::tenant::secret::{self, Signers};
 use crate::tenant::settings::{EndpointSettings, OnDead, Payload};
 use crate::tenant::url::EndpointUrl;
 use crate::upstream::outside::Outside;
 use crate::upstream::{Lines, Outgoing};
-use crate::verify::SecretText;
 
 /// The time after which an attempt without an answer makes its endpoint a suspect.
 const SLOW: Duration = Duration::from_secs(1);
@@ -49,6 +47,9 @@ const UNSIGNED: Duration = Duration::from_secs(60);
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The wait of events for an endpoint that was just paused. It is not leased before it is resumed.
 const PAUSED: Duration = Duration::from_secs(60);
+
+/// The lane of endpoints that get their events in order: a target has one.
+pub(crate) const ORDERED: Lane = Lane([0; 16]);
 
 /// An endpoint, ready to be sent to.
 pub(crate) struct LiveEndpoint {
@@ -258,6 +259,25 @@ impl LiveEndpoint {
         }
     }
 
+    /// Sends an event once for a person who tests the endpoint: nothing is learned from it. `None` if it cannot be signed.
+    pub(super) async fn send_test(
+        &self,
+        stored: &Stored,
+        store: &dyn Store,
+        outside: &Outside,
+        begun: Now,
+    ) -> Option<SendResult> {
+        let Sending { outgoing, facts } = self.render(stored, store, begun).await?;
+        let (egress, tenant) = (&self.rules.outbound.egress, self.row.tenant.0);
+        let sent = outside
+            .send(&self.to, &outgoing, egress, tenant, self.timeout())
+            .await;
+        Some(SendResult {
+            recorded: facts,
+            ..sent.map_or_else(SendResult::from, SendResult::from)
+        })
+    }
+
     /// Renders the request; `None` if the event cannot be read, or no secret can sign it.
     async fn render(&self, stored: &Stored, store: &dyn Store, begun: Now) -> Option<Sending> {
         let facts = EventFacts::of(stored);
@@ -336,51 +356,4 @@ fn word(payload: Payload) -> &'static str {
 struct Sending {
     outgoing: Outgoing,
     facts: Bytes,
-}
-
-/// Returns whether events to an endpoint can be signed with its secrets in its scheme.
-pub(crate) fn can_sign(row: &Endpoint, rules: &Rules, now: Now) -> bool {
-    let settings = EndpointSettings::from_json(&row.settings).ok();
-    let url = EndpointUrl::restore(&row.url).ok();
-    let Some((settings, url)) = settings.zip(url) else {
-        return false;
-    };
-    let scheme = settings.sign.name();
-    let secrets = signing(row, scheme, rules, now).unwrap_or_default();
-    signer(&secrets, scheme, &url, rules).is_some()
-}
-
-/// Returns the secrets that sign at `now`.
-fn signing(
-    row: &Endpoint,
-    scheme: &str,
-    rules: &Rules,
-    now: Now,
-) -> Result<Vec<SecretText>, UnusableEndpoint> {
-    let opened = OpenSecrets::of(row, &rules.keys)?;
-    let signers = if scheme == STANDARD {
-        Signers::All
-    } else {
-        Signers::Oldest
-    };
-    let entries = secret::signing(&opened.entries, signers, now.wall);
-    let texts = entries.into_iter().filter_map(|entry| {
-        let secret = opened.get(entry.n)?;
-        Some(secret.for_signing(Arc::clone(&entry.name)))
-    });
-    Ok(texts.collect())
-}
-
-/// Makes the signatures of an endpoint.
-fn signer(
-    secrets: &[SecretText],
-    scheme: &str,
-    url: &EndpointUrl,
-    rules: &Rules,
-) -> Option<Signer> {
-    if scheme == STANDARD {
-        return Signer::standard(secrets);
-    }
-    let shape = rules.outbound.schemes.get(scheme)?;
-    Signer::scheme(shape, secrets.first()?.clone(), url)
 }

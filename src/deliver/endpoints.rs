@@ -11,7 +11,7 @@ use super::places::Places;
 use super::rules::Rules;
 use super::target::{Memory, Target};
 use crate::clock::Clock;
-use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Saved};
+use crate::store::address_book::{Endpoint, EndpointState};
 use crate::store::queue::TargetId;
 use crate::store::{Store, StoreError};
 use crate::tenant::seal::SealKeys;
@@ -127,41 +127,19 @@ impl Endpoints {
         })
     }
 
-    /// Pauses an endpoint because of what it answered, unless its row was changed meanwhile.
-    pub(super) async fn pause(&self, row: &Endpoint, state: EndpointState) {
-        let expected = Some(row.edition);
-        let row = Endpoint {
-            state,
-            since: self.clock.now().wall,
-            ..row.clone()
-        };
-        let why = state.pause_reason().unwrap_or_default();
-        let entry = AuditEntry {
-            who: "hookgate".into(),
-            what: "pause endpoint".into(),
-            which: Arc::clone(&row.id),
-            reason: why.into(),
-        };
-        let saved = self
-            .store
-            .save_endpoint(row.clone(), expected, u32::MAX, Some(entry))
-            .await;
-        match saved {
-            Ok(Saved::Done { .. }) => {
-                tracing::warn!(
-                    endpoint = &*row.id,
-                    why,
-                    "an endpoint is paused; its events wait"
-                );
-                self.changed(row.target, state);
-            }
-            // it was changed: the next attempt decides anew
-            Ok(Saved::Conflict | Saved::Taken | Saved::Full) => {
-                self.recheck(row.target);
-            }
-            Err(error) => {
-                tracing::debug!(%error, endpoint = &*row.id, "an endpoint could not be paused; the next attempt does it");
-            }
+    /// Returns whether nothing is sent to an endpoint now, because it gave no answer or is overloaded.
+    pub(super) fn is_unavailable(&self, id: TargetId) -> bool {
+        let target = self.targets.lock().get(&id).cloned();
+        let now = self.clock.mono();
+        target.is_some_and(|target| target.pause().remaining(now).is_some())
+    }
+
+    /// Lets attempts to an endpoint begin at once, because it is expected to work again.
+    pub(super) fn close_breaker(&self, id: TargetId) {
+        let target = self.targets.lock().get(&id).cloned();
+        if let Some(target) = target {
+            target.pause().end();
+            self.memory.free_endpoint(id);
         }
     }
 
@@ -312,7 +290,7 @@ impl Endpoints {
     }
 
     /// Returns the state of an endpoint.
-    fn target(&self, id: TargetId) -> Arc<Target> {
+    pub(super) fn target(&self, id: TargetId) -> Arc<Target> {
         let now = self.clock.mono();
         let mut targets = self.targets.lock();
         if targets.len() >= MAX_TARGETS && !targets.contains_key(&id) {

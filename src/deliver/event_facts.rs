@@ -1,5 +1,6 @@
 //! The facts of a stored event, and the version that an endpoint gets.
 use crate::store::queue::Stored;
+use crate::store::record::Record;
 
 /// The fact of an event's record that says which version of its type the stored body has.
 pub(crate) const VERSION: &str = "version";
@@ -7,6 +8,14 @@ pub(crate) const VERSION: &str = "version";
 pub(crate) const VERSIONS: &str = "versions";
 /// The fact that says at which byte of the body its data begins.
 pub(crate) const DATA_AT: &str = "data_at";
+
+/// The fact that marks an event that a person made to test an endpoint.
+pub(crate) const TEST: &str = "test";
+
+/// Returns whether an event was made to test an endpoint. It is for no other one, and is never sent again.
+pub(super) fn is_test(record: &Record) -> bool {
+    record.fact(TEST.as_bytes()).is_some()
+}
 
 /// The facts of an event that its requests are made of.
 pub(super) struct EventFacts {

@@ -46,6 +46,15 @@ pub(crate) fn attempt_message(attempt: &Attempt) -> Option<String> {
     Some(about.failure(cause, location.as_deref()))
 }
 
+/// Describes the end of an endpoint's failures.
+pub(super) fn recovered_message(row: &Endpoint, streak: &Streak) -> String {
+    let url = EndpointUrl::restore(&row.url).ok();
+    let timeout = Duration::ZERO;
+    url.map_or_else(String::new, |url| {
+        About { url: &url, timeout }.recovered(streak)
+    })
+}
+
 /// Describes the failures of an endpoint. `waiting` is the number of events that wait for it.
 pub(crate) fn streak_message(
     row: &Endpoint,

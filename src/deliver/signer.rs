@@ -1,10 +1,17 @@
 //! Signs what is sent to an endpoint: by Standard Webhooks, or in a scheme of the config.
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
+use super::rows::{OpenSecrets, UnusableEndpoint};
+use super::rules::Rules;
 use crate::clock::Now;
+use crate::config::snapshot::STANDARD;
 use crate::request::{Client, HeaderLines, Params, RequestHead, RequestId};
+use crate::store::address_book::Endpoint;
+use crate::tenant::secret::{self, Signers};
+use crate::tenant::settings::EndpointSettings;
 use crate::tenant::url::EndpointUrl;
 use crate::verify::{
     CannotSign, Locator, SecretSet, SecretText, Shape, SigningKey, Verifier, standard,
@@ -113,4 +120,51 @@ fn head(request: &Signable<'_>) -> RequestHead {
         certificate: None,
         received: request.now,
     }
+}
+
+/// Returns whether events to an endpoint can be signed with its secrets in its scheme.
+pub(crate) fn can_sign(row: &Endpoint, rules: &Rules, now: Now) -> bool {
+    let settings = EndpointSettings::from_json(&row.settings).ok();
+    let url = EndpointUrl::restore(&row.url).ok();
+    let Some((settings, url)) = settings.zip(url) else {
+        return false;
+    };
+    let scheme = settings.sign.name();
+    let secrets = signing(row, scheme, rules, now).unwrap_or_default();
+    signer(&secrets, scheme, &url, rules).is_some()
+}
+
+/// Returns the secrets that sign at `now`.
+pub(super) fn signing(
+    row: &Endpoint,
+    scheme: &str,
+    rules: &Rules,
+    now: Now,
+) -> Result<Vec<SecretText>, UnusableEndpoint> {
+    let opened = OpenSecrets::of(row, &rules.keys)?;
+    let signers = if scheme == STANDARD {
+        Signers::All
+    } else {
+        Signers::Oldest
+    };
+    let entries = secret::signing(&opened.entries, signers, now.wall);
+    let texts = entries.into_iter().filter_map(|entry| {
+        let secret = opened.get(entry.n)?;
+        Some(secret.for_signing(Arc::clone(&entry.name)))
+    });
+    Ok(texts.collect())
+}
+
+/// Makes the signatures of an endpoint.
+pub(super) fn signer(
+    secrets: &[SecretText],
+    scheme: &str,
+    url: &EndpointUrl,
+    rules: &Rules,
+) -> Option<Signer> {
+    if scheme == STANDARD {
+        return Signer::standard(secrets);
+    }
+    let shape = rules.outbound.schemes.get(scheme)?;
+    Signer::scheme(shape, secrets.first()?.clone(), url)
 }

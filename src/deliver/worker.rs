@@ -96,23 +96,31 @@ impl Worker {
         )))
     }
 
-    /// Delivers to these apps, and to the receiver of alarms of this config, from now on. `alarms` is the number of the alarms. The system's
-    /// certificates are read again.
+    /// Delivers to these apps, and to the receivers of alarms and of notifications of this config, from now on. `alarms` and `notices` are their
+    /// numbers. The system's certificates are read again.
     pub(crate) fn follow(
         &self,
         snapshot: &Snapshot,
         apps: Vec<Arc<App>>,
         alarms: Option<TargetId>,
+        notices: Option<TargetId>,
     ) {
         self.outside.reload();
         let alarms = alarms
             .filter(|_| self.is_durable)
             .and_then(|number| AlarmReceiver::of(snapshot, &self.target(number), &self.outside))
             .map(Arc::new);
+        let notices = notices
+            .filter(|_| self.is_durable)
+            .and_then(|number| {
+                AlarmReceiver::of_notices(snapshot, &self.target(number), &self.outside)
+            })
+            .map(Arc::new);
         self.destinations.store(Arc::new(Destinations::new(
             snapshot.generation,
             apps,
             alarms,
+            notices,
         )));
     }
 
@@ -121,6 +129,13 @@ impl Worker {
         let destinations = self.destinations.load();
         let alarms = destinations.alarms.as_ref()?;
         Some(alarms.target().id())
+    }
+
+    /// Returns the number under which notifications about endpoints are stored; `None` if they are sent nowhere.
+    pub(crate) fn notice_target(&self) -> Option<TargetId> {
+        let destinations = self.destinations.load();
+        let notices = destinations.notices.as_ref()?;
+        Some(notices.target().id())
     }
 
     /// Returns the endpoints of customers.

@@ -61,6 +61,11 @@ impl EventType {
         Ok(Self(text.into()))
     }
 
+    /// Returns the type of the gateway's own test event, which cannot be published.
+    pub fn test() -> Self {
+        Self("hookgate.test".into())
+    }
+
     /// Returns the type as text.
     pub fn as_str(&self) -> &str {
         &self.0

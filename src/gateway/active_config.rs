@@ -97,12 +97,12 @@ impl ActiveConfig {
     }
 
     /// Lets the worker deliver by this config, once requests are served by it.
-    pub(super) fn deliver(&self, worker: &Worker, alarms: Option<TargetId>) {
+    pub(super) fn deliver(&self, worker: &Worker, numbers: &Generation) {
         let apps = self
             .webhook_routes()
             .filter_map(|route| route.destination.clone())
             .collect();
-        worker.follow(&self.snapshot, apps, alarms);
+        worker.follow(&self.snapshot, apps, numbers.alarms, numbers.notices);
     }
 
     /// Returns the routes with late retries, each with the key of the policy that decides how the ledger remembers its requests.

@@ -9,15 +9,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::Gate;
 use crate::alarm::{Change, Detector, Observation, RouteObservation};
-use crate::clock::{Dates, rfc3339, tick, unix_ms};
+use crate::clock::{Dates, rfc3339, tick};
 use crate::config::snapshot::{Snapshot, WebhookRoute};
-use crate::deliver::message_id;
+use crate::deliver::alarm;
 use crate::mount::Space;
-use crate::queue::stored;
 use crate::store::StoreError;
 use crate::store::embedded::drift::Drift;
-use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, NewUnit, OriginId, Start, TargetId};
-use crate::store::record::Record;
+use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, TargetId};
 
 /// The time from the beginning of one observation to that of the next.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -203,37 +201,13 @@ async fn accept(
 
 /// Returns an alarm as the store takes it.
 fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
-    let fact = |name: &'static str, value: String| {
-        (Bytes::from_static(name.as_bytes()), Bytes::from(value))
-    };
-    let record = Record {
-        method: Bytes::from_static(b"POST"),
-        // the target is not stored: the config decides when the alarm is sent
-        target: Bytes::from_static(b"/"),
-        authority: Bytes::new(),
-        tls: false,
-        headers: vec![(
-            Bytes::from_static(b"content-type"),
-            Bytes::from_static(b"application/json"),
-        )],
-        facts: vec![fact(stored::RECEIVED_AT, unix_ms(event.at).to_string())],
-    };
-    Accept {
-        id,
-        origin: OriginId(target.0),
-        delivery_id: Some(message_id(id).into()),
-        key: None,
-        event_type: Some(event.kind.into()),
-        to: vec![NewUnit {
-            target,
-            lane: Some(event.lane),
-            start: Start::Anyone,
-            attempts: Vec::new(),
-        }],
-        record,
-        body: event.body.clone(),
-        versions: Vec::new(),
-    }
+    let Event {
+        kind,
+        at,
+        body,
+        lane,
+    } = event;
+    alarm(id, target, kind, *at, body.clone(), *lane)
 }
 
 #[cfg(test)]

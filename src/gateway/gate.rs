@@ -111,7 +111,7 @@ impl Gate {
             &mut upstreams,
             &worker,
         );
-        active.deliver(&worker, numbers.alarms);
+        active.deliver(&worker, &numbers);
         worker.endpoints().follow(rules(&active.snapshot));
         telemetry.observe(&observing(&active.snapshot));
         store.keep(&active.remembered(&store.hash_key()));
@@ -155,7 +155,7 @@ impl Gate {
         self.store.keep(&active.remembered(&self.store.hash_key()));
         let active = Arc::new(active);
         self.active.store(Arc::clone(&active));
-        active.deliver(&self.worker, numbers.alarms);
+        active.deliver(&self.worker, &numbers);
         self.worker.endpoints().follow(rules(snapshot));
         self.telemetry.observe(&observing(snapshot));
         Ok(())

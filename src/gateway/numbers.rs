@@ -12,7 +12,9 @@ pub(super) struct Generation {
     pub(super) routes: Vec<Numbers>,
     /// The number of the gateway's own alarms, if the config sends any.
     pub(super) alarms: Option<TargetId>,
-    /// All numbers of alarms that the store knows, even if the config sends none.
+    /// The number of the notifications about endpoints, if the config sends any.
+    pub(super) notices: Option<TargetId>,
+    /// All numbers of alarms and notifications that the store knows, even if the config sends none.
     pub(super) all_alarms: Vec<TargetId>,
 }
 
@@ -33,15 +35,29 @@ pub(super) async fn numbers_of(
         name: route.name().clone(),
         previously: route.previously().to_vec(),
     };
-    let alarms = snapshot.alarms.webhook.is_some();
-    let alarms = alarms.then(|| Named {
+    let own = |name: &str| Named {
         kind: Kind::Alarm,
-        name: "alarms".into(),
+        name: name.into(),
         previously: Vec::new(),
-    });
-    let names: Vec<Named> = snapshot.routes.iter().map(route).chain(alarms).collect();
+    };
+    let has_alarms = snapshot.alarms.webhook.is_some();
+    let outbound = snapshot.outbound.as_ref();
+    let has_notices = outbound.is_some_and(|outbound| outbound.notices.is_some());
+    // alarms first: the store lets those in when it is full
+    let alarms = has_alarms.then(|| own("alarms"));
+    let notices = has_notices.then(|| own("notices"));
+    let names: Vec<Named> = snapshot
+        .routes
+        .iter()
+        .map(route)
+        .chain(alarms)
+        .chain(notices)
+        .collect();
     let mut routes = store.numbers(&names).await?;
-    let alarms = routes.split_off(snapshot.routes.len().min(routes.len()));
+    let own = routes.split_off(snapshot.routes.len().min(routes.len()));
+    let mut own = own.iter().map(|numbers| TargetId(numbers.number));
+    let alarms = has_alarms.then(|| own.next()).flatten();
+    let notices = has_notices.then(|| own.next()).flatten();
     // a store without a disk knows none
     let known = store.names().await.unwrap_or_default();
     let all_alarms = known
@@ -52,6 +68,7 @@ pub(super) async fn numbers_of(
     Ok(Generation {
         routes,
         all_alarms,
-        alarms: alarms.first().map(|numbers| TargetId(numbers.number)),
+        alarms,
+        notices,
     })
 }

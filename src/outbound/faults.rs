@@ -79,6 +79,16 @@ pub(super) fn conflict() -> Problem {
     )
 }
 
+/// Makes the error of an endpoint whose job is not over.
+pub(super) fn busy() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "busy",
+        "a job of the endpoint is not over",
+        "wait until it ends, or stop a recovery with POST …/job/stop",
+    )
+}
+
 /// Makes the error of a name that is taken.
 pub(super) fn taken() -> Problem {
     Problem::new(

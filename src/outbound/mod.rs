@@ -14,11 +14,15 @@ mod listing;
 mod names;
 mod pause;
 mod publish;
+mod reason;
+mod recover;
 mod secrets;
 mod shown;
 mod state;
 mod table;
 mod tenants;
+mod test_event;
+mod test_limits;
 
 pub use access::AppTokens;
 pub use state::Api;

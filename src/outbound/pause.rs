@@ -9,15 +9,16 @@ use serde_json::{Map, Value};
 use super::access::{Caller, Right};
 use super::endpoints::{SAVES, find};
 use super::faults;
+use super::reason::{checked, take_flag, take_reason};
 use super::state::{Api, audit};
 use crate::store::address_book::{Endpoint, EndpointState, Saved};
-use crate::tenant::Invalid;
-use crate::tenant::job::{EndpointJob, JobCursor, Resume, Work};
+use crate::store::archive::WaitingCount;
+use crate::tenant::job::{EndpointJob, JobCursor, Resume, Waiting, Work};
 use crate::web::input::JsonBody;
 use crate::web::problem::Problem;
 
-/// The longest reason, in characters.
-const MAX_REASON: usize = 500;
+/// The most waiting events of each kind that are counted: those without an attempt, and those with one.
+const MAX_COUNTED: u32 = 100_000;
 
 /// A pause.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -36,6 +37,8 @@ pub(super) struct ResumeBody {
     waiting: Option<String>,
     /// The time for `since`, as RFC 3339.
     since: Option<String>,
+    /// Whether nothing is changed, and the answer says how many events would be sent.
+    dry_run: Option<bool>,
     /// The reason, for the audit log.
     reason: Option<String>,
 }
@@ -45,6 +48,12 @@ pub(super) struct ResumeBody {
 pub(super) struct StateShown {
     /// `paused`, or `resuming`: it becomes `active` as soon as its waiting events are sorted out.
     state: &'static str,
+    /// With `resume`: the number of waiting events that are sent. Each kind of event (with and without an attempt) is counted up to 100000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    /// With `resume`: the number of waiting events that are cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled: Option<u64>,
 }
 
 /// Pauses an endpoint: what waits for it stays where it is.
@@ -68,7 +77,7 @@ pub(super) async fn pause(
             ..row
         };
         if save(&api, &caller, &uid, &row, "pause endpoint", reason).await? {
-            return Ok(shown(&row));
+            return Ok(shown(&row, None));
         }
     }
     Err(faults::conflict())
@@ -82,15 +91,8 @@ pub(super) async fn resume(
     JsonBody(mut body): JsonBody<Map<String, Value>>,
 ) -> Result<Json<StateShown>, Problem> {
     caller.may(Right::Manage)?;
-    let reason = match body.remove("reason") {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(reason)) => reason,
-        Some(_) => {
-            let invalid = Invalid::new("/reason", "this must be a string", "write `\"…\"`");
-            return Err(faults::invalid(invalid));
-        }
-    };
-    let reason = checked(&reason)?;
+    let is_dry = take_flag(&mut body, "dry_run")?;
+    let reason = take_reason(&mut body)?;
     let resume = Resume::read(&body).map_err(faults::invalid)?;
     let tenant = api.tenant(&uid).await?;
     for _ in 0..SAVES {
@@ -98,9 +100,13 @@ pub(super) async fn resume(
         if !row.state.is_paused() {
             return Err(wrong_state(row.state));
         }
+        let (all, count) = count(&api, &row, &resume).await?;
+        if is_dry {
+            return Ok(shown(&row, Some((all, count))));
+        }
         let now = api.clock().now().wall;
         let work = Work::Resume(resume.clone());
-        let job = EndpointJob::new(work, &caller.name, Some(reason), now);
+        let job = EndpointJob::new(work, &caller.name, Some(&reason), now);
         let row = Endpoint {
             state: EndpointState::Resuming,
             since: now,
@@ -108,8 +114,8 @@ pub(super) async fn resume(
             cursor: Some(JobCursor::default().to_bytes().into()),
             ..row
         };
-        if save(&api, &caller, &uid, &row, "resume endpoint", reason).await? {
-            return Ok(shown(&row));
+        if save(&api, &caller, &uid, &row, "resume endpoint", &reason).await? {
+            return Ok(shown(&row, Some((all, count))));
         }
     }
     Err(faults::conflict())
@@ -132,20 +138,33 @@ async fn save(
     Ok(matches!(saved, Saved::Done { .. }))
 }
 
-fn shown(row: &Endpoint) -> Json<StateShown> {
+/// Shows the state of an endpoint, with the numbers of all events that wait and of those that are sent.
+fn shown(row: &Endpoint, waiting: Option<(u64, u64)>) -> Json<StateShown> {
     Json(StateShown {
         state: row.state.word(),
+        count: waiting.map(|(_, count)| count),
+        cancelled: waiting.map(|(all, count)| all.saturating_sub(count)),
     })
 }
 
-/// Checks a reason.
-fn checked(reason: &str) -> Result<&str, Problem> {
-    if reason.chars().count() > MAX_REASON {
-        let help = format!("write at most {MAX_REASON} characters");
-        let invalid = Invalid::new("/reason", "the reason is too long", help);
-        return Err(faults::invalid(invalid));
-    }
-    Ok(reason)
+/// Counts the events that wait for an endpoint, and those of them that are sent.
+async fn count(api: &Api, row: &Endpoint, resume: &Resume) -> Result<(u64, u64), Problem> {
+    let waiting = async |since| {
+        let counted = api.store().count_waiting(WaitingCount {
+            target: row.target,
+            since,
+            only_new: false,
+            most: MAX_COUNTED,
+        });
+        api.ask(counted).await
+    };
+    let all = waiting(None).await?;
+    let count = match resume.waiting {
+        Waiting::All => all,
+        Waiting::Since => waiting(resume.since).await?,
+        Waiting::None => 0,
+    };
+    Ok((all, count))
 }
 
 /// Makes the error of a change that the state of the endpoint does not allow.

@@ -17,13 +17,13 @@ use super::faults;
 use super::state::{Api, Customer, Subscriber, joined};
 use crate::activity::InFlight;
 use crate::clock::{rfc3339, unix_ms};
-use crate::deliver::{DATA_AT, ReservedEndpoint, VERSION, attempt_published};
+use crate::deliver::{DATA_AT, ORDERED, ReservedEndpoint, VERSION, attempt_published};
 use crate::queue::stored::RECEIVED_AT;
 use crate::retry::Reason;
 use crate::store::address_book::EndpointState;
 use crate::store::archive::Scope;
 use crate::store::queue::{
-    Accept, Accepted, Dedupe, DeliveryRef, Lane, NewUnit, Start, Stored, TargetId,
+    Accept, Accepted, Dedupe, DeliveryRef, NewUnit, Start, Stored, TargetId,
 };
 use crate::store::record::{Pairs, Record};
 use crate::store::{StoreError, repeated as repeated_call};
@@ -40,8 +40,6 @@ const AT_ONCE: usize = 64;
 const TARGETS: &str = "targets";
 /// The version of events where no catalogue says which there are.
 const ONLY_VERSION: u16 = 1;
-/// The lane of endpoints that get their events in order: a target has one.
-const ORDERED: Lane = Lane([0; 16]);
 
 /// The query of a publish.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::faults;
+use super::test_limits::TestLimits;
 use crate::activity::Activity;
 use crate::clock::Clock;
 use crate::deliver::{Rules, Worker};
@@ -44,6 +45,7 @@ struct Inner {
     /// The rates at which events of tenants are accepted. They outlive what is known of a tenant.
     paces: Mutex<HashMap<OriginId, Meter>>,
     bodies: Arc<Semaphore>,
+    tests: TestLimits,
 }
 
 /// The tenants in memory.
@@ -107,6 +109,7 @@ impl Api {
             tenants: Mutex::default(),
             paces: Mutex::default(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            tests: TestLimits::default(),
         }))
     }
 
@@ -120,6 +123,11 @@ impl Api {
 
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.0.clock
+    }
+
+    /// Returns the limits of tests.
+    pub(super) fn tests(&self) -> &TestLimits {
+        &self.0.tests
     }
 
     /// Returns the rules of the config that runs now.

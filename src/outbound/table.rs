@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::access::{AppTokens, Right};
-use super::attempts::{self, Attempts};
+use super::attempts::{self, Attempts, ShownAttempt};
 use super::checks::checked;
 use super::endpoint_body::EndpointBody;
 use super::endpoints;
@@ -16,10 +16,12 @@ use super::events::{self, EventDetails, Events, EventsQuery};
 use super::listing::PageQuery;
 use super::pause::{self, PauseBody, ResumeBody, StateShown};
 use super::publish::{self, Planned, PublishQuery, Published};
+use super::recover::{self, RecoverBody, RecoveryPlan};
 use super::secrets::{self, NewSecret, RotateBody, Secrets};
 use super::shown::{Endpoints, MadeEndpoint, ShownEndpoint, ShownTenant, Tenants};
 use super::state::Api;
 use super::tenants;
+use super::test_event::{self, TestBody};
 use crate::tenant::settings::TenantSettings;
 use crate::web::call::{Answers, Call, Verb, routes, schema};
 use crate::web::document::{Errors, Title};
@@ -239,12 +241,39 @@ fn acts_on_endpoints() -> Vec<Call<Api>> {
         call(
             Verb::Post,
             "/v1/tenants/{tenant}/endpoints/{endpoint}/resume",
-            "Resumes a paused endpoint: sends all events that wait, those since a time, or none.",
+            "Resumes a paused endpoint: sends all events that wait, those since a time, or none. The others are cancelled.",
             &Right::Manage,
             Answers::Json(200, schema::<StateShown>),
             pause::resume,
         )
         .with_body::<ResumeBody>(),
+        call(
+            Verb::Post,
+            "/v1/tenants/{tenant}/endpoints/{endpoint}/recover",
+            "Sends events to an endpoint again, or for the first time: 202 with the plan. It goes on after a restart; the endpoint shows its `job`.",
+            &Right::Manage,
+            Answers::Json(202, schema::<RecoveryPlan>),
+            recover::recover,
+        )
+        .with_body::<RecoverBody>()
+        .or(200, schema::<RecoveryPlan>),
+        call(
+            Verb::Post,
+            "/v1/tenants/{tenant}/endpoints/{endpoint}/job/stop",
+            "Stops the recovery of an endpoint's events. Attempts that were begun go on.",
+            &Right::Manage,
+            Answers::Json(200, schema::<ShownEndpoint>),
+            recover::stop,
+        ),
+        call(
+            Verb::Post,
+            "/v1/tenants/{tenant}/endpoints/{endpoint}/test",
+            "Sends an example to an endpoint at once, even if it is paused. The answer is the attempt, whether it failed or not. One a second for an endpoint, ten a minute for a tenant.",
+            &Right::Manage,
+            Answers::Json(200, schema::<ShownAttempt>),
+            test_event::test,
+        )
+        .with_body::<TestBody>(),
         call(
             Verb::Get,
             "/v1/tenants/{tenant}/endpoints/{endpoint}/attempts",

@@ -62,6 +62,19 @@ impl About<'_> {
         words
     }
 
+    /// Describes the end of a streak of failures.
+    pub fn recovered(&self, streak: &Streak) -> String {
+        let host = self.url.host();
+        let since = format_time(streak.since, MOMENT);
+        match streak.failures {
+            1 => format!("{host} takes events again, after 1 failed attempt on {since}"),
+            more => {
+                let count = grouped(u64::from(more));
+                format!("{host} takes events again, after {count} failed attempts since {since}")
+            }
+        }
+    }
+
     /// Describes an answer.
     fn status(&self, status: u16, location: Option<&str>) -> String {
         let host = self.url.host();

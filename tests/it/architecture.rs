@@ -119,6 +119,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "tenant",
+            "units",
             "upstream",
             "verify",
         ],
@@ -127,7 +128,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "outbound",
         &[
             "activity", "api", "clock", "config", "deliver", "event", "limit", "queue", "random",
-            "retry", "store", "tenant", "verify", "web",
+            "retry", "store", "tenant", "units", "verify", "web",
         ],
     ),
     (

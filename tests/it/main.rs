@@ -57,6 +57,7 @@ mod operate;
 mod outbound;
 mod outbound_crash;
 mod outbound_crash_jobs;
+mod outbound_recovery;
 mod outbound_requests;
 mod outbound_responses;
 mod outbound_ssrf;

@@ -32,7 +32,8 @@ pub(super) fn alarms(alarms: file::Alarms, place: &Place, cx: &mut Context<'_>) 
         disk_free,
         store_size: store_size.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX)),
     };
-    let webhook = webhook.and_then(|webhook| self::webhook(webhook, &place.key("webhook"), cx));
+    let webhook =
+        webhook.and_then(|webhook| self::webhook(webhook, &ALARMS, &place.key("webhook"), cx));
     Alarms {
         policy,
         webhook: webhook.map(Arc::new),
@@ -60,16 +61,37 @@ fn share(text: &str, place: &Place, cx: &mut Context<'_>) -> Option<Share> {
     percent.map(Share::Percent)
 }
 
-/// Compiles the webhook.
-fn webhook(
+/// The purpose of a webhook, for its messages.
+pub(super) struct Purpose {
+    /// The owner and the name of its secret.
+    pub(super) owner: (&'static str, &'static str),
+    /// The name of its secret in a message.
+    pub(super) secret: &'static str,
+    /// The name of the webhook in a message.
+    pub(super) webhook: &'static str,
+    /// The warning about a URL without TLS.
+    pub(super) sent: &'static str,
+}
+
+/// The webhook of the gateway's alarms.
+const ALARMS: Purpose = Purpose {
+    owner: ("alarms", "webhook"),
+    secret: "the secret of the alarm webhook",
+    webhook: "the alarm webhook",
+    sent: "the alarms are sent unencrypted",
+};
+
+/// Compiles a webhook that gets the gateway's own messages.
+pub(super) fn webhook(
     webhook: file::AlarmWebhook,
+    purpose: &Purpose,
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Option<AlarmWebhook> {
     let file::AlarmWebhook { url, secret } = webhook;
-    cx.needs_store(place, "the alarm webhook");
+    cx.needs_store(place, purpose.webhook);
     let to = match url {
-        Some(url) => address(&url, &place.key("url"), cx),
+        Some(url) => address(&url, purpose.sent, &place.key("url"), cx),
         None => {
             cx.problems.missing(
                 place,
@@ -88,8 +110,8 @@ fn webhook(
     };
     let keys = sign::keys(
         &secret,
-        ("alarms", "webhook"),
-        "the secret of the alarm webhook",
+        purpose.owner,
+        purpose.secret,
         &place.key("secret"),
         cx,
     )?;
@@ -97,7 +119,7 @@ fn webhook(
 }
 
 /// Parses the URL of the webhook.
-fn address(url: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress> {
+fn address(url: &str, sent: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress> {
     let uri: Option<Uri> = url.parse().ok();
     let parts = uri
         .as_ref()
@@ -137,11 +159,8 @@ fn address(url: &str, place: &Place, cx: &mut Context<'_>) -> Option<WebAddress>
         return None;
     };
     if !tls {
-        cx.problems.warning(
-            place,
-            "the alarms are sent unencrypted",
-            "write `https://`".to_owned(),
-        );
+        cx.problems
+            .warning(place, sent, "write `https://`".to_owned());
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = if target.starts_with('/') {

@@ -21,6 +21,7 @@ mod methods;
 mod mode;
 mod outbound;
 mod outbound_app;
+mod outbound_pause;
 mod outgoing;
 mod own;
 mod pass;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::config::compile::context::Context;
-use crate::config::compile::{alarms, outbound_app, proof, retry, routes, verify};
+use crate::config::compile::{alarms, outbound_app, outbound_pause, proof, retry, routes, verify};
 use crate::config::diagnostic::{Place, did_you_mean, shown};
 use crate::config::file;
 use crate::config::snapshot::{
@@ -58,6 +58,8 @@ pub(super) fn compile(
         limits,
         keep,
         user_agent,
+        pause,
+        notices,
     } = written?;
     let place = &root.key("outbound");
     cx.needs_store(place, "`outbound`");
@@ -81,8 +83,12 @@ pub(super) fn compile(
         &place.key("egress"),
         cx,
     );
+    let pause = outbound_pause::policy(pause.unwrap_or_default(), &place.key("pause"), cx);
+    let notices = outbound_pause::notices(notices, &place.key("notices"), cx);
     let (schedule, timeout) = retry?;
     Some(Outbound {
+        pause,
+        notices,
         listener: listener?,
         tokens,
         schedule,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::file::{Egress, InlineSecret, Listen, Verify};
+use crate::config::file::{AlarmWebhook, Egress, InlineSecret, Listen, Verify};
 
 /// Sending: your app publishes events, and the gateway delivers them to the endpoints of your customers. Needs `store.path` and `store.key`.
 ///
@@ -32,6 +32,11 @@ pub struct Outbound {
     pub egress: Option<Egress>,
     /// Limits of sending.
     pub limits: Option<OutboundLimits>,
+    /// The rules by which endpoints that fail are paused.
+    pub pause: Option<OutboundPause>,
+    /// A webhook of your own that is notified when an endpoint fails, is paused, recovers or is gone, and when a recovery of events is over.
+    /// Without it nobody is notified.
+    pub notices: Option<AlarmWebhook>,
     /// The retention of events.
     pub keep: Option<OutboundKeep>,
     /// The `User-Agent` that endpoints get (default `hookgate/VERSION`).
@@ -102,6 +107,18 @@ pub struct OutboundLimits {
     pub publish: Option<String>,
     /// The number of attempts that may wait for paused endpoints of one tenant (default 1000000). Later events are stored as dead for these endpoints.
     pub waiting: Option<u64>,
+}
+
+/// The rules by which endpoints that fail are paused. An endpoint without a success for a day, and for three days, is reported to `notices`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboundPause {
+    /// The time without a success after which an endpoint is paused (default 5d).
+    pub after: Option<String>,
+    /// The number of failed attempts that it must have had in that time (default 20), in at least 24 different hours.
+    pub failures: Option<u32>,
+    /// The time that events wait for a paused endpoint (default 30d). After it they are dead.
+    pub keep: Option<String>,
 }
 
 /// The retention of events. Events that still wait are always kept.

@@ -6,10 +6,12 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::addresses::{Egress, Listener};
+use super::alarms::AlarmWebhook;
 use super::deliver::Keep;
 use super::token::Token;
 use crate::limit::Quota;
 use crate::retry::Schedule;
+use crate::tenant::health::PauseRules;
 use crate::verify::Shape;
 
 /// The name of Standard Webhooks as a signature scheme of endpoints.
@@ -36,6 +38,10 @@ pub struct Outbound {
     pub egress: Arc<Egress>,
     /// The limits of sending.
     pub limits: OutboundLimits,
+    /// The rules by which endpoints are paused.
+    pub pause: PausePolicy,
+    /// The webhook of the app that is notified of what happens to endpoints.
+    pub notices: Option<Arc<AlarmWebhook>>,
     /// The retention of one tenant's events.
     pub keep: Keep,
     /// The `User-Agent` that endpoints get.
@@ -75,6 +81,15 @@ pub struct EndpointRules {
     pub concurrency: u32,
     /// The largest number of endpoints of one tenant.
     pub per_tenant: u32,
+}
+
+/// The rules by which endpoints are paused, and their events end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PausePolicy {
+    /// The rules by which an endpoint that fails is paused.
+    pub rules: PauseRules,
+    /// The time that events wait for a paused endpoint.
+    pub keep: Duration,
 }
 
 /// The limits of sending.

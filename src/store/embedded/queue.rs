@@ -126,8 +126,9 @@ impl Queue for Embedded {
                     options,
                     move |writing| name::numbers(writing, &names),
                     move |outcome| {
-                        let given = outcome.iter().flatten().zip(kinds);
-                        for (numbers, _) in given.filter(|(_, kind)| *kind == Kind::Alarm) {
+                        // the first of them are the alarms
+                        let mut given = outcome.iter().flatten().zip(kinds);
+                        if let Some((numbers, _)) = given.find(|(_, kind)| *kind == Kind::Alarm) {
                             alarms.store(numbers.number, Ordering::Relaxed);
                         }
                     },

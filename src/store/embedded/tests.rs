@@ -9,6 +9,7 @@ use crate::store::contract::{self, HandClock};
 mod address_book;
 mod crash;
 mod disk_trouble;
+mod endpoint_change;
 mod endpoints;
 mod faults;
 mod health;

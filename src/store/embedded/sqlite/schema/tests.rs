@@ -146,7 +146,7 @@ fn a_failed_upgrade_changes_nothing() {
             let connection = Connection::open(&file).unwrap();
             // in the way of one of the last indexes
             connection
-                .execute_batch("create table endpoint_job (x)")
+                .execute_batch("create table endpoint_running (x)")
                 .unwrap();
             shape(&connection)
         };
@@ -157,7 +157,9 @@ fn a_failed_upgrade_changes_nothing() {
         assert_eq!(shape(&connection), before);
         let schema = "select value from meta where name = 'schema'";
         assert_eq!(number(&connection, schema), version);
-        connection.execute_batch("drop table endpoint_job").unwrap();
+        connection
+            .execute_batch("drop table endpoint_running")
+            .unwrap();
         drop(Database::open(&directory, [1; 16]).unwrap());
         assert_eq!(number(&connection, schema), SCHEMA);
     }
