@@ -12,8 +12,8 @@ pub use alarms::{AlarmWebhook, Alarms, Egress};
 pub use handshake::{Answer, Condition, Handshake, HandshakeOrNone};
 pub use listen::{Admin, AdminToken, Certificate, Health, Listen, Tls};
 pub use outbound::{
-    Endpoints, Outbound, OutboundKeep, OutboundLimits, OutboundPause, OutboundRetry, OutboundSign,
-    OutboundToken,
+    Endpoints, Outbound, OutboundEvents, OutboundKeep, OutboundLimits, OutboundPause,
+    OutboundRetry, OutboundSign, OutboundToken,
 };
 pub use provider::{Facts, Provider};
 pub use queue::{

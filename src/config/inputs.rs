@@ -179,6 +179,14 @@ impl Inputs {
     /// The reason why it was not read.
     pub fn read(&mut self, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
         self.watch(path);
+        self.read_listed(path, most)
+    }
+
+    /// Reads a file of a directory that is listed, and adds it.
+    ///
+    /// # Errors
+    /// The reason why it was not read.
+    pub fn read_listed(&mut self, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
         let read = read_regular(path, most);
         let content = read.as_ref().ok().map(|bytes| digest(bytes));
         self.note(path, most, content, None);

@@ -140,14 +140,18 @@ fn load_among(
         catalogue: &catalogue,
         mounts,
         certificates: Vec::new(),
+        findings: Vec::new(),
         asks_for_certificates: false,
         has_store: false,
     };
     let snapshot = compile::compile(written, generation, &mut cx);
     let Context {
-        problems, loader, ..
+        problems,
+        loader,
+        findings,
+        ..
     } = cx;
-    let report = Report::new(&sources, &problems);
+    let report = Report::new(&sources, &problems).with(findings);
     let mut loaded = finished(snapshot, report, loader, removed_keys)?;
     loaded.catalogue = catalogue;
     Ok(loaded)

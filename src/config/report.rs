@@ -93,6 +93,13 @@ impl Report {
         Self { findings }
     }
 
+    /// Returns the report with findings about files beside the config.
+    #[must_use]
+    pub fn with(mut self, findings: Vec<Finding>) -> Self {
+        self.findings.extend(findings);
+        self
+    }
+
     /// Returns the number of errors.
     pub fn errors(&self) -> usize {
         self.findings

@@ -8,7 +8,7 @@ mod table;
 mod tests;
 mod text;
 
-pub use cache::Cache;
+pub use cache::{Cache, CompiledCatalogue};
 pub use loader::{Env, Loader, Origins};
 pub use one::encoding_named;
 pub use row::Making;

@@ -34,7 +34,8 @@ pub use deliver::{
     Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill,
 };
 pub use outbound::{
-    AppRights, AppToken, EndpointRules, Outbound, OutboundLimits, PausePolicy, STANDARD,
+    AppRights, AppToken, EndpointRules, EventCatalogue, Outbound, OutboundLimits, PausePolicy,
+    STANDARD,
 };
 pub use route::{Pass, Route};
 pub use token::Token;

@@ -303,7 +303,9 @@ impl Print {
             depth
         };
         let print = |path: PathBuf| {
-            let metadata = std::fs::metadata(&path).ok().filter(Metadata::is_file)?;
+            // of a directory inside it counts only that it is there
+            let is_listed = |metadata: &Metadata| metadata.is_file() || metadata.is_dir();
+            let metadata = std::fs::metadata(&path).ok().filter(is_listed)?;
             let print = FilePrint::take(
                 &path,
                 &metadata,

@@ -61,6 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "alarm",
             "clock",
             "dedupe",
+            "event",
             "limit",
             "mount",
             "request",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::diagnostic::{Diagnostics, Place, Step};
 use crate::config::presets::Catalogue;
+use crate::config::report::Finding;
 use crate::config::secret::Loader;
 use crate::config::snapshot::{Allow, CertificateUse, TrustedProxies, Upstream};
 use crate::mount::Mount;
@@ -28,6 +29,8 @@ pub struct Context<'a> {
     pub mounts: &'a [Mount],
     /// The certificates that were read.
     pub certificates: Vec<CertificateUse>,
+    /// The findings about files beside the config: those of the catalogue of events.
+    pub findings: Vec<Finding>,
     /// Whether a listener has a `client_ca`.
     pub asks_for_certificates: bool,
     /// Whether there is a store on disk, or one with an error.

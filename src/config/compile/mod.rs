@@ -12,6 +12,7 @@ mod alarms;
 mod certificates;
 mod context;
 mod dedupe;
+mod event_catalogue;
 mod forward;
 mod forward_action;
 pub mod handshake;

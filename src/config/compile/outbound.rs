@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::config::compile::context::Context;
-use crate::config::compile::{alarms, outbound_app, outbound_pause, proof, retry, routes, verify};
+use crate::config::compile::{
+    alarms, event_catalogue, outbound_app, outbound_pause, proof, retry, routes, verify,
+};
 use crate::config::diagnostic::{Place, did_you_mean, shown};
 use crate::config::file;
 use crate::config::snapshot::{
@@ -50,6 +52,7 @@ pub(super) fn compile(
     let file::Outbound {
         listen,
         tokens,
+        events,
         retry,
         sign,
         schemes,
@@ -73,6 +76,7 @@ pub(super) fn compile(
     }
     let listener = outbound_app::listener(listen, &place.key("listen"), place, cx);
     let tokens = outbound_app::tokens(tokens, place, cx);
+    let events = event_catalogue::events(events, &place.key("events"), cx);
     let retry = self::retry(retry.unwrap_or_default(), &place.key("retry"), cx);
     let schemes = self::schemes(schemes, &place.key("schemes"), cx);
     let sign = default_scheme(sign, &schemes, &place.key("sign"), cx);
@@ -91,6 +95,7 @@ pub(super) fn compile(
         notices,
         listener: listener?,
         tokens,
+        events,
         schedule,
         timeout,
         sign,

@@ -17,6 +17,8 @@ pub struct Outbound {
     pub listen: Option<Listen>,
     /// The bearer tokens of your app. Every request needs one.
     pub tokens: Vec<OutboundToken>,
+    /// The catalogue of your events: without it, every type is accepted and no data is checked.
+    pub events: Option<OutboundEvents>,
     /// The schedule of attempts.
     pub retry: Option<OutboundRetry>,
     /// The signature of endpoints that name none.
@@ -57,6 +59,21 @@ pub struct OutboundToken {
     pub insecure_inline: Option<InlineSecret>,
     /// The permissions of the token: `publish`, `read`, `manage` or several of them (default `[publish]`).
     pub allow: Vec<String>,
+}
+
+/// The catalogue of your events: types, versions and schemas. A publish that does not fit it is refused.
+///
+/// [docs/events.md](events.md) describes the files. They reload when one changes; a catalogue with an error is refused as a whole, and the
+/// last good one stays in use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboundEvents {
+    /// The directory of the catalogue, relative to this file. Required.
+    pub dir: Option<String>,
+    /// The reaction to data that is not valid: `refuse` (default), or `warn`: the event is sent, and a warning is logged.
+    pub invalid: Option<String>,
+    /// The reaction to a type or a version that the catalogue does not have: `refuse` (default) or `warn`.
+    pub unknown: Option<String>,
 }
 
 /// The schedule of attempts to an endpoint. A 2xx status ends it with success; 410 pauses the endpoint; everything else is attempted again.

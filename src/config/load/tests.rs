@@ -9,6 +9,7 @@ use super::*;
 
 mod certificates;
 mod defaults;
+mod events;
 mod files;
 mod routes;
 mod secrets;

@@ -31,6 +31,29 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Returns a finding about a file beside the config. `line` is the text of the line at its position.
+    pub fn beside(
+        level: Level,
+        file: String,
+        position: Option<(usize, usize)>,
+        line: Option<&str>,
+        message: String,
+        help: Option<String>,
+    ) -> Self {
+        Self {
+            level,
+            file,
+            line: position.map(|(line, _)| line),
+            column: position.map(|(_, column)| column),
+            end_column: None,
+            message,
+            help,
+            source: line
+                .filter(|line| !line.trim().is_empty())
+                .map(ToOwned::to_owned),
+        }
+    }
+
     /// Renders the finding with its line and a caret.
     pub(super) fn render(&self, renderer: &Renderer) -> String {
         let shade = match self.level {

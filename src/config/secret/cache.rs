@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::config::inputs::Digest;
 use crate::config::secret::row::Row;
 use crate::config::snapshot::Identity;
+use crate::event::catalogue::{Catalogue, Finding};
 
 /// The results of a load that the next one needs: the last good texts of files, and the entries of tables.
 #[derive(Default)]
@@ -17,13 +19,37 @@ pub struct Cache {
     pub(super) trimmed: HashSet<PathBuf>,
     /// The last good pairs, by the files of certificate and key.
     pub(super) pairs: HashMap<(PathBuf, PathBuf), Arc<Identity>>,
+    /// The catalogue of events.
+    catalogue: Option<CompiledCatalogue>,
     /// The texts of the config and its included files.
     written: HashMap<PathBuf, Zeroizing<Vec<u8>>>,
     /// The top-level keys of the config.
     keys: BTreeSet<String>,
 }
 
+/// A catalogue of events that was compiled from files with this content. Compiling a large one takes seconds.
+#[derive(Clone, Debug)]
+pub struct CompiledCatalogue {
+    /// The digest of all names and contents.
+    pub content: Digest,
+    /// The types.
+    pub catalogue: Arc<Catalogue>,
+    /// The warnings.
+    pub findings: Vec<Finding>,
+}
+
 impl Cache {
+    /// Stores a compiled catalogue for the next load.
+    pub fn keep_catalogue(&mut self, compiled: CompiledCatalogue) {
+        self.catalogue = Some(compiled);
+    }
+
+    /// Returns the compiled catalogue, if it was made of files with this content.
+    pub fn catalogue(&self, content: Digest) -> Option<&CompiledCatalogue> {
+        let compiled = self.catalogue.as_ref();
+        compiled.filter(|compiled| compiled.content == content)
+    }
+
     /// Stores a good pair for the next load.
     pub fn keep_pair(&mut self, files: (PathBuf, PathBuf), pair: Arc<Identity>) {
         self.pairs.insert(files, pair);

@@ -9,6 +9,7 @@ use super::addresses::{Egress, Listener};
 use super::alarms::AlarmWebhook;
 use super::deliver::Keep;
 use super::token::Token;
+use crate::event::catalogue::{Catalogue, Policy};
 use crate::limit::Quota;
 use crate::retry::Schedule;
 use crate::tenant::health::PauseRules;
@@ -24,6 +25,8 @@ pub struct Outbound {
     pub listener: Listener,
     /// The tokens of the app.
     pub tokens: Vec<AppToken>,
+    /// The catalogue of events; without one nothing is checked.
+    pub events: Option<EventCatalogue>,
     /// The schedule of attempts.
     pub schedule: Schedule,
     /// The time for one attempt.
@@ -46,6 +49,15 @@ pub struct Outbound {
     pub keep: Keep,
     /// The `User-Agent` that endpoints get.
     pub user_agent: HeaderValue,
+}
+
+/// The catalogue of events, and the reaction to events that do not fit it.
+#[derive(Clone, Debug)]
+pub struct EventCatalogue {
+    /// The types.
+    pub catalogue: Arc<Catalogue>,
+    /// The reaction.
+    pub policy: Policy,
 }
 
 /// A bearer token of the app with the name of its owner.

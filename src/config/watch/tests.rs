@@ -129,3 +129,18 @@ async fn new_list_of_files_is_watched() {
     fs::write(rig.path("b"), "2").unwrap();
     assert!(rig.notices().await);
 }
+
+#[tokio::test]
+async fn new_directory_in_a_directory_is_noticed() {
+    let mut rig = Rig::new(
+        |dir| fs::create_dir_all(dir.join("events/a")).unwrap(),
+        &["events", "events/a"],
+    )
+    .await;
+    fs::create_dir(rig.path("events/b")).unwrap();
+    assert!(rig.notices().await);
+    fs::write(rig.path("events/a/1"), "").unwrap();
+    assert!(rig.notices().await);
+    fs::remove_dir(rig.path("events/b")).unwrap();
+    assert!(rig.notices().await);
+}

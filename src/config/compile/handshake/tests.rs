@@ -49,6 +49,7 @@ fn compiled(written: &str, provider: &str) -> (Handshakes, Vec<String>) {
         loader: Loader::new(Path::new("."), &|_| None, None, now, Dates::at(now.wall)),
         catalogue: Catalogue::built_in(),
         certificates: Vec::new(),
+        findings: Vec::new(),
         asks_for_certificates: false,
         has_store: false,
         mounts: &[],
