@@ -1,4 +1,5 @@
 //! The facts of a stored event, and the version that an endpoint gets.
+use crate::event::catalogue::version_for;
 use crate::store::queue::Stored;
 use crate::store::record::Record;
 
@@ -18,17 +19,18 @@ pub(super) fn is_test(record: &Record) -> bool {
 }
 
 /// The facts of an event that its requests are made of.
-pub(super) struct EventFacts {
+pub(crate) struct EventFacts {
     /// The version of the stored body.
-    pub(super) version: u16,
+    pub(crate) version: u16,
     /// The other versions, sorted.
     others: Vec<u16>,
     /// The offset of the data in the body.
-    pub(super) data_at: usize,
+    pub(crate) data_at: usize,
 }
 
 impl EventFacts {
-    pub(super) fn of(stored: &Stored) -> Self {
+    /// Reads the facts of a stored event.
+    pub(crate) fn of(stored: &Stored) -> Self {
         let fact = |name: &str| {
             let facts = &stored.record.facts;
             let found = facts.iter().find(|(known, _)| known == name.as_bytes());
@@ -52,10 +54,10 @@ impl EventFacts {
     }
 }
 
-/// Returns the version that an endpoint gets: the one that it is pinned to, else the nearest lower one, else the lowest.
+/// Returns the version that an endpoint gets, by the rule of the catalogue.
 pub(super) fn chosen(pin: Option<u16>, facts: &EventFacts) -> u16 {
-    let all = || facts.others.iter().copied().chain([facts.version]);
-    let lowest = all().min().unwrap_or(facts.version);
-    let pinned = pin.and_then(|pin| all().filter(|version| *version <= pin).max());
-    pinned.unwrap_or(lowest)
+    let all = facts.others.iter().copied().chain([facts.version]);
+    version_for(pin.map(u32::from), all.map(u32::from))
+        .and_then(|version| u16::try_from(version).ok())
+        .unwrap_or(facts.version)
 }

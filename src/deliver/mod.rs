@@ -35,7 +35,7 @@ pub(crate) use attempt::{ReservedAttempt, attempt_accepted, attempt_published};
 pub(crate) use endpoint::{ORDERED, ReservedEndpoint};
 pub use endpoint_health::watch_health;
 pub use endpoint_jobs::run_jobs;
-pub(crate) use event_facts::{DATA_AT, TEST, VERSION};
+pub(crate) use event_facts::{DATA_AT, EventFacts, TEST, VERSION, VERSIONS};
 pub(crate) use messages::{attempt_message, streak_message};
 pub(crate) use recovery::Recovery;
 pub use retention::sweep;

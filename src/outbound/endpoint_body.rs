@@ -8,11 +8,13 @@ use serde_json::{Map, Value};
 
 use super::faults;
 use super::names::is_name;
-use crate::config::snapshot::{Outbound, STANDARD};
+use crate::config::snapshot::{EventCatalogue, Outbound, STANDARD};
+use crate::event::catalogue::OnFault;
 use crate::tenant::Invalid;
 use crate::tenant::headers::OwnHeaders;
+use crate::tenant::pins::{self, Pins};
 use crate::tenant::secret::{Secret, SecretKind};
-use crate::tenant::settings::EndpointSettings;
+use crate::tenant::settings::{EndpointSettings, MAX_VERSIONS};
 use crate::tenant::url::{EndpointUrl, UrlRules};
 use crate::verify::standard;
 use crate::web::problem::Problem;
@@ -28,7 +30,7 @@ pub(super) struct EndpointBody {
     uid: Option<String>,
     /// The types of events that it gets: `invoice.paid`, `invoice.*` (one more word or several), `*` (all; default).
     types: Option<Vec<String>>,
-    /// The version of a type that it gets, by type.
+    /// The version of a type that it gets, by type. Types that are not named keep theirs; a type that is new to it gets its newest. `null`: all get their newest.
     versions: Option<BTreeMap<String, u16>>,
     /// `envelope` (default: type, timestamp and data) or `raw` (the data alone).
     payload: Option<String>,
@@ -65,8 +67,8 @@ pub(super) struct EndpointFields {
 /// The kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given<'a> {
-    /// All settings.
-    Whole,
+    /// All settings, and those of the endpoint that is there already, as this stored text.
+    Whole(Option<&'a str>),
     /// Some settings; the others are as in this stored text.
     Change(&'a str),
 }
@@ -89,21 +91,17 @@ impl EndpointFields {
         let uid = uid.map(|uid| self::uid(&uid)).transpose()?;
         let headers = body.remove("headers");
         let secret = body.remove("secret").filter(|secret| !secret.is_null());
-        let settings = match given {
-            Given::Whole => {
+        let before = given.before().map_err(faults::invalid)?;
+        let settings = match (given, &before) {
+            (Given::Change(_), Some(before)) => before.changed(&body),
+            (Given::Whole(_) | Given::Change(_), _) => {
                 body.entry("sign")
                     .or_insert_with(|| rules.sign.as_ref().into());
                 EndpointSettings::read(&body)
             }
-            Given::Change(stored) => {
-                let stored = EndpointSettings::from_json(stored).map_err(|_| {
-                    let error = "the settings of the endpoint cannot be read";
-                    Invalid::new("", error, "replace all of them with PUT")
-                });
-                stored.and_then(|stored| stored.changed(&body))
-            }
         };
-        let settings = settings.map_err(faults::invalid)?;
+        let mut settings = settings.map_err(faults::invalid)?;
+        settings.versions = versions(&body, before.as_ref(), &settings, rules)?;
         let sign = settings.sign.name();
         if sign != STANDARD && !rules.schemes.contains_key(sign) {
             let known = rules.schemes.keys().map(|name| format!("`{name}`"));
@@ -146,6 +144,52 @@ impl EndpointFields {
             secret,
         })
     }
+}
+
+impl Given<'_> {
+    /// Returns the settings of the endpoint before the request, if it was there.
+    fn before(self) -> Result<Option<EndpointSettings>, Invalid> {
+        match self {
+            Self::Whole(stored) => {
+                Ok(stored.and_then(|stored| EndpointSettings::from_json(stored).ok()))
+            }
+            Self::Change(stored) => EndpointSettings::from_json(stored).map(Some).map_err(|_| {
+                let error = "the settings of the endpoint cannot be read";
+                Invalid::new("", error, "replace all of them with PUT")
+            }),
+        }
+    }
+}
+
+/// Returns the pins of an endpoint. `null` pins it anew, as a new endpoint.
+fn versions(
+    body: &Map<String, Value>,
+    before: Option<&EndpointSettings>,
+    settings: &EndpointSettings,
+    rules: &Outbound,
+) -> Result<Pins, Problem> {
+    let given = match body.get("versions") {
+        Some(Value::Object(_)) => settings.versions.clone(),
+        Some(_) | None => Pins::new(),
+    };
+    let before = before.filter(|_| !body.get("versions").is_some_and(Value::is_null));
+    let events = rules.events.as_ref();
+    if let Some(EventCatalogue { catalogue, policy }) = events
+        && policy.unknown == OnFault::Refuse
+        && let Err((event_type, fault)) = pins::check(before, &given, catalogue)
+    {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let problem = Problem::new(status, fault.code(), fault.to_string(), fault.help());
+        return Err(problem.at(format!("/versions/{event_type}")));
+    }
+    let catalogue = events.map(|events| &*events.catalogue);
+    let pins = pins::pins(before, settings, &given, catalogue);
+    if pins.len() > MAX_VERSIONS {
+        let help = format!("an endpoint has at most {MAX_VERSIONS}");
+        let invalid = Invalid::new("/versions", "there are too many versions", help);
+        return Err(faults::invalid(invalid));
+    }
+    Ok(pins)
 }
 
 /// Returns the headers that a scheme writes.

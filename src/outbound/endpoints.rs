@@ -97,7 +97,7 @@ pub(super) async fn make(
     caller.may(Right::Manage)?;
     let rules = api.rules()?;
     let tenant = api.tenant(&uid).await?;
-    let fields = EndpointFields::read(body, Given::Whole, &rules.outbound)?;
+    let fields = EndpointFields::read(body, Given::Whole(None), &rules.outbound)?;
     let made = create(&api, &caller, &tenant, fields, &rules).await?;
     let made = made.ok_or_else(faults::taken)?;
     Ok((StatusCode::CREATED, Json(made)).into_response())
@@ -124,7 +124,8 @@ pub(super) async fn put(
         let known = api
             .ask(api.store().endpoint(tenant.origin, name_of(&name)))
             .await?;
-        let fields = EndpointFields::read(body.clone(), Given::Whole, &rules.outbound)?;
+        let given = Given::Whole(known.as_ref().map(|row| &*row.settings));
+        let fields = EndpointFields::read(body.clone(), given, &rules.outbound)?;
         if known
             .as_ref()
             .is_some_and(|row| row.state == EndpointState::Removing)

@@ -12,6 +12,7 @@ use super::listing::{bad_cursor, limit};
 use super::state::Api;
 use crate::api::deliveries::DeliveryState;
 use crate::clock::rfc3339;
+use crate::deliver::EventFacts;
 use crate::store::archive::{Filter, Order, Row, Scope, Status, UnitShown, UnitsShown};
 use crate::store::queue::{DeliveryRef, OriginId};
 use crate::tenant::event_id::{event_id, parse_event_id};
@@ -31,6 +32,14 @@ pub(super) struct EventsQuery {
     event_type: Option<String>,
     /// Only the event with this key.
     key: Option<String>,
+}
+
+/// The query of an event's body.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DataQuery {
+    /// The version (default: the newest that was published).
+    version: Option<u16>,
 }
 
 /// A page of events.
@@ -162,6 +171,7 @@ pub(super) async fn data(
     State(api): State<Api>,
     caller: Caller,
     Path((uid, event)): Path<(String, String)>,
+    ApiQuery(query): ApiQuery<DataQuery>,
 ) -> Result<Response, Problem> {
     caller.may(Right::Read)?;
     let tenant = api.tenant(&uid).await?;
@@ -170,7 +180,17 @@ pub(super) async fn data(
         .ask(api.store().stored(Scope::of(tenant.origin), id))
         .await?
         .ok_or_else(no_event)?;
-    Ok(([(CONTENT_TYPE, "application/json")], stored.body).into_response())
+    let other = query
+        .version
+        .filter(|version| *version != EventFacts::of(&stored).version);
+    let body = match other {
+        Some(version) => {
+            let body = api.ask(api.store().version(id, version)).await?;
+            body.ok_or_else(|| faults::missing("no_version", "version of the event"))?
+        }
+        None => stored.body,
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// Returns the row of an event of a tenant.

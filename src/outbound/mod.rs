@@ -5,9 +5,12 @@
 mod access;
 mod attempts;
 mod checks;
+mod dry_run;
 mod endpoint_body;
 mod endpoints;
 mod event_body;
+mod event_check;
+mod event_types;
 mod events;
 mod faults;
 mod listing;
@@ -23,6 +26,8 @@ mod table;
 mod tenants;
 mod test_event;
 mod test_limits;
+mod title;
+mod type_calls;
 
 pub use access::AppTokens;
 pub use state::Api;

@@ -12,23 +12,26 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Caller, Right};
-use super::event_body::{Event, check};
+use super::dry_run::planned;
+use super::event_body::header_key;
+use super::event_check::{self, Event, Refusal, Warning};
 use super::faults;
 use super::state::{Api, Customer, Subscriber, joined};
 use crate::activity::InFlight;
 use crate::clock::{rfc3339, unix_ms};
-use crate::deliver::{DATA_AT, ORDERED, ReservedEndpoint, VERSION, attempt_published};
+use crate::deliver::{
+    DATA_AT, EventFacts, ORDERED, ReservedEndpoint, Rules, VERSION, VERSIONS, attempt_published,
+};
+use crate::event::EventType;
 use crate::queue::stored::RECEIVED_AT;
 use crate::retry::Reason;
-use crate::store::address_book::EndpointState;
-use crate::store::archive::Scope;
+use crate::store::archive::{Filter, Order, Row, Scope, UnitsShown};
 use crate::store::queue::{
     Accept, Accepted, Dedupe, DeliveryRef, NewUnit, Start, Stored, TargetId,
 };
-use crate::store::record::{Pairs, Record};
+use crate::store::record::{DIGEST, Pairs, Record};
 use crate::store::{StoreError, repeated as repeated_call};
 use crate::tenant::event_id::event_id;
-use crate::tenant::settings::Payload;
 use crate::web::input::{ApiQuery, body_length, read_body};
 use crate::web::problem::Problem;
 
@@ -38,8 +41,8 @@ const FROM_MEMORY: usize = 256 << 10;
 const AT_ONCE: usize = 64;
 /// The fact of an event's record that says to how many endpoints it goes.
 const TARGETS: &str = "targets";
-/// The version of events where no catalogue says which there are.
-const ONLY_VERSION: u16 = 1;
+/// The longest body, in bytes, that is checked in the task of its request.
+const CHECKED_IN_PLACE: usize = 64 << 10;
 
 /// The query of a publish.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -65,37 +68,9 @@ pub(super) struct Published {
     accepted_at: String,
     /// Whether an earlier request with the same key stored it.
     repeated: bool,
-}
-
-/// The endpoints that would get an event.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Planned {
-    /// The endpoints that would get it.
-    targets: Vec<PlannedTarget>,
-    /// The endpoints that would not.
-    left_out: Vec<LeftOut>,
-}
-
-/// An endpoint that would get an event.
-#[derive(Debug, Serialize, JsonSchema)]
-struct PlannedTarget {
-    /// The endpoint.
-    endpoint: String,
-    /// The version that it gets.
-    version: u16,
-    /// The bytes of the body.
-    bytes: usize,
-    /// Its state. Events wait for one that is paused.
-    state: &'static str,
-}
-
-/// An endpoint that would not get an event.
-#[derive(Debug, Serialize, JsonSchema)]
-struct LeftOut {
-    /// The endpoint.
-    endpoint: String,
-    /// The reason: `type`: none of its patterns matches.
-    why: &'static str,
+    /// The faults of the event that the config lets pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
 }
 
 /// Publishes an event.
@@ -117,13 +92,20 @@ pub(super) async fn publish(
     let length = body_length(&headers, limits.body)?;
     let _memory = api.reserve(length)?;
     let body = read_body(body, length).await?;
-    let event = check(&body, &headers, &api)?;
     // read again: endpoints may have changed while the body arrived
     let customer = api.customer(&uid).await?;
+    let event = match checked(&api, body, &headers, &rules, &customer).await {
+        Ok(event) => event,
+        Err(refusal) if query.dry_run => return Err(refusal.problem),
+        Err(refusal) => {
+            let published = accepted_before(&api, &customer, *refusal).await?;
+            return Ok((StatusCode::ACCEPTED, Json(published)).into_response());
+        }
+    };
+    // other versions need memory, too
+    let _others = api.reserve(event.other_bytes())?;
     let (wanting, others): (Vec<&Subscriber>, Vec<&Subscriber>) = customer
-        .endpoints
-        .iter()
-        .filter(|endpoint| endpoint.state != EndpointState::Removing)
+        .receivers()
         .partition(|endpoint| endpoint.wants(&event.event_type));
     if query.dry_run {
         return Ok(Json(planned(&api, &event, &wanting, &others)).into_response());
@@ -133,28 +115,59 @@ pub(super) async fn publish(
     Ok((StatusCode::ACCEPTED, Json(published)).into_response())
 }
 
-/// Returns who would get an event.
-fn planned(api: &Api, event: &Event, wanting: &[&Subscriber], others: &[&Subscriber]) -> Planned {
-    let target = |endpoint: &&Subscriber| PlannedTarget {
-        endpoint: endpoint.id.to_string(),
-        version: ONLY_VERSION,
-        bytes: match endpoint.settings.payload {
-            Payload::Envelope => event.body.bytes.len(),
-            Payload::Raw => event.body.bytes.len() - event.body.data_at - 1,
-        },
-        state: if api.worker().endpoints().is_inactive(endpoint.target) {
-            "paused"
-        } else {
-            "active"
-        },
+/// Checks a publish. A large body is checked on a thread of its own, so that the requests of others go on.
+async fn checked(
+    api: &Api,
+    body: Bytes,
+    headers: &HeaderMap,
+    rules: &Arc<Rules>,
+    customer: &Arc<Customer>,
+) -> Result<Event, Box<Refusal>> {
+    let key = header_key(headers)?;
+    let now = api.clock().now().wall;
+    let is_large = body.len() > CHECKED_IN_PLACE;
+    let (rules, customer) = (Arc::clone(rules), Arc::clone(customer));
+    let check = move || {
+        let events = rules.outbound.events.as_ref();
+        let pins = |event_type: &EventType| customer.pins(event_type);
+        event_check::check(&body, key.as_deref(), now, events, pins)
     };
-    let left_out = |endpoint: &&Subscriber| LeftOut {
-        endpoint: endpoint.id.to_string(),
-        why: "type",
+    if !is_large {
+        return check();
+    }
+    let checking = tokio::task::spawn_blocking(check);
+    checking.await.map_err(|_| faults::leaving())?
+}
+
+/// Returns the first answer of an event that the catalogue refuses now, if it was accepted before: the catalogue may have changed since.
+///
+/// # Errors
+/// It was not accepted, or the store does not answer.
+async fn accepted_before(
+    api: &Api,
+    customer: &Customer,
+    refusal: Refusal,
+) -> Result<Published, Problem> {
+    let Some((key, digest)) = refusal.publish else {
+        return Err(refusal.problem);
     };
-    Planned {
-        targets: wanting.iter().map(target).collect(),
-        left_out: others.iter().map(left_out).collect(),
+    let filter = Filter {
+        delivery_id: Some(key),
+        ..Filter::default()
+    };
+    let scope = Scope::of(customer.tenant.origin);
+    let units = UnitsShown::First(0);
+    let page = api
+        .store()
+        .page(scope, &filter, Order::Oldest, None, 1, units);
+    let page = api.ask(page).await?;
+    let is_same = |row: &&Row| {
+        let known = row.record.fact(DIGEST);
+        known.is_some_and(|known| known == &digest[..])
+    };
+    match page.rows.first().filter(is_same) {
+        Some(row) => repeated(api, customer, Some(row.id)).await,
+        None => Err(refusal.problem),
     }
 }
 
@@ -187,6 +200,9 @@ async fn store(
     let to: Vec<NewUnit> = wanting.iter().map(unit).collect();
     let targets = to.len();
     let event_type: Arc<str> = event.event_type.as_str().into();
+    let (version, warnings) = (event.version, event.warnings.clone());
+    let record = record(&event, targets, accepted_at);
+    let others = event.others.into_iter();
     let accept = Arc::new(Accept {
         id,
         origin,
@@ -194,23 +210,29 @@ async fn store(
         key: None,
         event_type: Some(Arc::clone(&event_type)),
         to,
-        record: record(event.body.data_at, targets, accepted_at),
-        body: event.body.bytes,
-        versions: Vec::new(),
+        record,
+        body: event.body,
+        versions: others
+            .map(|(version, other)| (version, other.body))
+            .collect(),
     });
     let dedupe = Dedupe::Own {
         digest: event.digest,
     };
     let accepting = tokio::spawn(accept_and_attempt(api.clone(), accept, dedupe, reserved));
     match api.ask(Box::pin(joined(accepting))).await? {
-        Accepted::New(_) => Ok(Published {
-            id: event_id(id.0),
-            event_type: event_type.to_string(),
-            version: ONLY_VERSION,
-            targets,
-            accepted_at: rfc3339(accepted_at),
-            repeated: false,
-        }),
+        Accepted::New(_) => {
+            log(&customer.tenant.uid, &event_type, &warnings);
+            Ok(Published {
+                id: event_id(id.0),
+                event_type: event_type.to_string(),
+                version,
+                targets,
+                accepted_at: rfc3339(accepted_at),
+                repeated: false,
+                warnings,
+            })
+        }
         Accepted::Duplicate { of } => repeated(api, customer, of).await,
         Accepted::Other { .. } => Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -227,17 +249,35 @@ async fn store(
     }
 }
 
+/// Logs that an event is sent although it does not fit the catalogue.
+fn log(tenant: &str, event_type: &str, warnings: &[Warning]) {
+    for Warning { code, error, at } in warnings {
+        tracing::warn!(
+            tenant,
+            event_type,
+            code,
+            at,
+            error,
+            "an event does not fit the catalogue, and is sent nevertheless"
+        );
+    }
+}
+
 /// Returns the record of an event.
-fn record(data_at: usize, targets: usize, accepted_at: std::time::SystemTime) -> Record {
+fn record(event: &Event, targets: usize, accepted_at: std::time::SystemTime) -> Record {
     let fact = |name: &'static str, value: String| {
         (Bytes::from_static(name.as_bytes()), Bytes::from(value))
     };
-    let facts: Pairs = vec![
+    let mut facts: Pairs = vec![
         fact(RECEIVED_AT, unix_ms(accepted_at).to_string()),
-        fact(VERSION, ONLY_VERSION.to_string()),
-        fact(DATA_AT, data_at.to_string()),
+        fact(VERSION, event.version.to_string()),
+        fact(DATA_AT, event.data_at.to_string()),
         fact(TARGETS, targets.to_string()),
     ];
+    if !event.others.is_empty() {
+        let others: Vec<String> = event.others.keys().map(u16::to_string).collect();
+        facts.push(fact(VERSIONS, others.join(",")));
+    }
     Record {
         facts,
         ..Record::default()
@@ -290,7 +330,7 @@ async fn reserve(
     event: &Event,
     wanting: &[&Subscriber],
 ) -> Result<HashMap<TargetId, ReservedEndpoint>, Problem> {
-    if event.body.bytes.len() > FROM_MEMORY {
+    if event.body.len() > FROM_MEMORY {
         return Ok(HashMap::new());
     }
     let all = wanting.iter().map(|endpoint| endpoint.target);
@@ -298,7 +338,7 @@ async fn reserve(
     let endpoints = api.worker().endpoints();
     // an endpoint that cannot be read now gets the event from the disk
     let live = endpoints.get(&targets).await.unwrap_or_default();
-    let bytes = event.body.bytes.len();
+    let bytes = event.body.len();
     let reserved = live
         .into_iter()
         .filter_map(|(target, endpoint)| Some((target, endpoints.reserve(&endpoint, bytes)?)));
@@ -336,13 +376,12 @@ async fn repeated(
     Ok(Published {
         id: event_id(stored.id.0),
         event_type: stored.event_type.as_deref().unwrap_or_default().to_owned(),
-        version: fact(VERSION)
-            .and_then(|one| u16::try_from(one).ok())
-            .unwrap_or(ONLY_VERSION),
+        version: EventFacts::of(&stored).version,
         targets: fact(TARGETS)
             .and_then(|count| usize::try_from(count).ok())
             .unwrap_or(0),
         accepted_at: rfc3339(accepted_at),
         repeated: true,
+        warnings: Vec::new(),
     })
 }

@@ -1,5 +1,5 @@
 //! The state of the API: the store, the worker, and the tenants that were asked for last.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +90,28 @@ impl Subscriber {
     /// Returns whether it gets events of a type.
     pub(super) fn wants(&self, event_type: &EventType) -> bool {
         self.settings.wants(event_type)
+    }
+
+    /// Returns the version of a type that it is pinned to.
+    pub(super) fn pin(&self, event_type: &EventType) -> Option<u16> {
+        self.settings.versions.get(event_type).copied()
+    }
+}
+
+impl Customer {
+    /// Returns its endpoints that events can go to.
+    pub(super) fn receivers(&self) -> impl Iterator<Item = &Subscriber> {
+        self.endpoints
+            .iter()
+            .filter(|endpoint| endpoint.state != EndpointState::Removing)
+    }
+
+    /// Returns the pins of the endpoints that get events of a type; none for those without one.
+    pub(super) fn pins(&self, event_type: &EventType) -> BTreeSet<Option<u32>> {
+        self.receivers()
+            .filter(|endpoint| endpoint.wants(event_type))
+            .map(|endpoint| endpoint.pin(event_type).map(u32::from))
+            .collect()
     }
 }
 

@@ -9,24 +9,26 @@ use serde_json::Value;
 use super::access::{AppTokens, Right};
 use super::attempts::{self, Attempts, ShownAttempt};
 use super::checks::checked;
+use super::dry_run::Planned;
 use super::endpoint_body::EndpointBody;
 use super::endpoints;
 use super::event_body::Publish;
-use super::events::{self, EventDetails, Events, EventsQuery};
+use super::events::{self, DataQuery, EventDetails, Events, EventsQuery};
 use super::listing::PageQuery;
 use super::pause::{self, PauseBody, ResumeBody, StateShown};
-use super::publish::{self, Planned, PublishQuery, Published};
+use super::publish::{self, PublishQuery, Published};
 use super::recover::{self, RecoverBody, RecoveryPlan};
 use super::secrets::{self, NewSecret, RotateBody, Secrets};
 use super::shown::{Endpoints, MadeEndpoint, ShownEndpoint, ShownTenant, Tenants};
 use super::state::Api;
 use super::tenants;
 use super::test_event::{self, TestBody};
+use super::title::TITLE;
+use super::type_calls;
 use crate::tenant::settings::TenantSettings;
 use crate::web::call::{Answers, Call, Verb, routes, schema};
-use crate::web::document::{Errors, Title};
 use crate::web::guard::Guard;
-use crate::web::problem::{Error, Problem};
+use crate::web::problem::Problem;
 use crate::web::serve::{Bounds, Lifetime};
 
 /// The bounds of the listener.
@@ -65,6 +67,7 @@ where
 /// Returns all calls.
 fn calls() -> Vec<Call<Api>> {
     let mut all = publishing();
+    all.extend(type_calls::calls());
     all.extend(of_tenants());
     all.extend(of_endpoints());
     all.extend(acts_on_endpoints());
@@ -117,7 +120,8 @@ fn publishing() -> Vec<Call<Api>> {
             &Right::Read,
             Answers::Bytes(&["application/json"]),
             events::data,
-        ),
+        )
+        .with_query::<DataQuery>(),
         call(
             Verb::Get,
             "/v1/tenants/{tenant}/events/{event}/attempts",
@@ -315,37 +319,6 @@ fn of_secrets() -> Vec<Call<Api>> {
         ),
     ]
 }
-
-/// The parts of the document that are the same for all calls.
-const TITLE: Title = Title {
-    title: "hookgate outbound API",
-    description: "Your app publishes events, and manages tenants and their endpoints. Times are RFC 3339 in UTC, durations are in seconds, sizes in bytes. Fields are only ever added.",
-    token: "One of `outbound.tokens`.",
-    errors: Errors {
-        body: schema::<Error>,
-        words: &[
-            (400, "The request is not valid."),
-            (401, "The token is missing or wrong."),
-            (403, "The token does not allow this."),
-            (404, "There is no such tenant, endpoint, event or secret."),
-            (
-                409,
-                "The state does not allow this, or another request came first.",
-            ),
-            (411, "The request has no `Content-Length`."),
-            (413, "The body is too large."),
-            (415, "The content type is not `application/json`."),
-            (422, "A field cannot be used, or the key has another event."),
-            (
-                503,
-                "The gateway cannot do this now. Repeat the request; a publish with the same key.",
-            ),
-        ],
-        always: &[401, 403],
-        with_body: &[400, 411, 413, 415],
-        retry_after: &[503],
-    },
-};
 
 /// Returns the OpenAPI document.
 pub fn document() -> Value {

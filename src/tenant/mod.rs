@@ -6,6 +6,7 @@ pub mod headers;
 pub mod health;
 pub mod job;
 pub mod message;
+pub mod pins;
 pub mod seal;
 pub mod secret;
 pub mod settings;

@@ -21,7 +21,7 @@ pub use tenant::{MAX_ENDPOINTS, TenantLimits, TenantSettings};
 /// The most patterns of an endpoint.
 const MAX_PATTERNS: usize = 100;
 /// The most pinned versions of an endpoint.
-const MAX_VERSIONS: usize = 2_000;
+pub const MAX_VERSIONS: usize = 2_000;
 /// The most attempts at once that an endpoint may ask for. The config may bound it further.
 const MAX_CONCURRENCY: u32 = 64;
 /// The longest time of an attempt, in seconds.

@@ -55,6 +55,7 @@ mod listener;
 mod observe;
 mod operate;
 mod outbound;
+mod outbound_catalogue;
 mod outbound_crash;
 mod outbound_crash_jobs;
 mod outbound_recovery;
