@@ -1,6 +1,7 @@
 //! `hookgate events`: checks a catalogue of events, compares two, and prints what it holds. It asks no running gateway.
 mod check;
 mod git;
+mod live;
 mod output;
 mod report;
 mod source;
@@ -21,7 +22,7 @@ pub(super) struct EventsArgs {
 enum EventsCommand {
     /// Checks a catalogue; with two, says what changed and whether it breaks those who receive the events.
     #[command(
-        after_help = "Examples:\n  hookgate events check events\n  hookgate events check git:main events --format github"
+        after_help = "Examples:\n  hookgate events check events\n  hookgate events check git:main events --format github\n  hookgate events check git:main events --live --config /etc/hookgate/config.yaml"
     )]
     Check(check::CheckArgs),
     /// Lists the types of a catalogue, or shows one.

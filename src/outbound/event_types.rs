@@ -17,10 +17,10 @@ use super::listing::{PageQuery, bad_cursor};
 use super::state::{Api, MAX_ENDPOINTS};
 use crate::clock::rfc3339;
 use crate::config::snapshot::EventCatalogue;
-use crate::deliver::{EventFacts, Rules};
+use crate::deliver::{EventFacts, Rules, TEST};
 use crate::event::catalogue::{Catalogue, TypeEntry, version_for};
 use crate::event::{EventType, envelope, openapi};
-use crate::store::archive::{Filter, Order, Scope, UnitsShown};
+use crate::store::archive::{Filter, Order, Row, Scope, UnitsShown};
 use crate::store::queue::Stored;
 use crate::tenant::event_id::event_id;
 use crate::tenant::settings::EndpointSettings;
@@ -331,8 +331,9 @@ pub(super) async fn events(
         .page(Scope::All, &filter, Order::Newest, after, limit, units);
     let page = api.ask(page).await?;
     let (mut events, mut bytes, mut next) = (Vec::new(), 0, page.next);
-    // routes have event types, too
-    for row in page.rows.iter().filter(|row| row.origin.is_tenant()) {
+    // routes have event types, too, and tests are no events of the app
+    let is_real = |row: &&Row| row.origin.is_tenant() && row.record.fact(TEST.as_bytes()).is_none();
+    for row in page.rows.iter().filter(is_real) {
         if bytes > BYTES_OF_A_PAGE {
             break;
         }

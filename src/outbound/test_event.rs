@@ -18,7 +18,8 @@ use super::faults;
 use super::state::Api;
 use crate::activity::InFlight;
 use crate::clock::unix_ms;
-use crate::deliver::{DATA_AT, TEST, TestFault, VERSION, send_test};
+use crate::deliver::{DATA_AT, Rules, TEST, TestFault, VERSION, send_test};
+use crate::event::catalogue::version_for;
 use crate::event::{EventType, envelope};
 use crate::queue::stored::RECEIVED_AT;
 use crate::retry::Reason;
@@ -28,6 +29,7 @@ use crate::store::queue::{Accept, Attempt, Dedupe, DeliveryRef, NewUnit, OriginI
 use crate::store::record::{Pairs, Record};
 use crate::store::repeated;
 use crate::tenant::Invalid;
+use crate::tenant::settings::EndpointSettings;
 use crate::web::input::JsonBody;
 use crate::web::problem::Problem;
 
@@ -41,9 +43,9 @@ pub(super) struct TestBody {
     /// The type of the event (default: `hookgate.test`, which nobody can publish).
     #[serde(rename = "type")]
     event_type: Option<String>,
-    /// The version of the data (default 1).
+    /// The version of the data (default: the one that the endpoint gets; 1 without a catalogue).
     version: Option<u16>,
-    /// The data (default: an example).
+    /// The data (default: the example of the catalogue, or a text that says that this is a test).
     #[schemars(with = "Option<serde_json::Value>")]
     data: Option<Box<RawValue>>,
 }
@@ -59,7 +61,9 @@ pub(super) async fn test(
     let in_flight = InFlight::begin(api.stays()?);
     let tenant = api.tenant(&uid).await?;
     let row = find(&api, &tenant, &name).await?;
-    let stored = event(&body, tenant.origin, api.clock().now().wall)?;
+    let rules = api.rules()?;
+    let known = of_catalogue(&body, &row, &rules);
+    let stored = event(&body, known, tenant.origin, api.clock().now().wall)?;
     let permit = api
         .tests()
         .take(tenant.origin, row.target, api.clock().mono())?;
@@ -83,16 +87,35 @@ pub(super) async fn test(
     Ok(Json(ShownAttempt::of(id, &shown, &names)))
 }
 
+/// A version of the catalogue, with its example if it has one.
+type Known = (u16, Option<Box<RawValue>>);
+
+/// Returns the version that an endpoint gets of the type of a test, if the catalogue has the type.
+fn of_catalogue(body: &TestBody, row: &Endpoint, rules: &Rules) -> Option<Known> {
+    let event_type = EventType::new(body.event_type.as_deref()?).ok()?;
+    let entry = rules.outbound.events.as_ref()?.catalogue.get(&event_type)?;
+    let settings = EndpointSettings::from_json(&row.settings).ok()?;
+    let pin = body.version.or(settings.versions.get(&event_type).copied());
+    let version = version_for(pin.map(u32::from), entry.versions.keys().copied())?;
+    let example = entry.versions.get(&version)?.example.clone();
+    Some((u16::try_from(version).ok()?, example))
+}
+
 /// Makes the event of a test.
-fn event(body: &TestBody, origin: OriginId, now: SystemTime) -> Result<Stored, Problem> {
+fn event(
+    body: &TestBody,
+    known: Option<Known>,
+    origin: OriginId,
+    now: SystemTime,
+) -> Result<Stored, Problem> {
     let event_type = match &body.event_type {
         Some(text) => EventType::new(text).map_err(|wrong| {
             faults::invalid(Invalid::new("/type", wrong.to_string(), "leave it out"))
         })?,
         None => EventType::test(),
     };
-    let version = body.version.unwrap_or(1);
-    let data = data(body)?;
+    let (version, example) = known.unwrap_or((body.version.unwrap_or(1), None));
+    let data = data(body, example)?;
     let body = envelope::render(&event_type, now, &data);
     let fact = |name: &'static str, value: String| {
         (Bytes::from_static(name.as_bytes()), Bytes::from(value))
@@ -118,9 +141,9 @@ fn event(body: &TestBody, origin: OriginId, now: SystemTime) -> Result<Stored, P
 }
 
 /// Returns the data of a test: those of the request, or an example.
-fn data(body: &TestBody) -> Result<Box<RawValue>, Problem> {
-    match &body.data {
-        Some(data) => Ok(data.clone()),
+fn data(body: &TestBody, example: Option<Box<RawValue>>) -> Result<Box<RawValue>, Problem> {
+    match body.data.clone().or(example) {
+        Some(data) => Ok(data),
         None => RawValue::from_string(EXAMPLE.to_owned()).map_err(|_| {
             let error = "there is no example of this type";
             faults::invalid(Invalid::new("/data", error, "add `data`"))

@@ -350,6 +350,9 @@ fn problems(yaml: &str, dir: &Path) -> Option<String> {
         };
         fs::write(path, text).unwrap();
     }
+    // the pages name the catalogue of the demo
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/events");
+    yaml = yaml.replace("dir: demo/events", &format!("dir: {demo}"));
     let path = dir.join("config.yaml");
     fs::write(&path, &yaml).unwrap();
     let env = |name: &str| Some(OsString::from(format!("the-secret-text-of-{name}")));

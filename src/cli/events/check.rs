@@ -3,9 +3,12 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
+use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::cli::events::live;
 use crate::cli::events::report::{Report, Style};
 use crate::cli::events::source::Loaded;
+use crate::cli::outbound_client::OutboundArgs;
 use crate::cli::term::{self, Look};
 use crate::event::diff;
 
@@ -27,6 +30,11 @@ pub(super) struct CheckArgs {
     /// Short for `--format json`.
     #[arg(long)]
     json: bool,
+    /// Asks the running gateway, too: who gets the versions that break, and whether the last 100 events of each changed type are valid now.
+    #[arg(long, requires = "new")]
+    live: bool,
+    #[command(flatten)]
+    outbound: OutboundArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,11 +52,25 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Error> {
         Format::Text => Style::Text,
         Format::Github => Style::Github,
     };
-    let report = match &args.new {
+    let mut report = match &args.new {
         None => report(&args.old, None)?,
         Some(new) => report(new, Some(&args.old))?,
     };
+    let asked = match &report.changes {
+        Some(changes) if args.live => {
+            let client = args.outbound.client()?;
+            let asking = live::ask(&client, changes, &report.catalogue);
+            Some(context::block_on(asking)?)
+        }
+        Some(_) | None => None,
+    };
+    // what was compared is shown although no gateway answers
+    let asked = asked.transpose();
+    if let Ok(asked) = &asked {
+        report.live.clone_from(asked);
+    }
     term::print(&report.render(style, &Look::of_stdout()))?;
+    asked?;
     if report.changes.is_some() {
         term::say("fields that the new catalogue does not name are taken as not sent");
     }
@@ -81,6 +103,8 @@ pub(super) fn report(new: &str, old: Option<&str>) -> Result<Report, Error> {
         Some(_) | None => None,
     };
     Ok(Report {
+        catalogue: now.catalogue,
+        live: None,
         place: new.to_owned(),
         findings: now.findings,
         newest,

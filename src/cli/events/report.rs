@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::cli::events::live::Live;
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{BOLD, Look, PLAIN, Sign, clean, counted};
-use crate::event::catalogue::{Finding, Level};
+use crate::event::catalogue::{Catalogue, Finding, Level};
 use crate::event::diff::{Change, Changes, Verdict};
 use crate::units::saturating;
 
@@ -24,6 +25,10 @@ pub(super) struct Report {
     pub(super) place: String,
     /// The findings about it.
     pub(super) findings: Vec<Finding>,
+    /// The catalogue.
+    pub(super) catalogue: Catalogue,
+    /// The answers of a running gateway, if it was asked.
+    pub(super) live: Option<Live>,
     /// The newest version of each of its types.
     pub(super) newest: BTreeMap<String, u32>,
     /// The changes; `None` if there was nothing to compare with, or the catalogue has errors.
@@ -36,6 +41,7 @@ impl Report {
         let mut findings = self.findings.iter();
         findings.any(|finding| finding.level == Level::Error)
             || self.changes().any(|(_, change)| !change.is_safe())
+            || self.live.as_ref().is_some_and(Live::is_bad)
     }
 
     /// Renders the report.
@@ -65,6 +71,7 @@ impl Report {
         if count > 0 {
             text.push_str(&self.table(look));
         }
+        text.extend(self.live.iter().map(|live| live.text(look)));
         text.push_str(&self.summary(look, count));
         text
     }
@@ -173,8 +180,10 @@ impl Report {
                 "at": change.at, "keyword": change.keyword, "message": change.message,
             })
         });
+        let live = self.live.iter().flat_map(Live::json);
         findings
             .chain(changes)
+            .chain(live)
             .map(|line| format!("{line}\n"))
             .collect()
     }
@@ -209,6 +218,10 @@ impl Report {
                 format!("{}: ", change.at)
             };
             let message = format!("{}: {at}{}", name(changes), change.message);
+            text.push_str(&annotation(level, dir, &file, None, &message));
+        }
+        let live = self.live.iter().flat_map(Live::annotations);
+        for (level, file, message) in live {
             text.push_str(&annotation(level, dir, &file, None, &message));
         }
         text
