@@ -501,6 +501,7 @@ fn recover_and_resume_survive_a_kill() {
     let before = receiver.app.count();
     assert_eq!(post(&gate, "resume", json!({})).1["count"], 300);
     gate.signal("KILL");
+    drop(gate);
     let gate = start();
     wait_at_most(Duration::from_secs(60), "the endpoint to be active", || {
         get(&gate, ENDPOINT)["state"] == "active"
