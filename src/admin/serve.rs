@@ -11,6 +11,7 @@ use crate::web::serve::{self, Bounds, Lifetime};
 const BOUNDS: Bounds = Bounds {
     connections: 256,
     lifetime: Lifetime::Total(Duration::from_secs(60)),
+    head: Duration::from_secs(10),
     max_read: Some(64 * 1024),
     shutdown: Duration::from_secs(1),
 };

@@ -35,6 +35,7 @@ use crate::web::serve::{Bounds, Lifetime};
 pub const BOUNDS: Bounds = Bounds {
     connections: 512,
     lifetime: Lifetime::Idle(Duration::from_secs(75)),
+    head: Duration::from_secs(10),
     max_read: None,
     shutdown: Duration::from_secs(1),
 };

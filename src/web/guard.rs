@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, TRANSFER_ENCODING,
 };
@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 
+use super::connection::Connection;
 use super::safety::safe;
 
 /// The requests whose `Host` header must name the listener.
@@ -238,6 +239,9 @@ async fn guarded<R: Rights>(
         Ok(caller) => caller,
         Err(denied) => return denied.into_response(),
     };
+    if let Some(ConnectInfo(connection)) = request.extensions().get::<ConnectInfo<Connection>>() {
+        connection.admit();
+    }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

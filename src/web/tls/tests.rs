@@ -13,6 +13,7 @@ use super::*;
 const BOUNDS: Bounds = Bounds {
     connections: 8,
     lifetime: Lifetime::Idle(Duration::from_secs(75)),
+    head: Duration::from_secs(10),
     max_read: None,
     shutdown: Duration::from_secs(1),
 };
