@@ -1,11 +1,12 @@
 //! The part of a round that is for endpoints: shares the places among tenants, leases events and begins attempts.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::attempt_event;
 use super::endpoint::{LiveEndpoint, ReservedEndpoint};
 use super::endpoints::Endpoints;
+use super::places::Places;
 use super::target::AttemptSlot;
 use super::worker::Worker;
 use crate::queue::choose::{Admission, PER_TARGET};
@@ -20,6 +21,8 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 const MIN_WAIT: Duration = Duration::from_millis(5);
 /// The longest wait for a free slot of an endpoint. Freeing one ends it.
 const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait for a free place of a tenant, or of suspects. Freeing one ends it.
+const MAX_PLACE_WAIT: Duration = Duration::from_secs(5);
 /// The wait of an endpoint to which nothing can be sent: the config does not send, or its row cannot be read.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
 
@@ -45,35 +48,57 @@ pub(super) async fn serve_endpoints(
         .iter()
         .filter_map(|target| Some(Candidate::of(live.get(target)?, now)))
         .collect();
+    let places = endpoints.places();
+    places.begin_round(candidates.iter().map(Candidate::tenant_and_target));
     let wishes: Vec<Wish> = candidates.iter().map(Candidate::wish).collect();
-    let (given, tenant) = fair::share(&wishes, endpoints.places().free(), *last);
+    let (given, tenant) = fair::share(&wishes, places.free(), *last);
     let begun = begin(worker, endpoints, &mut candidates, &given, now).await;
     for candidate in &candidates {
         candidate.give_back(now);
     }
     let held = endpoints.memory().held();
     let is_short = candidates.iter().any(|one| !one.share(held).may_begin());
-    // an endpoint that wishes for a place waits for one as for memory
-    let wants_place =
-        wishes.iter().any(|wish| wish.count > 0) && begun.as_ref().is_ok_and(|begun| *begun == 0);
-    endpoints.memory().set_short(is_short || wants_place);
+    let (waiting, wants_any) = without_place(places, &wishes, &given);
+    // an endpoint that wants a place waits for one as for memory
+    let has_no_place = places.end_round(wants_any);
+    endpoints.memory().set_short(is_short || has_no_place);
     let begun = begun?;
     *last = tenant;
     let blocked: Vec<_> = candidates
         .iter()
         .filter_map(|one| one.blocked(now))
+        .chain(waiting)
         .collect();
     worker.store.put_off(&blocked);
     if begun > 0 {
         return Ok(Duration::ZERO);
     }
     let next = blocked.iter().map(|(_, wait)| *wait).min();
-    // others may begin where these cannot, but none where there is no memory
-    Ok(if more && !is_short {
+    // others may begin where these cannot, but none where there is no memory or no place at all
+    Ok(if more && !is_short && !has_no_place {
         MIN_WAIT
     } else {
         next.unwrap_or(MAX_WAIT).clamp(MIN_WAIT, MAX_WAIT)
     })
+}
+
+/// Lets the endpoints that got no place wait until one of their tenant is freed, or one of suspects. Returns them, and whether others wait for
+/// any place.
+fn without_place(
+    places: &Places,
+    wishes: &[Wish],
+    given: &[(TargetId, u32)],
+) -> (Vec<(TargetId, Duration)>, bool) {
+    let given: HashSet<TargetId> = given.iter().map(|(target, _)| *target).collect();
+    let wants = |wish: &&Wish| wish.count > 0 && !given.contains(&wish.target);
+    let without: Vec<&Wish> = wishes.iter().filter(wants).collect();
+    let waiting: Vec<_> = without
+        .iter()
+        .filter(|wish| places.wait(wish.tenant, wish.target, wish.is_suspect))
+        .map(|wish| (wish.target, MAX_PLACE_WAIT))
+        .collect();
+    let wants_any = waiting.len() < without.len();
+    (waiting, wants_any)
 }
 
 /// An endpoint with due events.
@@ -90,6 +115,7 @@ impl Candidate {
     /// Reserves its free slots and tokens.
     fn of(endpoint: &Arc<LiveEndpoint>, now: Instant) -> Self {
         let target = endpoint.target();
+        target.set_backlog(true);
         let pause = target.pause().admission(now);
         let most = match pause {
             Admission::All => PER_TARGET,
@@ -105,6 +131,10 @@ impl Candidate {
             slots,
             pause,
         }
+    }
+
+    fn tenant_and_target(&self) -> (OriginId, TargetId) {
+        (self.endpoint.tenant(), self.endpoint.target().id())
     }
 
     fn wish(&self) -> Wish {

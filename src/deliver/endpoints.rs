@@ -118,13 +118,22 @@ impl Endpoints {
         bytes: usize,
     ) -> Option<ReservedEndpoint> {
         let target = endpoint.target();
-        let place = self.places.take(endpoint.tenant(), target.is_suspect())?;
+        let place = self
+            .places
+            .take_new(endpoint.tenant(), target.is_suspect())?;
         let slot = target.begin_new(bytes, self.clock.mono())?;
         Some(ReservedEndpoint {
             endpoint: Arc::clone(endpoint),
             slot,
             place,
         })
+    }
+
+    /// Records that no due event waits for these endpoints.
+    pub(super) fn clear_backlogs(&self, idle: &[TargetId]) {
+        let targets = self.targets.lock();
+        let known = idle.iter().filter_map(|target| targets.get(target));
+        known.for_each(|target| target.set_backlog(false));
     }
 
     /// Returns whether nothing is sent to an endpoint now, because it gave no answer or is overloaded.

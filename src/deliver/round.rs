@@ -71,6 +71,7 @@ async fn round(worker: &Arc<Worker>, turns: &mut Turns) -> Result<Duration, Stor
         .store
         .ready(turns.name, &endpoints.inactive())
         .await?;
+    endpoints.clear_backlogs(&ready.idle);
     let (due, names): (Vec<TargetId>, Vec<TargetId>) = ready
         .targets
         .iter()

@@ -95,6 +95,8 @@ pub(crate) struct Target {
     backlog: AtomicBool,
     /// Whether a retry comes next, not a first attempt.
     retry_next: AtomicBool,
+    /// Whether the last attempt that began was of a delivery that had just arrived.
+    new_began: AtomicBool,
     /// Whether its last attempt had no answer, or a slow one. Only endpoints can be suspects.
     suspect: AtomicBool,
     /// The largest `concurrency` of an endpoint, which begins with one attempt at a time.
@@ -115,6 +117,7 @@ impl Target {
             // not known before the first round; a new event does not wait for older ones of its endpoint
             backlog: AtomicBool::new(!id.is_endpoint()),
             retry_next: AtomicBool::new(false),
+            new_began: AtomicBool::new(false),
             suspect: AtomicBool::new(false),
             most: AtomicU32::new(1),
         }
@@ -158,13 +161,21 @@ impl Target {
         self.is_suspect() || self.pause().remaining(now).is_some()
     }
 
-    /// Takes a slot for an event of `bytes` that was just published, if it may be attempted at once: it skips what waits.
+    /// Takes a slot for an event of `bytes` that was just published, if it may be attempted at once. It skips what waits, but while events wait,
+    /// it needs that the last attempt was one of theirs: so they have at least every second one.
     pub(super) fn begin_new(self: &Arc<Self>, bytes: usize, now: Instant) -> Option<AttemptSlot> {
+        if self.has_backlog() && self.new_began.load(Ordering::Relaxed) {
+            return None;
+        }
         let is_running = self.pause().admission(now) == Admission::All;
         let slot = self
             .slot()
-            .filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1)?;
-        Some(slot.hold(bytes))
+            .filter(|_| is_running && self.has_room_for(bytes) && self.take(1, now) == 1);
+        match &slot {
+            Some(_) => self.new_began.store(true, Ordering::Relaxed),
+            None => self.set_backlog(true),
+        }
+        slot.map(|slot| slot.hold(bytes))
     }
 
     /// Follows a policy from now on. Attempts under way go on.
@@ -224,8 +235,9 @@ impl Target {
         }
     }
 
-    /// Records the kind of the delivery that begins.
+    /// Records the kind of the waiting delivery that begins.
     pub(super) fn record_turn(&self, turn: Turn) {
+        self.new_began.store(false, Ordering::Relaxed);
         self.retry_next
             .store(turn == Turn::First, Ordering::Relaxed);
     }

@@ -233,6 +233,8 @@ pub enum Next {
 pub struct Ready {
     /// Targets with units that are due, in the order of the ring.
     pub targets: Vec<TargetId>,
+    /// Endpoints that were due and have no due unit any more.
+    pub idle: Vec<TargetId>,
     /// Whether more endpoints may be due: the next call has others.
     pub more: bool,
     /// The time until a unit of another target becomes due, or a little less; `None` if nothing waits for a time.

@@ -62,3 +62,27 @@ fn delivery_without_memory_does_not_begin_at_once() {
     drop(held);
     assert!(begin(&other, 11).is_some());
 }
+
+/// Events are published faster than an endpoint takes them: those that wait get every second attempt.
+#[test]
+fn new_events_leave_every_second_attempt_to_those_that_wait() {
+    let id = TargetId(crate::store::queue::FIRST_ENDPOINT);
+    let target = Arc::new(Target::new(id, Arc::default()));
+    let now = SystemClock.mono();
+    for _ in 0..3 {
+        assert!(target.begin_new(1, now).is_some(), "nothing waits");
+    }
+    let held = target.begin_new(1, now).unwrap();
+    assert!(target.begin_new(1, now).is_none() && target.has_backlog());
+    drop(held);
+    for _ in 0..3 {
+        assert!(target.begin_new(1, now).is_none(), "others come first");
+        let waited = target.reserve(1).pop().unwrap().hold(1);
+        target.record_turn(Turn::First);
+        drop(waited);
+        assert!(target.begin_new(1, now).is_some());
+    }
+    assert!(target.begin_new(1, now).is_none());
+    target.set_backlog(false);
+    assert!(target.begin_new(1, now).is_some());
+}

@@ -272,6 +272,8 @@ async fn endpoints_that_cannot_begin_are_left_out(queue: &dyn Both, clock: &Hand
     for endpoint in [240, 241] {
         settle_one(queue, endpoint, 200, Next::Delivered).await;
     }
+    let last = queue.ready(None, &none).await.unwrap();
+    assert_eq!(last.idle.into_iter().collect::<HashSet<_>>(), both);
     assert_eq!(ready(&none).await, HashSet::new());
 }
 

@@ -111,10 +111,13 @@ pub(crate) fn ready(
                 Some(reading.now)
             }
         };
-        let Some(run_at) = earliest else { continue };
-        agenda.lock().note(target, run_at);
-        if run_at <= reading.now {
+        if let Some(run_at) = earliest {
+            agenda.lock().note(target, run_at);
+        }
+        if earliest.is_some_and(|run_at| run_at <= reading.now) {
             ready.targets.push(target);
+        } else if target.is_endpoint() {
+            ready.idle.push(target);
         }
     }
     failed?;
