@@ -54,6 +54,7 @@ pub mod verify;
 // -- state: outlives a request; takes `now` --
 pub mod alarm;
 pub mod api;
+pub mod cache;
 pub mod dedupe;
 pub mod limit;
 pub mod queue;

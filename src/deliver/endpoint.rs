@@ -150,6 +150,21 @@ impl LiveEndpoint {
         &self.row
     }
 
+    /// Returns about how many bytes it has in memory.
+    pub(super) fn size(&self) -> usize {
+        let Endpoint {
+            url,
+            settings,
+            sealed,
+            secrets,
+            ..
+        } = &self.row;
+        let of_secrets: usize = secrets.iter().map(|secret| secret.sealed.len()).sum();
+        let of_row = url.len() + settings.len() + sealed.as_ref().map_or(0, Bytes::len);
+        // the texts are there once more: parsed, opened, or in the keys of signatures
+        size_of::<Self>() + 3 * (of_row + of_secrets)
+    }
+
     pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }

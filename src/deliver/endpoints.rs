@@ -10,6 +10,7 @@ use super::endpoint::{LiveEndpoint, ReservedEndpoint};
 use super::places::Places;
 use super::rules::Rules;
 use super::target::{Memory, Target};
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::store::address_book::{Endpoint, EndpointState};
 use crate::store::queue::TargetId;
@@ -17,8 +18,8 @@ use crate::store::{Store, StoreError};
 use crate::tenant::seal::SealKeys;
 use crate::upstream::outside::Outside;
 
-/// The most endpoints whose rows are kept in memory.
-const MAX_LIVE: usize = 4_096;
+/// The most bytes of endpoints whose rows are kept in memory.
+const MAX_LIVE_BYTES: usize = 16 << 20;
 /// The most endpoints whose state is kept. That of an endpoint which is neither busy nor failing goes first.
 const MAX_TARGETS: usize = 16_384;
 /// The rows that are read at a time when the worker starts.
@@ -44,9 +45,8 @@ pub(crate) struct Endpoints {
 }
 
 /// The rows in memory.
-#[derive(Default)]
 struct Live {
-    by_target: HashMap<TargetId, Arc<LiveEndpoint>>,
+    by_target: Cache<TargetId, Arc<LiveEndpoint>>,
     /// The number of changes so far: a row that was read before one is not kept.
     changes: u64,
 }
@@ -71,7 +71,10 @@ impl Endpoints {
             places: Places::new(Arc::clone(&memory)),
             memory,
             rules: ArcSwapOption::empty(),
-            live: Mutex::default(),
+            live: Mutex::new(Live {
+                by_target: Cache::new(MAX_LIVE_BYTES),
+                changes: 0,
+            }),
             targets: Mutex::default(),
             jobs: Notify::new(),
             keys: OnceLock::new(),
@@ -247,12 +250,12 @@ impl Endpoints {
         let mut missing = Vec::new();
         let changes;
         {
-            let live = &self.live.lock();
+            let live = &mut *self.live.lock();
             changes = live.changes;
             for target in targets.iter().filter(|target| !self.is_inactive(**target)) {
                 match live.by_target.get(target) {
                     Some(endpoint) if !endpoint.is_over(self.clock.now()) => {
-                        found.insert(*target, Arc::clone(endpoint));
+                        found.insert(*target, endpoint);
                     }
                     Some(_) | None => missing.push(*target),
                 }
@@ -330,11 +333,8 @@ impl Live {
         if self.changes != changes {
             return false;
         }
-        if self.by_target.len() >= MAX_LIVE {
-            self.by_target.clear();
-        }
-        self.by_target
-            .insert(endpoint.target().id(), Arc::clone(endpoint));
+        let (target, size) = (endpoint.target().id(), endpoint.size());
+        self.by_target.insert(target, Arc::clone(endpoint), size);
         true
     }
 }

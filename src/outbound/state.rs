@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::faults;
 use super::test_limits::TestLimits;
 use crate::activity::Activity;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::deliver::{Rules, Worker};
 use crate::event::EventType;
@@ -21,8 +22,8 @@ use crate::store::{Answer, Store, StoreError, repeated};
 use crate::tenant::settings::{EndpointSettings, TenantSettings};
 use crate::web::problem::Problem;
 
-/// The most tenants that are kept in memory.
-const MAX_TENANTS: usize = 4_096;
+/// The most bytes of tenants that are kept in memory.
+const MAX_TENANT_BYTES: usize = 16 << 20;
 /// The most tenants whose rate is kept in memory.
 const MAX_PACES: usize = 100_000;
 /// The most endpoints of a tenant.
@@ -49,9 +50,8 @@ struct Inner {
 }
 
 /// The tenants in memory.
-#[derive(Default)]
 struct Known {
-    by_uid: HashMap<Arc<str>, Arc<Customer>>,
+    by_uid: Cache<Arc<str>, Arc<Customer>>,
     /// The number of changes so far: rows that were read before one are not kept.
     changes: u64,
 }
@@ -128,7 +128,10 @@ impl Api {
             worker,
             clock,
             activity,
-            tenants: Mutex::default(),
+            tenants: Mutex::new(Known {
+                by_uid: Cache::new(MAX_TENANT_BYTES),
+                changes: 0,
+            }),
             paces: Mutex::default(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
             tests: TestLimits::default(),
@@ -204,9 +207,9 @@ impl Api {
     /// There is none of this name, or the store does not answer.
     pub(super) async fn customer(&self, uid: &str) -> Result<Arc<Customer>, Problem> {
         let changes = {
-            let known = self.0.tenants.lock();
+            let mut known = self.0.tenants.lock();
             if let Some(customer) = known.by_uid.get(uid) {
-                return Ok(Arc::clone(customer));
+                return Ok(customer);
             }
             known.changes
         };
@@ -215,6 +218,10 @@ impl Api {
         let rows = self
             .ask(self.store().endpoints(tenant.origin, None, MAX_ENDPOINTS))
             .await?;
+        let of_rows = rows
+            .iter()
+            .map(|row| size_of::<Subscriber>() + 3 * row.settings.len());
+        let size = 3 * tenant.settings.len() + of_rows.sum::<usize>();
         let customer = Arc::new(Customer {
             tenant,
             settings,
@@ -222,10 +229,8 @@ impl Api {
         });
         let mut known = self.0.tenants.lock();
         if known.changes == changes {
-            if known.by_uid.len() >= MAX_TENANTS {
-                known.by_uid.clear();
-            }
-            known.by_uid.insert(uid.into(), Arc::clone(&customer));
+            let uid: Arc<str> = uid.into();
+            known.by_uid.insert(uid, Arc::clone(&customer), size);
         }
         Ok(customer)
     }

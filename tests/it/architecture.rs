@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("route", &["request"]),
     ("limit", &["units"]),
+    ("cache", &[]),
     (
         "tenant",
         &[
@@ -108,6 +109,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "deliver",
         &[
             "activity",
+            "cache",
             "clock",
             "config",
             "delivery",
@@ -128,8 +130,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "outbound",
         &[
-            "activity", "api", "clock", "config", "deliver", "event", "limit", "queue", "random",
-            "retry", "store", "tenant", "units", "verify", "web",
+            "activity", "api", "cache", "clock", "config", "deliver", "event", "limit", "queue",
+            "random", "retry", "store", "tenant", "units", "verify", "web",
         ],
     ),
     (
