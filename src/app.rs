@@ -242,6 +242,7 @@ fn deliver_from(gate: &Arc<Gate>, tasks: &mut JoinSet<()>) {
     if snapshot.outbound.is_some() {
         tasks.spawn(deliver::run_jobs(gate.worker()));
         tasks.spawn(deliver::watch_health(gate.worker()));
+        tasks.spawn(deliver::reseal(gate.worker()));
     }
 }
 

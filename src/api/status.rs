@@ -251,4 +251,7 @@ pub struct StoreStatus {
     /// Deliveries whose routes are gone from the config.
     #[serde(default)]
     pub parked: u64,
+    /// Secrets of customers that are sealed with one of `store.old_keys`; null if there are no such keys. At 0, `store.old_keys` can be removed.
+    #[serde(default)]
+    pub sealed_by_old_keys: Option<u64>,
 }

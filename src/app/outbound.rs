@@ -103,7 +103,15 @@ async fn check_key(gate: &Gate) -> Result<(), StartError> {
         let saved = store.set_seal_check(sealed.into()).await;
         saved.map_err(StartError::SealCheck)?;
     }
-    Ok(())
+    if keys.has_old() {
+        return Ok(());
+    }
+    let prefix = keys.current_prefix().to_vec();
+    let others = store.seals_without(prefix.into()).await;
+    match others.map_err(StartError::SealCheck)? {
+        0 => Ok(()),
+        others => Err(StartError::OldStoreKey(others)),
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {

@@ -40,6 +40,11 @@ pub enum StartError {
         "`store.key` is not the key that sealed the secrets in the store; write the right one, or add the former key to `store.old_keys`"
     )]
     WrongStoreKey,
+    /// A former key sealed some of the secrets in the store, and the config has no former key.
+    #[error(
+        "{0} secrets of customers are sealed with a former `store.key`; add that key to `store.old_keys` until `hookgate doctor` says that it can be removed"
+    )]
+    OldStoreKey(u64),
     /// The system refused something that the gateway needs.
     #[error("cannot {action}: {cause}")]
     System {

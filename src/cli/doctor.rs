@@ -195,6 +195,9 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
             "hookgate status",
         ));
     }
+    let old_seals = status.as_ref().ok();
+    let old_seals = old_seals.and_then(|status| status.store.sealed_by_old_keys);
+    findings.extend(old_seals.map(gate::old_keys));
     let of_gate = status
         .ok()
         .map(|status| status.open_files)

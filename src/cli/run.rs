@@ -110,7 +110,8 @@ fn not_started(error: &StartError) -> Error {
         | StartError::Open(_)
         | StartError::Gate(_)
         | StartError::SealCheck(_)
-        | StartError::WrongStoreKey => None,
+        | StartError::WrongStoreKey
+        | StartError::OldStoreKey(_) => None,
     };
     let is_taken = cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::AddrInUse);
     let failed = Error::no(error.to_string());

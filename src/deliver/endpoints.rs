@@ -1,5 +1,6 @@
 //! The endpoints of customers, as the worker knows them: rows in a bounded cache, and the state of those that are busy or failing.
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -25,6 +26,9 @@ const MAX_TARGETS: usize = 16_384;
 /// The rows that are read at a time when the worker starts.
 const PAGE: u16 = 500;
 
+/// The number of sealed texts before they were counted.
+const NOT_COUNTED: u64 = u64::MAX;
+
 /// The endpoints of all tenants.
 pub(crate) struct Endpoints {
     store: Arc<dyn Store>,
@@ -40,6 +44,8 @@ pub(crate) struct Endpoints {
     jobs: Notify,
     /// The keys that open secrets. A reload does not change them.
     keys: OnceLock<Arc<SealKeys>>,
+    /// The number of texts that are sealed with a former key.
+    old_seals: AtomicU64,
     /// The endpoints that are not active: nothing is leased for them.
     inactive: ArcSwap<HashSet<TargetId>>,
 }
@@ -75,6 +81,7 @@ impl Endpoints {
                 by_target: Cache::new(MAX_LIVE_BYTES),
                 changes: 0,
             }),
+            old_seals: AtomicU64::new(NOT_COUNTED),
             targets: Mutex::default(),
             jobs: Notify::new(),
             keys: OnceLock::new(),
@@ -215,6 +222,22 @@ impl Endpoints {
             set.remove(&target);
         });
         self.memory.free_endpoint(target);
+    }
+
+    /// Forgets the row of an endpoint, whose state did not change.
+    pub(super) fn forget(&self, target: TargetId) {
+        self.live.lock().forget(target);
+    }
+
+    /// Returns the number of texts that are sealed with a former key; none if there is no such key, or they were not counted yet.
+    pub(crate) fn sealed_by_old_keys(&self) -> Option<u64> {
+        let rules = self.rules()?;
+        let count = self.old_seals.load(Ordering::Relaxed);
+        (rules.keys.has_old() && count != NOT_COUNTED).then_some(count)
+    }
+
+    pub(super) fn set_old_seals(&self, count: u64) {
+        self.old_seals.store(count, Ordering::Relaxed);
     }
 
     /// Returns the endpoints to which nothing is sent now. A change stores another set.

@@ -307,6 +307,8 @@ pub trait AddressBook: Send + Sync {
     fn seal_check(&self) -> Answer<'_, Option<Bytes>>;
     /// Replaces that text.
     fn set_seal_check(&self, sealed: Bytes) -> Answer<'_, ()>;
+    /// Returns how many sealed texts of endpoints do not begin with these bytes. It reads all of them.
+    fn seals_without(&self, prefix: Bytes) -> Answer<'_, u64>;
     /// Returns the sealed texts of endpoints that have some, by number, after one.
     fn to_reseal(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<SealedRows>>;
     /// Replaces those of an endpoint's sealed texts that are still as they were read. The edition grows if one was, so that no other change

@@ -248,10 +248,18 @@ impl SealKeys {
 
     /// Returns whether the current key sealed a text, as far as its ID says, without opening it.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
-        sealed
-            .strip_prefix(&[VERSION])
-            .and_then(<[u8]>::first_chunk)
-            .is_some_and(|id| *id == self.current.id)
+        sealed.starts_with(&self.current_prefix())
+    }
+
+    /// Returns the first bytes of each text that the current key seals: version and ID.
+    pub fn current_prefix(&self) -> [u8; 1 + ID_BYTES] {
+        let [a, b, c, d] = self.current.id;
+        [VERSION, a, b, c, d]
+    }
+
+    /// Returns whether there are former keys.
+    pub fn has_old(&self) -> bool {
+        !self.old.is_empty()
     }
 }
 

@@ -346,6 +346,7 @@ fn problems(yaml: &str, dir: &Path) -> Option<String> {
                 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()
             }
             "store-key" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned(),
+            "old-store-key" => "/+Dm7OXi6e7r6OXi397b2NXSz8zJxsPAvbq3tLGuqys=".to_owned(),
             _ => path.display().to_string(),
         };
         fs::write(path, text).unwrap();

@@ -74,6 +74,7 @@ mod refused_alike;
 mod reload;
 mod renames;
 mod repository;
+mod reseal;
 mod resign;
 mod secrets;
 mod shutdown;

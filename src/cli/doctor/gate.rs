@@ -51,6 +51,20 @@ pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Findi
     )
 }
 
+/// Judges the keys that sealed customers' secrets. `left` is the number of secrets that a former key sealed.
+pub(super) fn old_keys(left: u64) -> Finding {
+    if left == 0 {
+        let message = "all secrets of customers are sealed with `store.key`";
+        return Finding::warning("store key", message, "remove `store.old_keys`");
+    }
+    let message = format!(
+        "{} of customers to be sealed with the new `store.key`",
+        term::counted(left, "secret")
+    );
+    let help = "keep `store.old_keys` until none is left; the gateway seals about 100 a second";
+    Finding::warning("store key", message, help)
+}
+
 /// Judges the clock by the times that providers sign.
 pub(super) fn clock(clock: ClockStatus) -> Finding {
     if clock.jumped {

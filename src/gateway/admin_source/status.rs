@@ -150,6 +150,7 @@ impl GatewaySource {
             free,
             last_fsync: counts.last_write.map(|took| took.as_secs_f64()),
             parked: self.gate.parked(),
+            sealed_by_old_keys: self.gate.worker.endpoints().sealed_by_old_keys(),
         }
     }
 

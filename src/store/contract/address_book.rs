@@ -570,9 +570,16 @@ async fn seals_are_replaced_only_as_they_were_read(book: &dyn Store) {
         };
         read.iter().map(reseal).collect::<Vec<_>>()
     };
+    let without = async |prefix: &'static [u8]| {
+        let count = book.seals_without(Bytes::from_static(prefix));
+        count.await.unwrap()
+    };
+    let (before, none) = (without(b"new").await, without(b"").await);
+    assert_eq!(none, 0);
     let all = resealed(&read[0].parts);
     assert_eq!(book.reseal(one.target, all.clone()).await.unwrap(), 3);
     assert_eq!(book.reseal(one.target, all).await.unwrap(), 0, "repeated");
+    assert_eq!(without(b"new").await, before - 3);
     let found = by_id(book, tenant, &one.id).await.unwrap();
     assert_eq!(found.edition, 2);
     assert_eq!(&found.sealed.unwrap()[..], b"new \x00headers");

@@ -270,6 +270,10 @@ impl AddressBook for Embedded {
         self.change(move |writing| sealed::set_check(writing, &sealed))
     }
 
+    fn seals_without(&self, prefix: Bytes) -> Answer<'_, u64> {
+        self.look_up(move |reading| sealed::count_without(reading, &prefix))
+    }
+
     fn to_reseal(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<SealedRows>> {
         self.look(move |reading| sealed::sealed(reading, after, limit))
     }

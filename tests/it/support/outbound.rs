@@ -12,7 +12,7 @@ pub const TOKEN: &str = "outbound-token-of-the-app-0123456789";
 /// A token that may publish alone.
 pub const PUBLISHER: &str = "outbound-token-of-billing-0123456789";
 /// 32 bytes as base64.
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A config that sends to loopback.
 pub fn config(more: &str) -> String {

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::endpoint::number_before;
 use super::look::Reading;
 use super::writing::Writing;
+use super::{int, unsigned};
 use crate::store::StoreError;
 use crate::store::address_book::{Resealed, SealedPart, SealedRows};
 use crate::store::queue::TargetId;
@@ -27,6 +28,16 @@ pub(crate) fn check(reading: &Reading<'_>) -> Result<Option<Bytes>, StoreError> 
 pub(crate) fn set_check(writing: &Writing<'_>, sealed: &[u8]) -> Result<(), StoreError> {
     let put = "insert or replace into meta (name, value) values ('seal_check', ?1)";
     writing.execute(put, params![sealed]).map(drop)
+}
+
+/// Returns how many sealed texts do not begin with `prefix`.
+pub(crate) fn count_without(reading: &Reading<'_>, prefix: &[u8]) -> Result<u64, StoreError> {
+    let count = "select (select count(*) from secret where substr(sealed, 1, ?2) <> ?1)
+        + (select count(*) from endpoint where sealed is not null and substr(sealed, 1, ?2) <> ?1)";
+    let found = reading.row(count, params![prefix, int(prefix.len())], |row| {
+        unsigned(row, 0)
+    })?;
+    Ok(found.unwrap_or(0))
 }
 
 /// Returns the sealed texts of endpoints after a number.
