@@ -262,8 +262,8 @@ pub(crate) async fn publish_until(
                     let begun = Instant::now();
                     match service.publish(&mut client, tenant, &key, &data()).await {
                         202 => took.push(begun.elapsed()),
-                        // it asks to repeat
-                        503 => tokio::time::sleep(Duration::from_millis(50)).await,
+                        // it asks to repeat; qhook says 500 when its database is locked
+                        500 | 503 => tokio::time::sleep(Duration::from_millis(50)).await,
                         status => panic!("{status}"),
                     }
                 }
