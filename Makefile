@@ -62,7 +62,7 @@ bench-baseline:
 SECONDS ?= 600
 fuzz: setup
 	@command -v cargo-fuzz >/dev/null || PATH="$$PATH:$$HOME/.cargo/bin" command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	@set -e; cd fuzz; for target in config events template lists target framing proxy endpoint_url; do \
+	@set -e; cd fuzz; for target in config events template lists target framing proxy endpoint_url publish; do \
 		mkdir -p corpus/$$target; \
 		$(CARGO) fuzz run -s none $$target corpus/$$target seeds/$$target -- -max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1; \
 	done

@@ -6,6 +6,7 @@ pub mod events;
 pub mod framing;
 pub mod lists;
 pub mod proxy;
+pub mod publish;
 mod request;
 pub mod target;
 pub mod template;

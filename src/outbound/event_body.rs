@@ -55,17 +55,17 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
 }
 
 /// A publish that was read. Nothing of it was held against the catalogue.
-pub(super) struct Draft<'b> {
+pub struct Draft<'b> {
     /// The type.
-    pub(super) event_type: EventType,
+    pub event_type: EventType,
     /// The key.
-    pub(super) key: Arc<str>,
+    pub key: Arc<str>,
     /// A hash of all that the publish means.
-    pub(super) digest: [u8; 32],
+    pub digest: [u8; 32],
     /// The time at which it happened.
-    pub(super) timestamp: SystemTime,
+    pub timestamp: SystemTime,
     /// The data.
-    pub(super) given: Given<'b>,
+    pub given: Given<'b>,
 }
 
 impl<'b> Draft<'b> {
@@ -73,11 +73,7 @@ impl<'b> Draft<'b> {
     ///
     /// # Errors
     /// The first part that cannot be used.
-    pub(super) fn read(
-        body: &'b [u8],
-        header: Option<&str>,
-        now: SystemTime,
-    ) -> Result<Self, Problem> {
+    pub fn read(body: &'b [u8], header: Option<&str>, now: SystemTime) -> Result<Self, Problem> {
         check_document(body)?;
         let publish: Publish<'b> = parse(body)?;
         let event_type = EventType::new(&publish.event_type).map_err(|wrong| {

@@ -30,6 +30,7 @@ mod title;
 mod type_calls;
 
 pub use access::AppTokens;
+pub use event_body::Draft;
 pub use state::Api;
 pub use table::{BOUNDS, document, router};
 

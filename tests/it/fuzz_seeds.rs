@@ -54,6 +54,11 @@ fn proxy_headers() {
 }
 
 #[test]
+fn publishes() {
+    each_seed("publish", targets::publish::run);
+}
+
+#[test]
 fn endpoint_urls() {
     each_seed("endpoint_url", targets::endpoint_url::run);
 }
