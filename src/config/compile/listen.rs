@@ -3,7 +3,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::compile::context::Context;
-use crate::config::compile::{Needed, tls};
+use crate::config::compile::needed::Needed;
+use crate::config::compile::tls;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{ListenAddress, Listener, TrustedProxies};

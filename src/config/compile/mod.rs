@@ -20,6 +20,7 @@ mod limits;
 mod listen;
 mod methods;
 mod mode;
+mod needed;
 mod outbound;
 mod outbound_app;
 mod outbound_pause;
@@ -75,7 +76,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         routes: _,
     } = written.main;
     let trusted_proxies = cx.proxies(&trusted_proxies, &root.key("trusted_proxies"));
-    let needs = needed(&listen, &written.routes, outbound.is_some(), &root, cx);
+    let needs = needed::needed(&listen, &written.routes, outbound.is_some(), &root, cx);
     let listeners = listen::listeners(listen, &trusted_proxies, needs, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let at = root.key("store");
@@ -125,34 +126,6 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         router,
         certificates: std::mem::take(&mut cx.certificates),
         files: Vec::new(),
-    }
-}
-
-/// The blocks for senders that a config needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needed {
-    /// A listener and a route.
-    ToReceive,
-    /// A listener and a route, because the config has one of them. Without both it would send alone.
-    ToReceiveToo,
-    /// None: the config sends alone.
-    None,
-}
-
-/// Returns the blocks for senders that a config needs. One with `outbound` alone is complete.
-fn needed(
-    listen: &[file::Listen],
-    routes: &[(Place, file::Route)],
-    sends: bool,
-    root: &Place,
-    cx: &Context<'_>,
-) -> Needed {
-    if !sends && !cx.problems.is_spoiled(&root.key("outbound")) {
-        Needed::ToReceive
-    } else if listen.is_empty() && routes.is_empty() {
-        Needed::None
-    } else {
-        Needed::ToReceiveToo
     }
 }
 

@@ -3,8 +3,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::compile::context::{Context, Upstreams};
+use crate::config::compile::needed::Needed;
 use crate::config::compile::route_keys::sorted;
-use crate::config::compile::{Needed, pass, webhook};
+use crate::config::compile::{pass, webhook};
 use crate::config::diagnostic::{Place, shown};
 use crate::config::file;
 use crate::config::snapshot::Route;
