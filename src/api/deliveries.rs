@@ -94,7 +94,7 @@ pub struct LastAttempt {
 /// A target of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
-    /// The name of the target: the route's name.
+    /// The name of the target: the route's name, or the ID of an endpoint.
     pub target: String,
     /// The state of the delivery at this target.
     pub state: DeliveryState,
@@ -115,11 +115,11 @@ pub struct Target {
 /// A delivery, as lists show it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
-    /// The gateway's ID of the delivery.
+    /// The gateway's ID of the delivery. That of an event begins with `msg_`.
     pub id: String,
-    /// The route or alarm that the delivery belongs to.
+    /// The route, tenant or alarm that the delivery belongs to.
     pub origin: Origin,
-    /// The provider's ID of the delivery.
+    /// The provider's ID of the delivery, or the key of an event.
     pub delivery_id: Option<String>,
     /// The account: the key by which the secret was found; null if the route does not find its secrets by a key.
     pub account: Option<String>,
@@ -262,6 +262,12 @@ pub struct Filter {
     /// The name of the route. Routes that are gone from the config keep their names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// Your app's name of a tenant: events that were published to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// An endpoint of the tenant, by its ID or your app's name: events that go to it. Only lists have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// States: the delivery is in one of them at some target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<DeliveryState>,

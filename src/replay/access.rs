@@ -19,6 +19,11 @@ pub trait ActiveRoutes: Send + Sync {
     /// Returns the delivery policy of a route. `None` if the config has no such route.
     fn policy(&self, route: &str) -> Option<Policy>;
 
+    /// Returns the delivery policy of endpoints. `None` if the config does not send.
+    fn policy_of_endpoints(&self) -> Option<Policy> {
+        None
+    }
+
     /// Returns the keys under which the ledger remembers a delivery ID of a route.
     fn ledger_keys(&self, route: &str, named: DeliveryName<'_>) -> LedgerKeys;
 }

@@ -138,7 +138,7 @@ async fn many(
         (None, filter) => serde_json::to_string(filter).ok().map(Arc::from),
     };
     let names = names_of(&access).await?;
-    let selection = select(&access, &names, kind, ids, filter)?;
+    let selection = select(&access, &names, kind, ids, filter).await?;
     if dry_run {
         let spares = matches!(kind, ActKind::Purge { waiting: false });
         let is_changed = |row: &archive::Row| !(spares && waits(row));
@@ -180,7 +180,7 @@ pub(in crate::admin) async fn attempt_now(
         state: vec![DeliveryState::Pending, DeliveryState::Retrying],
         ..Filter::default()
     };
-    let selection = select_found(&access, &names, &filter)?;
+    let selection = select_found(&access, &names, &filter).await?;
     let about = Some("all waiting deliveries".into());
     let act = new_act(ActKind::AttemptNow, who, "drain".into(), about);
     let acted = act_in_steps(&access, act, selection).await?;
@@ -206,7 +206,7 @@ fn new_act(kind: ActKind, who: Arc<str>, reason: Arc<str>, about: Option<Arc<str
 }
 
 /// Selects the deliveries of a request. A request that selects nothing is refused: it would change all deliveries.
-fn select(
+async fn select(
     access: &StoreAccess,
     names: &Names,
     kind: ActKind,
@@ -239,7 +239,7 @@ fn select(
                     DeliveryState::Parked,
                 ];
             }
-            select_found(access, names, &filter)
+            select_found(access, names, &filter).await
         }
         (Some(_), Some(_)) | (None, None) => Err(bad_request(
             "exactly one of `ids` and `filter` must be given",

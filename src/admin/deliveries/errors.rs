@@ -41,6 +41,15 @@ pub(super) fn no_route(name: &str) -> Denied {
     )
 }
 
+/// Returns the error for an unknown tenant or endpoint.
+pub(super) fn no_such(kind: &str, name: &str) -> Denied {
+    Denied::new(
+        StatusCode::NOT_FOUND,
+        &format!("there is no {kind} {}", quoted(name)),
+        "the API of `outbound.listen` lists tenants and their endpoints",
+    )
+}
+
 /// Returns the error for an invalid request.
 pub(super) fn bad_request(error: &str, help: &'static str) -> Denied {
     Denied::new(StatusCode::BAD_REQUEST, error, help)

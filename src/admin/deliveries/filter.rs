@@ -2,10 +2,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::errors::{bad_request, no_route};
+use super::errors::{bad_request, no_route, no_such, unavailable};
 use crate::admin::answer::Denied;
 use crate::api::deliveries::{DeliveryState, Filter};
 use crate::replay::{Names, Search, Selection, StoreAccess, is_waiting};
+use crate::store::address_book::EndpointName;
 use crate::store::archive::{self, Row, Scope, Status, Statuses};
 use crate::store::queue::{OriginId, TargetId};
 use crate::units;
@@ -14,10 +15,64 @@ use crate::web::problem::quoted;
 /// The maximum length of a text of a filter in bytes.
 const MAX_TEXT: usize = 1024;
 
+/// The part of a search that a tenant and its endpoint name.
+struct OfTenant {
+    tenant: OriginId,
+    endpoint: Option<TargetId>,
+}
+
+/// Looks up the tenant and the endpoint of a filter.
+async fn of_tenant(access: &StoreAccess, filter: &Filter) -> Result<Option<OfTenant>, Denied> {
+    let (uid, name) = match (&filter.tenant, &filter.endpoint) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => {
+            return Err(bad_request(
+                "`endpoint` needs a `tenant`",
+                "add the tenant that has the endpoint",
+            ));
+        }
+        (Some(_), _) if filter.route.is_some() => {
+            return Err(bad_request(
+                "`route` and `tenant` exclude each other",
+                "leave one of them out",
+            ));
+        }
+        (Some(uid), name) => (uid, name),
+    };
+    let failed = |error| unavailable(&error);
+    let tenant = access.store.tenant(uid).await.map_err(failed)?;
+    let tenant = tenant.ok_or_else(|| no_such("tenant", uid))?.origin;
+    let Some(name) = name else {
+        return Ok(Some(OfTenant {
+            tenant,
+            endpoint: None,
+        }));
+    };
+    let named = if name.starts_with("ep_") {
+        EndpointName::Id(name.as_str().into())
+    } else {
+        EndpointName::Uid(name.as_str().into())
+    };
+    let found = access.store.endpoint(tenant, named).await.map_err(failed)?;
+    let endpoint = found.ok_or_else(|| no_such("endpoint", name))?.target;
+    Ok(Some(OfTenant {
+        tenant,
+        endpoint: Some(endpoint),
+    }))
+}
+
 /// Converts a filter into a search. Ages are relative to `now`.
-pub(super) fn search_of(filter: &Filter, names: &Names, now: SystemTime) -> Result<Search, Denied> {
+pub(super) async fn search_of(
+    access: &StoreAccess,
+    filter: &Filter,
+    names: &Names,
+    now: SystemTime,
+) -> Result<Search, Denied> {
+    let of_tenant = of_tenant(access, filter).await?;
     let Filter {
         route,
+        tenant: _,
+        endpoint: _,
         state,
         since,
         until,
@@ -38,6 +93,7 @@ pub(super) fn search_of(filter: &Filter, names: &Names, now: SystemTime) -> Resu
             .iter()
             .filter(|_| !state.is_empty())
             .map(|number| TargetId(*number))
+            .chain(of_tenant.iter().filter_map(|of| of.endpoint))
             .collect(),
         statuses: Statuses::of(&statuses),
         gone: Arc::clone(&names.gone),
@@ -53,21 +109,28 @@ pub(super) fn search_of(filter: &Filter, names: &Names, now: SystemTime) -> Resu
         key: None,
         text: given("text", text.as_deref(), check_length)?.map(|text| text.as_bytes().into()),
     };
-    let scope = match numbers.as_slice() {
-        [] => Scope::All,
-        numbers => Scope::Origins(numbers.iter().map(|number| OriginId(*number)).collect()),
+    let scope = match (numbers.as_slice(), of_tenant) {
+        (_, Some(of)) => Scope::of(of.tenant),
+        ([], None) => Scope::All,
+        (numbers, None) => Scope::Origins(numbers.iter().map(|number| OriginId(*number)).collect()),
     };
     Ok(Search { scope, filter })
 }
 
 /// Selects the deliveries that a filter finds and that are stored now. Deliveries that arrive while an action goes on are not selected.
-pub(super) fn select_found(
+pub(super) async fn select_found(
     access: &StoreAccess,
     names: &Names,
     filter: &Filter,
 ) -> Result<Selection, Denied> {
+    if filter.endpoint.is_some() {
+        return Err(bad_request(
+            "only a list can be about one endpoint: an action is about whole events",
+            "leave `endpoint` out, or use the calls of the endpoint in `/v1/tenants/…`",
+        ));
+    }
     let now = access.now().wall;
-    let mut search = search_of(filter, names, now)?;
+    let mut search = search_of(access, filter, names, now).await?;
     // a delivery of this millisecond is stored
     let end = now + Duration::from_millis(1);
     search.filter.until = Some(search.filter.until.map_or(end, |until| until.min(end)));

@@ -126,7 +126,7 @@ async fn stored_keys(
         id: Some(request.id.clone()),
         ..Filter::default()
     };
-    let Search { scope, filter } = search_of(&filter, &names, access.now().wall)?;
+    let Search { scope, filter } = search_of(access, &filter, &names, access.now().wall).await?;
     let (store, failed) = (&access.store, |error| unavailable(&error));
     let mut found = store
         .page(

@@ -45,6 +45,10 @@ const MAX_AUDIT: u16 = 1000;
 pub(super) struct ListQuery {
     /// The name of the route. Routes that are gone from the config keep their names.
     route: Option<String>,
+    /// Your app's name of a tenant: events that were published to it.
+    tenant: Option<String>,
+    /// An endpoint of the tenant, by its ID or your app's name: events that go to it.
+    endpoint: Option<String>,
     /// States, separated by commas: `pending`, `retrying`, `dead`, `cancelled`, `delivered`, `parked`.
     state: Option<String>,
     /// The earliest time of acceptance: RFC 3339, or an age such as `22h`.
@@ -80,6 +84,8 @@ pub(super) async fn list(
     })?;
     let ListQuery {
         route,
+        tenant,
+        endpoint,
         state,
         since,
         until,
@@ -110,8 +116,11 @@ pub(super) async fn list(
     let access = store_access(&source)?;
     let names = names_of(&access).await?;
     let search = search_of(
+        &access,
         &Filter {
             route,
+            tenant,
+            endpoint,
             state,
             since,
             until,
@@ -121,7 +130,8 @@ pub(super) async fn list(
         },
         &names,
         access.now().wall,
-    )?;
+    )
+    .await?;
     let (rows, next) = page(&access, &search, order_of(order), after, limit).await?;
     let shown = rows.iter().map(|row| (row.origin, &*row.units));
     let names = names
@@ -191,9 +201,8 @@ pub(super) fn order_of(order: Order) -> archive::Order {
 
 /// Parses a gateway's ID of a delivery.
 pub(super) fn parse_id(text: &str) -> Option<DeliveryRef> {
-    // an event is shown as `msg_` and the digits to those who receive it
     let event = text
-        .strip_prefix("msg_")
+        .strip_prefix(show::EVENT)
         .filter(|digits| digits.len() == 32);
     uuid::Uuid::try_parse(event.unwrap_or(text))
         .ok()

@@ -93,7 +93,7 @@ pub(super) async fn replay_many(
     let access = store_access(&source)?;
     default_replayable(&mut filter.state, delivered);
     let names = names_of(&access).await?;
-    let selection = select_found(&access, &names, &filter)?;
+    let selection = select_found(&access, &names, &filter).await?;
     if dry_run {
         return Ok(
             Json(plan(&access, &names, &selection, order_of(order), |_| true).await?)

@@ -15,9 +15,21 @@ use crate::queue::stored::{self, fact};
 use crate::replay::{Names, StoreAccess};
 use crate::retry::Reason;
 use crate::store::archive::{self, AttemptShown, AttemptSummary, Row, Status, UnitShown};
-use crate::store::queue::Cause;
+use crate::store::queue::{Cause, DeliveryRef, OriginId};
 use crate::store::record::{Pairs, Record, parse_headers};
 use crate::verify::SecretLocations;
+
+/// The text in front of the digits of an event's ID, as its receivers know it.
+pub(super) const EVENT: &str = "msg_";
+
+/// Returns the gateway's ID of a delivery.
+fn id(id: DeliveryRef, origin: OriginId) -> String {
+    if origin.is_tenant() {
+        format!("{EVENT}{}", id.0.simple())
+    } else {
+        id.to_string()
+    }
+}
 
 /// Everything that the conversion needs besides the delivery.
 pub(super) struct View<'a> {
@@ -29,7 +41,7 @@ impl View<'_> {
     /// Converts a row of a list.
     pub(super) fn row(&self, row: &Row) -> Delivery {
         Delivery {
-            id: row.id.to_string(),
+            id: id(row.id, row.origin),
             origin: self.names.origin(row.origin.0),
             delivery_id: row.delivery_id.as_deref().map(str::to_owned),
             account: fact(&row.record, stored::ACCOUNT).map(str::to_owned),
@@ -55,12 +67,14 @@ impl View<'_> {
         let planned = unit
             .next_in
             .filter(|_| !unit.leased && state != DeliveryState::Parked);
+        let routes = &self.access.routes;
+        let policy = if unit.target.is_endpoint() {
+            routes.policy_of_endpoints()
+        } else {
+            routes.policy(&target)
+        };
         Target {
-            max_attempts: self
-                .access
-                .routes
-                .policy(&target)
-                .and_then(|policy| policy.max_attempts),
+            max_attempts: policy.and_then(|policy| policy.max_attempts),
             target,
             state,
             attempt_count: unit.attempts,
@@ -85,7 +99,7 @@ impl View<'_> {
         let secrets = stored::secret_locations(record);
         let size = u64::try_from(stored.body.len()).unwrap_or(u64::MAX);
         let delivery = Delivery {
-            id: stored.id.to_string(),
+            id: id(stored.id, stored.origin),
             origin: self.names.origin(stored.origin.0),
             delivery_id: stored.delivery_id.as_deref().map(str::to_owned),
             account: fact(record, stored::ACCOUNT).map(str::to_owned),
@@ -120,6 +134,12 @@ impl View<'_> {
             attempt,
         } = shown;
         let error = attempt.error.as_deref().map(read_error);
+        let message = error.as_ref().and_then(|(_, message)| message.clone());
+        let message = if target.is_endpoint() {
+            message.map(|message| message.replace("the upstream", "the endpoint"))
+        } else {
+            message
+        };
         Attempt {
             target: self.names.origin(target.0).name,
             number: *number,
@@ -132,7 +152,7 @@ impl View<'_> {
             outcome: outcome(attempt.status, attempt.error.as_deref()),
             status: attempt.status,
             error: error.as_ref().map(|(code, _)| (*code).to_owned()),
-            message: error.and_then(|(_, message)| message),
+            message,
             peer: attempt.peer.as_deref().map(str::to_owned),
             headers: parse_headers(attempt.head.clone())
                 .map(|pairs| headers(&pairs, secrets))

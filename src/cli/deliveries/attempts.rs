@@ -13,13 +13,19 @@ const WIDTH_BEFORE_DETAIL: usize = 40;
 
 /// Renders a row for each attempt.
 pub(super) fn render(attempts: &[Attempt], now: SystemTime, look: &Look) -> String {
-    let columns = [
+    let mut columns = vec![
         ("#", Align::Right),
         ("STARTED", Align::Left),
         ("OUTCOME", Align::Left),
         ("TOOK", Align::Right),
         ("DETAIL", Align::Left),
     ];
+    let with_target = attempts
+        .windows(2)
+        .any(|pair| matches!(pair, [one, next] if one.target != next.target));
+    if with_target {
+        columns.insert(1, ("TARGET", Align::Left));
+    }
     let mut table = Table::new(&columns, 2);
     let time = |attempt: &Attempt| {
         term::moment(&attempt.started_at)
@@ -45,13 +51,17 @@ pub(super) fn render(attempts: &[Attempt], now: SystemTime, look: &Look) -> Stri
             } else {
                 term::took(attempt.took)
             };
-            table.row([
+            let mut cells = vec![
                 attempt.number.to_string().into(),
                 time(attempt).into(),
                 Cell::styled(term::clean(&attempt.outcome), style),
                 took.into(),
                 Cell::styled(cut(&term::clean(&detail(attempt)), room, look), PLAIN),
-            ]);
+            ];
+            if with_target {
+                cells.insert(1, term::clean(&attempt.target).into());
+            }
+            table.row(cells);
         }
         if let Some(last) = alike.last().filter(|_| alike.len() > shown) {
             let more = term::count(u64::try_from(alike.len() - shown).unwrap_or(u64::MAX));
@@ -60,13 +70,9 @@ pub(super) fn render(attempts: &[Attempt], now: SystemTime, look: &Look) -> Stri
                 "{dots} {more} more probes with the same result until {}",
                 time(last)
             );
-            table.row([
-                "".into(),
-                "".into(),
-                "".into(),
-                "".into(),
-                Cell::styled(folded, DIM),
-            ]);
+            let mut cells = vec![Cell::from(""); columns.len() - 1];
+            cells.push(Cell::styled(folded, DIM));
+            table.row(cells);
         }
     }
     table.render(look)

@@ -13,6 +13,12 @@ pub(in crate::cli) struct FilterArgs {
     /// Only deliveries of this route.
     #[arg(long, value_name = "ROUTE")]
     pub(super) route: Option<String>,
+    /// Only events that your app published to this tenant.
+    #[arg(long, value_name = "TENANT", conflicts_with = "route")]
+    pub(super) tenant: Option<String>,
+    /// Only events that go to this endpoint of the tenant: its ID, or your app's name. For lists.
+    #[arg(long, value_name = "ENDPOINT", requires = "tenant")]
+    endpoint: Option<String>,
     /// Only deliveries in one of these states: pending, retrying, dead, cancelled, delivered, parked.
     #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub(super) state: Vec<DeliveryState>,
@@ -92,6 +98,8 @@ impl FilterArgs {
     pub(super) fn to_filter(&self, now: SystemTime) -> Filter {
         Filter {
             route: self.route.clone(),
+            tenant: self.tenant.clone(),
+            endpoint: self.endpoint.clone(),
             state: self.state.clone(),
             since: self.since.map(|when| when.text(now)),
             until: self.until.map(|when| when.text(now)),
@@ -110,6 +118,8 @@ pub(super) fn target(filter: &Filter, order: &str, limit: u64, after: Option<&st
     let limit = limit.to_string();
     let parts = [
         ("route", filter.route.as_deref()),
+        ("tenant", filter.tenant.as_deref()),
+        ("endpoint", filter.endpoint.as_deref()),
         ("state", state.as_deref()),
         ("since", filter.since.as_deref()),
         ("until", filter.until.as_deref()),

@@ -60,7 +60,8 @@ pub(super) fn list(gate: &GateArgs, args: &ListArgs) -> Result<Exit, Error> {
     }
     let look = Look::of_stdout_in(args.utc);
     if !found.is_empty() {
-        term::print(&render(&found, args.filter.route.is_none(), now, &look))?;
+        let is_of_one = args.filter.route.is_some() || args.filter.tenant.is_some();
+        term::print(&render(&found, !is_of_one, now, &look))?;
     }
     term::say(&foot(count(&found), pages.is_over(), order, &look, now));
     Ok(Exit::DONE)
@@ -194,29 +195,44 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
     if with_account {
         columns.insert(1, ("ACCOUNT", Align::Left));
     }
+    let has_events = found.iter().any(is_event);
+    if has_events {
+        columns.insert(1, ("ENDPOINT", Align::Left));
+    }
     if with_route {
-        columns.insert(1, ("ROUTE", Align::Left));
+        let origin = if has_events { "ORIGIN" } else { "ROUTE" };
+        columns.insert(1, (origin, Align::Left));
     }
     let mut table = Table::new(&columns, 0);
     let or_none =
         |text: Option<String>| text.map_or_else(|| Cell::styled(look.none(), DIM), Cell::from);
     for delivery in found {
-        for target in &delivery.targets {
+        // an event that no endpoint wants has no target
+        let none = Target {
+            state: DeliveryState::Delivered,
+            ..Target::default()
+        };
+        let targets = match delivery.targets.as_slice() {
+            [] if is_event(delivery) => std::slice::from_ref(&none),
+            targets => targets,
+        };
+        for target in targets {
             let received = term::moment(&delivery.received_at).map(|at| look.time(at, now));
             let mut cells = vec![
-                Cell::styled(
-                    term::clean(delivery.delivery_id.as_deref().unwrap_or(&delivery.id)),
-                    BOLD,
-                ),
+                Cell::styled(term::clean(shown_id(delivery)), BOLD),
                 or_none(delivery.event_type.as_deref().map(term::clean)),
                 or_none(received),
-                Cell::styled(target.state.word(), style(target.state)),
+                state(delivery, target),
                 attempts(target).into(),
                 or_none(target.last.as_ref().map(|last| term::clean(&last.outcome))),
                 or_none(next(target, now, look)),
             ];
             if with_account {
                 cells.insert(1, or_none(delivery.account.as_deref().map(term::clean)));
+            }
+            if has_events {
+                let endpoint = is_event(delivery).then(|| term::clean(&target.target));
+                cells.insert(1, or_none(endpoint.filter(|name| !name.is_empty())));
             }
             if with_route {
                 cells.insert(1, term::clean(&delivery.origin.name).into());
@@ -225,6 +241,28 @@ fn render(found: &[Delivery], with_route: bool, now: SystemTime, look: &Look) ->
         }
     }
     table.render(look)
+}
+
+/// Returns the ID by which people know a delivery: the provider's, or that of an event.
+fn shown_id(delivery: &Delivery) -> &str {
+    let of_provider = delivery.delivery_id.as_deref();
+    of_provider
+        .filter(|_| !is_event(delivery))
+        .unwrap_or(&delivery.id)
+}
+
+/// Returns the state of a delivery at a target. An event that no endpoint wants has none.
+fn state(delivery: &Delivery, target: &Target) -> Cell {
+    if target.target.is_empty() && is_event(delivery) {
+        Cell::styled("no endpoint", DIM)
+    } else {
+        Cell::styled(target.state.word(), style(target.state))
+    }
+}
+
+/// Returns whether a delivery is an event that the app published.
+pub(super) fn is_event(delivery: &Delivery) -> bool {
+    delivery.origin.kind == "tenant"
 }
 
 /// Renders the last line: `3 of 3, newest first`, and the option for the rest.

@@ -3,9 +3,9 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime};
 
-use super::list::{json, max_attempts, next, style};
+use super::list::{is_event, json, max_attempts, next, style};
 use super::raw;
-use crate::api::deliveries::{DeliveryDetails, DeliveryState, Target};
+use crate::api::deliveries::{Delivery, DeliveryDetails, DeliveryState, Target};
 use crate::cli::admin_client::{AdminClient, escaped};
 use crate::cli::ask::GateArgs;
 use crate::cli::context;
@@ -131,7 +131,8 @@ fn render(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
         term::clean(&delivery.origin.kind),
         term::clean(&delivery.origin.name)
     );
-    for target in &delivery.targets {
+    let is_event = is_event(delivery);
+    for target in delivery.targets.iter().filter(|_| !is_event) {
         let style = style(target.state);
         write!(text, "   {style}{}{style:#}", state(target, now, look)).ok();
     }
@@ -144,22 +145,26 @@ fn render(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
         };
         writeln!(text, "  {what:<9} {}{command}", term::clean(&description)).ok();
     };
-    line(
-        "id",
-        delivery
+    if is_event {
+        line("id", delivery.id.clone(), "");
+        line("key", delivery.delivery_id.clone().unwrap_or_default(), "");
+        let at = term::moment(&delivery.received_at);
+        let at = at.map_or_else(|| delivery.received_at.clone(), |at| precise(at, now, look));
+        line("published", at, "");
+    } else {
+        let ids: Vec<_> = delivery
             .delivery_id
             .iter()
             .chain([&delivery.id])
             .cloned()
-            .collect::<Vec<_>>()
-            .join(", in the gateway "),
-        "",
-    );
-    if let Some(account) = &delivery.account {
-        line("account", account.clone(), "");
+            .collect();
+        line("id", ids.join(", in the gateway "), "");
+        if let Some(account) = &delivery.account {
+            line("account", account.clone(), "");
+        }
+        line("received", received(shown, now, look), "");
+        line("verified", verified(shown), "");
     }
-    line("received", received(shown, now, look), "");
-    line("verified", verified(shown), "");
     let body = &shown.body;
     let kind = body
         .content_type
@@ -170,13 +175,36 @@ fn render(shown: &DeliveryDetails, now: SystemTime, look: &Look) -> String {
     line(
         "body",
         format!("{}{kind}, sha256 {hash}…", term::size(body.size)),
-        "--body prints it, --http all",
+        if is_event {
+            "--body prints it"
+        } else {
+            "--body prints it, --http all"
+        },
     );
+    if is_event {
+        text.push_str(&endpoints(delivery, now, look));
+    }
     if !shown.attempts.is_empty() {
         text.push('\n');
         text.push_str(&attempts::render(&shown.attempts, now, look));
     }
     text
+}
+
+/// Renders a line for each endpoint of an event.
+fn endpoints(event: &Delivery, now: SystemTime, look: &Look) -> String {
+    if event.targets.is_empty() {
+        return "\n  no endpoint wants it\n".to_owned();
+    }
+    let lines = event.targets.iter().map(|target| {
+        let style = style(target.state);
+        format!(
+            "  {}   {style}{}{style:#}\n",
+            term::clean(&target.target),
+            state(target, now, look)
+        )
+    });
+    format!("\n{}", lines.collect::<String>())
 }
 
 /// Describes the state: `◷ retrying, next attempt in 1 m 48 s, 4 of 12 attempts`.
