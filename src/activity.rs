@@ -1,6 +1,6 @@
 //! The count of requests and attempts in flight, and whether the process is stopping. Shared by the gateway and the worker.
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 #[derive(Debug, Default)]
 pub struct Activity {
     in_flight: AtomicUsize,
+    closed: AtomicBool,
     leaving: watch::Sender<bool>,
 }
 
@@ -15,6 +16,16 @@ impl Activity {
     /// Returns how many requests and attempts are in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Lets nothing new be accepted, so that what is stored can be delivered. Only a restart undoes it.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether nothing new is accepted.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Lets nothing new begin: the process is about to stop.

@@ -124,6 +124,7 @@ impl AdminSource for Fixed {
                 in_flight: 1,
                 dead: 3,
                 cancelled: 2,
+                outbound: None,
             })
         })
     }
@@ -505,7 +506,7 @@ async fn only_a_token_with_act_drains_the_gateway() {
         (
             status,
             answer.ends_with(
-                "{\"accepting\":false,\"waiting\":12,\"in_flight\":1,\"dead\":3,\"cancelled\":2}"
+                "{\"accepting\":false,\"waiting\":12,\"in_flight\":1,\"dead\":3,\"cancelled\":2,\"outbound\":null}"
             )
         ),
         (200, true),

@@ -11,10 +11,12 @@ mod finding;
 mod gateway;
 mod observation;
 mod route;
+mod sending;
 
 use finding::Finding;
-pub use observation::{Observation, RouteObservation};
+pub use observation::{Observation, RouteObservation, SendingObservation};
 use route::{HOUR, RouteState};
+use sending::SendingState;
 
 /// The identity of an alarm: its code, and its route if it has one.
 type Key = (Code, Option<Arc<str>>);
@@ -26,6 +28,7 @@ pub struct Detector {
     /// `Observation::out_of_files` at the last look.
     out_of_files: u64,
     routes: HashMap<Arc<str>, RouteState>,
+    sending: SendingState,
     latches: BTreeMap<Key, (Latch, Option<Alarm>)>,
 }
 
@@ -36,6 +39,7 @@ impl Detector {
             began: now,
             out_of_files: 0,
             routes: HashMap::new(),
+            sending: SendingState::default(),
             latches: BTreeMap::new(),
         }
     }
@@ -77,7 +81,10 @@ impl Detector {
             Finding(level, Duration::ZERO, text),
             now,
         ));
-        for (code, finding) in gateway::findings(observation, policy) {
+        let mut findings = gateway::findings(observation, policy);
+        let sending = observation.sending.as_ref();
+        findings.extend(self.sending.findings(sending, now.mono));
+        for (code, finding) in findings {
             changes.extend(self.latch(code, None, finding, now));
         }
         for route in &observation.routes {

@@ -10,7 +10,7 @@ pub mod baseline;
 pub mod detect;
 mod latch;
 
-pub use detect::{Detector, Observation, RouteObservation};
+pub use detect::{Detector, Observation, RouteObservation, SendingObservation};
 
 /// The kind of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +43,10 @@ pub enum Code {
     CertificateExpiry,
     /// The name of an upstream does not resolve.
     NameUnresolved,
+    /// The gateway paused endpoints of customers.
+    EndpointsPaused,
+    /// Events for endpoints that work have been due for too long.
+    OutboundBehind,
 }
 
 impl Code {
@@ -62,6 +66,8 @@ impl Code {
         Self::OutOfFiles,
         Self::CertificateExpiry,
         Self::NameUnresolved,
+        Self::EndpointsPaused,
+        Self::OutboundBehind,
     ];
 
     /// Returns the stable code: the metric label, the log field, and a field of the sent event.
@@ -81,6 +87,8 @@ impl Code {
             Self::OutOfFiles => "out_of_files",
             Self::CertificateExpiry => "certificate_expiry",
             Self::NameUnresolved => "name_unresolved",
+            Self::EndpointsPaused => "endpoints_paused",
+            Self::OutboundBehind => "outbound_behind",
         }
     }
 }

@@ -206,6 +206,20 @@ pub struct Drain {
     pub dead: u64,
     /// Cancelled deliveries. They stay until they are replayed or purged.
     pub cancelled: u64,
+    /// The events that are left to send, counted apart from the deliveries above; null if the gateway sends nothing.
+    #[serde(default)]
+    pub outbound: Option<OutboundDrain>,
+}
+
+/// The events that are left to send. An event counts once for each endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutboundDrain {
+    /// Events that wait for an active endpoint, or are being attempted.
+    pub waiting: u64,
+    /// Events that wait for an endpoint which is not active. They stay stored, and a drain does not wait for them.
+    pub paused: u64,
+    /// Events whose attempts are exhausted.
+    pub dead: u64,
 }
 
 /// An empty object.

@@ -36,6 +36,9 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// The store.
     pub store: StoreStatus,
+    /// Sending; null if the gateway sends nothing.
+    #[serde(default)]
+    pub outbound: Option<OutboundStatus>,
     /// The raised alarms.
     #[serde(default)]
     pub alarms: Vec<AlarmStatus>,
@@ -230,6 +233,48 @@ impl From<&crate::alarm::Alarm> for AlarmStatus {
             message: alarm.text.clone(),
         }
     }
+}
+
+/// The status of sending. An event counts once for each endpoint, except in `published`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OutboundStatus {
+    /// Whether the config has the block `outbound`. Without it, events of earlier configs stay stored.
+    pub sends: bool,
+    /// The number of tenants.
+    pub tenants: u64,
+    /// The number of endpoints by state: `active`, `paused_by_hand`, `paused_failing`, `paused_gone` (it answered 410), `resuming`, `removing`.
+    pub endpoints: BTreeMap<String, u64>,
+    /// Events that wait for an endpoint, also for a paused one.
+    pub waiting: u64,
+    /// Seconds for which the oldest event has been due of an endpoint that works; null if none is due.
+    pub oldest_due_seconds: Option<f64>,
+    /// Events whose attempts are exhausted.
+    pub dead: u64,
+    /// Events published since the start.
+    pub published: u64,
+    /// Attempts since the start.
+    pub attempts: u64,
+    /// Attempts since the start that did not end with a 2xx status.
+    pub failed_attempts: u64,
+    /// Endpoints that fail, up to five.
+    pub failing: Vec<FailingEndpoint>,
+}
+
+/// An endpoint that fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailingEndpoint {
+    /// The endpoint's ID.
+    pub id: String,
+    /// The tenant.
+    pub tenant: String,
+    /// The endpoint's state: `active`, `paused` or `resuming`.
+    pub state: String,
+    /// The time of the first failure since its last success.
+    pub since: String,
+    /// The number of failures since then.
+    pub failures: u32,
+    /// The last failure in words.
+    pub message: String,
 }
 
 /// The status of the store.

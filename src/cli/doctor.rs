@@ -6,6 +6,7 @@ mod finding;
 mod gate;
 mod handshakes;
 mod mounts;
+mod sending;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,7 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
         findings.extend(gate::routes(&loaded.snapshot, now));
         findings.extend(gate::listeners(&loaded.snapshot));
         findings.extend(gate::secrets(&loaded.origins));
+        findings.extend(sending::config(&loaded.snapshot));
         findings.extend(inputs(loaded, path, now, &mounts));
         findings.extend(store(loaded, &mounts));
     }
@@ -198,6 +200,13 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
     let old_seals = status.as_ref().ok();
     let old_seals = old_seals.and_then(|status| status.store.sealed_by_old_keys);
     findings.extend(old_seals.map(gate::old_keys));
+    if let Some(outbound) = status
+        .as_ref()
+        .ok()
+        .and_then(|status| status.outbound.as_ref())
+    {
+        findings.extend(sending::running(outbound));
+    }
     let of_gate = status
         .ok()
         .map(|status| status.open_files)

@@ -57,7 +57,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
     };
     let is_done = is_done(&left);
     let exported = match &args.export {
-        Some(path) if left.waiting > 0 => Some((
+        Some(path) if left.waiting + to_send(&left) + paused(&left) > 0 => Some((
             path,
             export::to_lines(&client, &FilterArgs::in_states(&WAITING), path)?,
         )),
@@ -65,7 +65,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
     };
     if args.json {
         let count = exported.as_ref().map(|(_, count)| count);
-        let line = serde_json::json!({ "waiting": left.waiting, "in_flight": left.in_flight, "dead": left.dead, "cancelled": left.cancelled, "exported": count });
+        let line = serde_json::json!({ "waiting": left.waiting, "in_flight": left.in_flight, "dead": left.dead, "cancelled": left.cancelled, "outbound": left.outbound, "exported": count });
         term::print_line(&line.to_string())?;
     } else {
         let written = exported.map(|(path, count)| {
@@ -84,7 +84,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Error> {
             term::say(&format!(
                 "next: hookgate deliveries list --state pending,retrying,parked{options}"
             ));
-            if left.waiting > 0 && !args.now {
+            if left.waiting + to_send(&left) > 0 && !args.now {
                 term::say(&format!(
                     "  or: hookgate drain --now{options}, which also attempts deliveries that are due later"
                 ));
@@ -120,8 +120,8 @@ async fn wait(client: &AdminClient, most: Duration, now: bool) -> Result<Drain, 
         if now.saturating_duration_since(reported) >= PROGRESS_INTERVAL {
             reported = now;
             term::say(&format!(
-                "{} left, {} in flight",
-                deliveries(left.waiting),
+                "{}, {} in flight",
+                waiting(&left).join(", "),
                 term::count(left.in_flight)
             ));
         }
@@ -133,9 +133,28 @@ async fn wait(client: &AdminClient, most: Duration, now: bool) -> Result<Drain, 
     }
 }
 
-/// Returns whether nothing is left to deliver. Requests in flight may still become deliveries.
+/// Returns whether nothing is left to deliver. Requests in flight may still become deliveries. Events for paused endpoints stay.
 fn is_done(left: &Drain) -> bool {
-    !left.accepting && left.waiting == 0 && left.in_flight == 0
+    !left.accepting && left.waiting == 0 && left.in_flight == 0 && to_send(left) == 0
+}
+
+/// Returns the number of events that are left to send.
+fn to_send(left: &Drain) -> u64 {
+    left.outbound.map_or(0, |outbound| outbound.waiting)
+}
+
+/// Returns the number of events that wait for endpoints which are not active.
+fn paused(left: &Drain) -> u64 {
+    left.outbound.map_or(0, |outbound| outbound.paused)
+}
+
+/// Describes what waits in the store: received deliveries, and events to send.
+fn waiting(left: &Drain) -> Vec<String> {
+    let received = (left.waiting > 0 || to_send(left) == 0)
+        .then(|| format!("{} left in the store", deliveries(left.waiting)));
+    let events = (to_send(left) > 0)
+        .then(|| format!("{} left to send", term::counted(to_send(left), "event")));
+    received.into_iter().chain(events).collect()
 }
 
 fn render(left: &Drain, look: &Look) -> String {
@@ -144,16 +163,24 @@ fn render(left: &Drain, look: &Look) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, state)| format!("{} {state}", term::count(count)))
         .collect();
-    let dead = match ended.as_slice() {
+    let mut stays = match ended.as_slice() {
         [] => String::new(),
         ended => format!("; {} stay stored", ended.join(" and ")),
     };
+    match paused(left) {
+        0 => {}
+        1 => stays.push_str("; 1 event stays stored until its endpoint is resumed"),
+        count => stays.push_str(&format!(
+            "; {} events stay stored until their endpoints are resumed",
+            term::count(count)
+        )),
+    }
     if is_done(left) {
-        return format!("{} nothing is left{dead}", look.sign(Sign::Good));
+        return format!("{} nothing is left{stays}", look.sign(Sign::Good));
     }
     let mut parts = Vec::new();
-    if left.waiting > 0 {
-        parts.push(format!("{} left in the store", deliveries(left.waiting)));
+    if left.waiting + to_send(left) > 0 {
+        parts.extend(waiting(left));
     }
     if left.in_flight > 0 {
         parts.push(format!("{} in flight", term::count(left.in_flight)));
@@ -161,7 +188,7 @@ fn render(left: &Drain, look: &Look) -> String {
     if left.accepting {
         parts.push("the gateway still accepts deliveries".to_owned());
     }
-    format!("{} {}{dead}", look.sign(Sign::Bad), parts.join(", "))
+    format!("{} {}{stays}", look.sign(Sign::Bad), parts.join(", "))
 }
 
 #[cfg(test)]
@@ -171,6 +198,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::actions::OutboundDrain;
     use crate::cli::deliveries::tests::fake_gateway::Fake;
 
     #[test]
@@ -226,6 +254,31 @@ mod tests {
     }
 
     #[test]
+    fn events_of_paused_endpoints_do_not_hold_up_a_drain() {
+        let left = |waiting, paused| Drain {
+            outbound: Some(OutboundDrain {
+                waiting,
+                paused,
+                dead: 0,
+            }),
+            ..Drain::default()
+        };
+        let text = |left: &Drain| {
+            let look = crate::cli::deliveries::tests::fake_gateway::look();
+            anstream::adapter::strip_str(&render(left, &look)).to_string()
+        };
+        assert!(is_done(&left(0, 1_030)));
+        assert_eq!(
+            text(&left(0, 1_030)),
+            "✓ nothing is left; 1,030 events stay stored until their endpoints are resumed"
+        );
+        assert_eq!(
+            text(&left(2, 1)),
+            "✕ 2 events left to send; 1 event stays stored until its endpoint is resumed"
+        );
+    }
+
+    #[test]
     fn deliveries_left_are_exit_3() {
         let gate = Fake::start(|_, _| {
             (
@@ -240,6 +293,7 @@ mod tests {
             in_flight: 1,
             dead: 3,
             cancelled: 2,
+            outbound: None,
         };
         let plain = anstream::adapter::strip_str(&render(
             &left,
@@ -249,6 +303,16 @@ mod tests {
         assert_eq!(
             plain,
             "✕ 12 deliveries left in the store, 1 in flight; 3 dead and 2 cancelled stay stored"
+        );
+        assert!(
+            !is_done(&Drain {
+                outbound: Some(OutboundDrain {
+                    waiting: 1,
+                    ..OutboundDrain::default()
+                }),
+                ..Drain::default()
+            }),
+            "an event is left to send"
         );
         assert!(
             !is_done(&Drain {

@@ -1,6 +1,7 @@
 //! `hookgate status`: what the gateway is refusing and why, and what needs attention.
 mod attention;
 mod routes;
+mod sending;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -90,6 +91,9 @@ fn render(
     }
     page.push('\n');
     page.push_str(&foot(status));
+    if let Some(outbound) = &status.outbound {
+        page.push_str(&sending::failing(outbound, now, look));
+    }
     page
 }
 
@@ -144,6 +148,9 @@ fn foot(status: &Status) -> String {
         ),
     );
     line("store", store(&status.store));
+    if let Some(outbound) = &status.outbound {
+        line("sending", sending::summary(outbound));
+    }
     text
 }
 

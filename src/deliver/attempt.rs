@@ -85,6 +85,7 @@ pub(super) fn attempt_leased(
         attempts,
         cause,
         age,
+        waited: _,
         lane,
         bytes: _,
         stored,
@@ -128,6 +129,7 @@ pub(crate) fn attempt_published(
         attempts: 0,
         cause: Cause::Schedule,
         age: Duration::ZERO,
+        waited: Duration::ZERO,
         lane: None,
         bytes: stored.body.len(),
         stored: Arc::clone(stored),
@@ -147,10 +149,12 @@ pub(super) fn attempt_event(
         slot,
         place,
     } = reserved;
+    let now = worker.clock.mono();
     let task = AttemptTask {
         worker: Arc::clone(worker),
         message: Message::Event(Box::new(EventMessage {
             endpoint,
+            due: now.checked_sub(leased.waited).unwrap_or(now),
             stored: leased.stored,
             place,
             store: Arc::clone(&worker.store),
@@ -233,6 +237,7 @@ impl AttemptTask {
             outcome,
             error: error_code(outcome),
             not_called: sent.not_called,
+            begun: begun.mono,
             took,
             next,
             ownership,

@@ -150,6 +150,8 @@ pub(super) enum Message {
 /// An event for an endpoint, with its place.
 pub(super) struct EventMessage {
     pub(super) endpoint: Arc<LiveEndpoint>,
+    /// The time at which it was due.
+    pub(super) due: Instant,
     pub(super) stored: Arc<Stored>,
     pub(super) place: Place,
     pub(super) store: Arc<dyn Store>,
@@ -187,6 +189,7 @@ impl Message {
                     place,
                     store,
                     outside,
+                    due: _,
                 } = &**event;
                 endpoint.send(stored, place, &**store, outside, begun).await
             }
@@ -243,7 +246,7 @@ impl Message {
         match self {
             Self::Webhook(app, delivery) => app.report(delivery, report, telemetry),
             Self::Alarm(..) => alarm_webhook::report(report),
-            Self::Event(event) => event.endpoint.report(report),
+            Self::Event(event) => event.endpoint.report(report, event.due, telemetry),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An endpoint of a customer, as a destination of stored events.
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -21,10 +21,12 @@ use crate::delivery::{Fault, Outcome};
 use crate::event::{EventType, envelope};
 use crate::limit::Quota;
 use crate::queue::attempt::lease_of;
+use crate::queue::outcome::was_attempted;
 use crate::store::Store;
 use crate::store::address_book::{Endpoint, EndpointState};
 use crate::store::queue::{Lane, Next, OriginId, Stored};
 use crate::store::record::{self, Pairs};
+use crate::telemetry::{EndpointAttempt, Telemetry};
 use crate::tenant::event_id::event_id;
 use crate::tenant::headers::OwnHeaders;
 use crate::tenant::settings::{EndpointSettings, OnDead, Payload};
@@ -219,8 +221,16 @@ impl LiveEndpoint {
         self.target.learn(speed);
     }
 
-    /// Logs an attempt. Endpoints are many and their failures are their customers', so this is no warning.
-    pub(super) fn report(&self, report: &AttemptReport) {
+    /// Counts and logs an attempt of an event that was due at `due`. Endpoints are many and their failures are their customers', so this is no
+    /// warning.
+    pub(super) fn report(&self, report: &AttemptReport, due: Instant, telemetry: &Telemetry) {
+        if was_attempted(report.outcome) {
+            telemetry.endpoint_attempted(&EndpointAttempt {
+                outcome: report.outcome,
+                delay: report.begun.saturating_duration_since(due),
+                took: report.took,
+            });
+        }
         let (event, attempt) = (event_id(report.lease.unit.delivery.0), report.lease.attempt);
         let status = report.outcome.status().map(|status| status.as_u16());
         let error = report.error;

@@ -2,6 +2,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -173,6 +174,23 @@ impl Endpoints {
 
     pub(super) fn places(&self) -> &Arc<Places> {
         &self.places
+    }
+
+    /// Returns the attempts under way: those to suspects, and others.
+    pub(crate) fn slots(&self) -> (u32, u32) {
+        self.places.busy()
+    }
+
+    /// Returns the time for which the oldest event has been due of an endpoint that answers, and that neither its own rate nor a pause holds up.
+    pub(super) fn oldest_due(&self) -> Option<Duration> {
+        let now = self.clock.mono();
+        let is_held_up = |target: &Target| target.is_troubled(now) || !target.wait(now).is_zero();
+        let held_up = {
+            let targets = self.targets.lock();
+            let held_up = targets.iter().filter(|(_, target)| is_held_up(target));
+            held_up.map(|(id, _)| *id).collect()
+        };
+        self.store.oldest_due(&held_up)
     }
 
     /// Reads which endpoints are not active.

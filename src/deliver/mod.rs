@@ -25,6 +25,8 @@ mod retention;
 mod round;
 mod rows;
 mod rules;
+mod sending;
+mod sending_state;
 mod signer;
 mod target;
 mod test_send;

@@ -188,8 +188,7 @@ impl Places {
     }
 
     /// Returns the places that are taken: by suspects, and by others.
-    #[cfg(test)]
-    fn busy(&self) -> (u32, u32) {
+    pub(super) fn busy(&self) -> (u32, u32) {
         let taken = self.taken.lock();
         (taken.suspects, taken.any - taken.suspects)
     }

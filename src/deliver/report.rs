@@ -1,5 +1,5 @@
 //! The result of an attempt, as its destination reports it.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -71,6 +71,8 @@ pub(super) struct AttemptReport {
     pub(super) error: Option<&'static str>,
     /// The reason why no request was sent, where an outcome does not say it.
     pub(super) not_called: Option<NotCalled>,
+    /// The time at which it began.
+    pub(super) begun: Instant,
     pub(super) took: Duration,
     /// The next step of the delivery.
     pub(super) next: Next,

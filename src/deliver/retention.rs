@@ -36,6 +36,9 @@ pub async fn sweep(worker: Arc<Worker>) {
         if let Ok(counts) = worker.store.totals().await {
             worker.set_counts(counts);
         }
+        if let Ok(sending) = worker.observe_sending().await {
+            worker.set_sending(sending);
+        }
         tokio::select! {
             () = tick(SWEEP_INTERVAL) => {}
             _ = leaving.changed() => {}

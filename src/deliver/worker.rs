@@ -3,13 +3,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 
 use super::alarm_webhook::AlarmReceiver;
 use super::app::App;
 use super::destination::Destinations;
 use super::endpoints::Endpoints;
+use super::sending_state::SendingState;
 use super::target::{Memory, Target};
 use crate::activity::Activity;
 use crate::clock::{Clock, ConfigTime, Dates};
@@ -43,6 +44,8 @@ pub struct Worker {
     endpoints: Endpoints,
     /// The contents of the store, as counted by the last sweep.
     counts: ArcSwap<Counts>,
+    /// The state of sending, as of the last sweep; none before the first.
+    sending: ArcSwapOption<SendingState>,
 }
 
 impl Worker {
@@ -74,6 +77,7 @@ impl Worker {
             targets: Mutex::default(),
             memory: Arc::default(),
             counts: ArcSwap::default(),
+            sending: ArcSwapOption::empty(),
         }
     }
 
@@ -146,6 +150,20 @@ impl Worker {
     /// Returns the contents of the store, counted about a second ago.
     pub(crate) fn counts(&self) -> Arc<Counts> {
         self.counts.load_full()
+    }
+
+    /// Returns the state of sending, observed about a second ago; none if it was not observed yet.
+    pub(crate) fn sending(&self) -> Option<Arc<SendingState>> {
+        self.sending.load_full()
+    }
+
+    pub(super) fn set_sending(&self, sending: SendingState) {
+        self.sending.store(Some(Arc::new(sending)));
+    }
+
+    /// Returns the counters.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     pub(super) fn set_counts(&self, counts: Counts) {

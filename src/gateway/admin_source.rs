@@ -18,6 +18,7 @@ use crate::telemetry::Tailed;
 
 mod ledger_keys;
 mod metrics;
+mod sending;
 mod status;
 
 /// The source of everything that the health and admin listeners return.
@@ -153,6 +154,7 @@ impl AdminSource for GatewaySource {
                 in_flight,
                 dead: sum.dead,
                 cancelled: sum.cancelled,
+                outbound: self.left_to_send(&counts).await?,
             })
         })
     }
@@ -170,6 +172,13 @@ impl ActiveRoutes for GatewaySource {
     fn policy(&self, route: &str) -> Option<Policy> {
         self.webhook(route).map(|route| Policy {
             max_attempts: route.webhook.deliver.schedule.max_attempts(),
+        })
+    }
+
+    fn policy_of_endpoints(&self) -> Option<Policy> {
+        let rules = self.gate.worker.endpoints().rules()?;
+        Some(Policy {
+            max_attempts: rules.outbound.schedule.max_attempts(),
         })
     }
 

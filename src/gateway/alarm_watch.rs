@@ -8,12 +8,13 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Gate;
-use crate::alarm::{Change, Detector, Observation, RouteObservation};
+use crate::alarm::{Change, Detector, Observation, RouteObservation, SendingObservation};
 use crate::clock::{Dates, rfc3339, tick};
 use crate::config::snapshot::{Snapshot, WebhookRoute};
 use crate::deliver::alarm;
 use crate::mount::Space;
 use crate::store::StoreError;
+use crate::store::address_book::EndpointState;
 use crate::store::embedded::drift::Drift;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, TargetId};
 
@@ -98,7 +99,24 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
             .iter()
             .filter_map(|client| Some((Arc::clone(&client.policy().name), client.check_name()?)))
             .collect(),
+        sending: sending(gate),
     }
+}
+
+/// Observes sending, if the config sends.
+fn sending(gate: &Gate) -> Option<SendingObservation> {
+    gate.worker.endpoints().rules()?;
+    let sending = gate.worker.sending()?;
+    let paused = sending.addresses.endpoints.iter().filter(|(state, _)| {
+        matches!(
+            state,
+            EndpointState::PausedByFailures | EndpointState::PausedByGone
+        )
+    });
+    Some(SendingObservation {
+        paused: paused.map(|(_, count)| count).sum(),
+        oldest_due: sending.oldest_due,
+    })
 }
 
 /// Returns what is wrong with the certificates of the config.

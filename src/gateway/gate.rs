@@ -210,10 +210,10 @@ impl Gate {
         self.lifecycle.ready.load(Ordering::Relaxed)
     }
 
-    /// Refuses webhooks from now on, and is not ready any more, so that the queue empties. Only a restart undoes it.
+    /// Refuses webhooks and events from now on, and is not ready any more, so that the queue empties. Only a restart undoes it.
     pub fn stop_accepting(&self) {
         self.lifecycle.ready.store(false, Ordering::Relaxed);
-        self.lifecycle.closed.store(true, Ordering::Relaxed);
+        self.lifecycle.activity.close();
         self.lifecycle
             .closed_at
             .get_or_init(|| self.clock.now().wall);
@@ -226,7 +226,7 @@ impl Gate {
 
     /// Returns whether webhooks are accepted.
     pub fn accepts(&self) -> bool {
-        !self.lifecycle.closed.load(Ordering::Relaxed)
+        !self.lifecycle.activity.is_closed()
     }
 
     fn upstreams(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Client>>> {

@@ -13,8 +13,6 @@ pub(crate) struct Lifecycle {
     pub(crate) ready: AtomicBool,
     /// Whether responses close their connections.
     pub(crate) draining: AtomicBool,
-    /// Whether webhooks are refused, so that the queue empties.
-    pub(crate) closed: AtomicBool,
     /// The time from which webhooks are refused.
     pub(crate) closed_at: OnceLock<SystemTime>,
     /// The requests and attempts in flight, and whether anything new may begin.

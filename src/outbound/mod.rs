@@ -5,6 +5,7 @@
 mod access;
 mod attempts;
 mod checks;
+mod counted_publish;
 mod dry_run;
 mod endpoint_body;
 mod endpoints;

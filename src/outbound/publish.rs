@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -31,8 +30,9 @@ use crate::store::queue::{
 };
 use crate::store::record::{DIGEST, Pairs, Record};
 use crate::store::{StoreError, repeated as repeated_call};
+use crate::telemetry::PublishResult;
 use crate::tenant::event_id::event_id;
-use crate::web::input::{ApiQuery, body_length, read_body};
+use crate::web::input::{body_length, read_body};
 use crate::web::problem::Problem;
 
 /// The longest body, in bytes, that is sent from memory. A longer one is read back from the disk.
@@ -75,11 +75,11 @@ pub(super) struct Published {
 
 /// Publishes an event.
 pub(super) async fn publish(
-    State(api): State<Api>,
-    caller: Caller,
-    Path(uid): Path<String>,
-    ApiQuery(query): ApiQuery<PublishQuery>,
-    headers: HeaderMap,
+    api: &Api,
+    caller: &Caller,
+    uid: &str,
+    query: &PublishQuery,
+    headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     caller.may(Right::Publish)?;
@@ -88,17 +88,18 @@ pub(super) async fn publish(
     let rules = api.rules()?;
     let limits = rules.outbound.limits;
     // an unknown tenant is refused before its body is read
-    api.customer(&uid).await?;
-    let length = body_length(&headers, limits.body)?;
+    api.customer(uid).await?;
+    let length = body_length(headers, limits.body)?;
     let _memory = api.reserve(length)?;
     let body = read_body(body, length).await?;
     // read again: endpoints may have changed while the body arrived
-    let customer = api.customer(&uid).await?;
-    let event = match checked(&api, body, &headers, &rules, &customer).await {
+    let customer = api.customer(uid).await?;
+    let event = match checked(api, body, headers, &rules, &customer).await {
         Ok(event) => event,
         Err(refusal) if query.dry_run => return Err(refusal.problem),
         Err(refusal) => {
-            let published = accepted_before(&api, &customer, *refusal).await?;
+            let published = accepted_before(api, &customer, *refusal).await?;
+            api.telemetry().published(PublishResult::Repeated);
             return Ok((StatusCode::ACCEPTED, Json(published)).into_response());
         }
     };
@@ -108,10 +109,15 @@ pub(super) async fn publish(
         .receivers()
         .partition(|endpoint| endpoint.wants(&event.event_type));
     if query.dry_run {
-        return Ok(Json(planned(&api, &event, &wanting, &others)).into_response());
+        return Ok(Json(planned(api, &event, &wanting, &others)).into_response());
     }
     api.pace(&customer, limits.publish)?;
-    let published = store(&api, &customer, event, &wanting).await?;
+    let published = store(api, &customer, event, &wanting).await?;
+    api.telemetry().published(if published.repeated {
+        PublishResult::Repeated
+    } else {
+        PublishResult::Accepted
+    });
     Ok((StatusCode::ACCEPTED, Json(published)).into_response())
 }
 

@@ -19,6 +19,7 @@ use crate::limit::{Meter, Quota};
 use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Saved, Tenant};
 use crate::store::queue::{OriginId, TargetId};
 use crate::store::{Answer, Store, StoreError, repeated};
+use crate::telemetry::Telemetry;
 use crate::tenant::settings::{EndpointSettings, TenantSettings};
 use crate::web::problem::Problem;
 
@@ -163,12 +164,17 @@ impl Api {
         self.0.worker.endpoints().rules().ok_or_else(faults::off)
     }
 
-    /// Checks that new events are still accepted.
+    /// Returns the counters.
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        self.0.worker.telemetry()
+    }
+
+    /// Checks that new events and changes are still accepted.
     ///
     /// # Errors
-    /// The gateway is stopping.
+    /// The gateway is stopping, or a drain has begun.
     pub(super) fn stays(&self) -> Result<Arc<Activity>, Problem> {
-        if self.0.activity.is_leaving() {
+        if self.0.activity.is_leaving() || self.0.activity.is_closed() {
             return Err(faults::leaving());
         }
         Ok(Arc::clone(&self.0.activity))
@@ -256,7 +262,7 @@ impl Api {
     /// Saves an endpoint, in a task of its own: what is known in memory follows the row also if nobody waits for the answer any more.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The store does not answer, or the gateway is stopping.
     pub(super) async fn save_endpoint(
         &self,
         tenant: &str,
@@ -265,6 +271,7 @@ impl Api {
         limit_of_tenant: u32,
         audit: AuditEntry,
     ) -> Result<Saved, Problem> {
+        self.stays()?;
         let (api, tenant, row) = (self.clone(), Arc::<str>::from(tenant), row.clone());
         let saving = tokio::spawn(async move {
             let saved = repeated(|| {
@@ -291,7 +298,7 @@ impl Api {
     /// Saves a tenant, in a task of its own as [`Self::save_endpoint`] does.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The store does not answer, or the gateway is stopping.
     pub(super) async fn save_tenant(
         &self,
         uid: &str,
@@ -299,6 +306,7 @@ impl Api {
         expected: Option<u32>,
         audit: AuditEntry,
     ) -> Result<Saved, Problem> {
+        self.stays()?;
         let (api, uid, row) = (self.clone(), Arc::<str>::from(uid), row.clone());
         let saving = tokio::spawn(async move {
             let saved = repeated(|| {

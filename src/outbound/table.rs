@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::access::{AppTokens, Right};
 use super::attempts::{self, Attempts, ShownAttempt};
 use super::checks::checked;
+use super::counted_publish;
 use super::dry_run::Planned;
 use super::endpoint_body::EndpointBody;
 use super::endpoints;
@@ -16,7 +17,7 @@ use super::event_body::Publish;
 use super::events::{self, DataQuery, EventDetails, Events, EventsQuery};
 use super::listing::PageQuery;
 use super::pause::{self, PauseBody, ResumeBody, StateShown};
-use super::publish::{self, PublishQuery, Published};
+use super::publish::{PublishQuery, Published};
 use super::recover::{self, RecoverBody, RecoveryPlan};
 use super::secrets::{self, NewSecret, RotateBody, Secrets};
 use super::shown::{Endpoints, MadeEndpoint, ShownEndpoint, ShownTenant, Tenants};
@@ -92,7 +93,7 @@ fn publishing() -> Vec<Call<Api>> {
             "Publishes an event: 202 once it is on disk. The same key with the same event gets the first answer again. Repeat a request without an answer, or with 503, with the same key.",
             &Right::Publish,
             Answers::Json(202, schema::<Published>),
-            publish::publish,
+            counted_publish::publish,
         )
         .with_query::<PublishQuery>()
         .with_body::<Publish<'_>>()

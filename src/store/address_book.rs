@@ -283,6 +283,8 @@ pub trait AddressBook: Send + Sync {
 
     /// Returns the endpoints that are neither active nor removed, by number, after one.
     fn inactive(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Inactive>>;
+    /// Returns the number of units that wait for endpoints which are neither active nor removed.
+    fn waiting_for_inactive(&self) -> Answer<'_, u64>;
     /// Makes a change of an endpoint. One that was made is not made again.
     fn change_endpoint(&self, change: EndpointChange) -> Answer<'_, Saved>;
     /// Returns the endpoints whose job is not over, by number, after one.

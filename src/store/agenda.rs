@@ -19,10 +19,10 @@ const SCAN_INTERVAL: i64 = 1000;
 enum Entry {
     /// It is due at this time.
     At(i64),
-    /// It is put off until this time, whatever becomes due.
-    PutOff(i64),
-    /// It is due.
-    Due,
+    /// It is put off until the first time, whatever becomes due. It was due since the second.
+    PutOff(i64, i64),
+    /// It is due since this time.
+    Due(i64),
     /// It is skipped: see [`Agenda::take`].
     Skipped,
 }
@@ -59,7 +59,7 @@ impl Agenda {
             Some(Entry::At(known)) if *known > at => {
                 self.later.remove(&(*known, target));
             }
-            Some(Entry::At(_) | Entry::PutOff(_) | Entry::Due | Entry::Skipped) => return,
+            Some(Entry::At(_) | Entry::PutOff(..) | Entry::Due(_) | Entry::Skipped) => return,
         }
         self.entries.insert(target, Entry::At(at));
         self.later.insert((at, target));
@@ -67,17 +67,21 @@ impl Agenda {
 
     /// Puts a target off that cannot begin anything before `until`. Units that become due meanwhile do not change that; [`Self::wake`] ends it.
     pub fn put_off(&mut self, target: TargetId, until: i64) {
-        if self.remove(target) {
-            self.entries.insert(target, Entry::PutOff(until));
+        if let Some(entry) = self.remove(target) {
+            let since = match entry {
+                Entry::At(since) | Entry::PutOff(_, since) | Entry::Due(since) => since,
+                Entry::Skipped => until,
+            };
+            self.entries.insert(target, Entry::PutOff(until, since));
             self.later.insert((until, target));
         }
     }
 
     /// Lets a target be looked at now that was put off.
     pub fn wake(&mut self, target: TargetId) {
-        if let Some(Entry::PutOff(until)) = self.entries.get(&target).copied() {
+        if let Some(Entry::PutOff(until, since)) = self.entries.get(&target).copied() {
             self.later.remove(&(until, target));
-            self.entries.insert(target, Entry::Due);
+            self.entries.insert(target, Entry::Due(since));
             self.due.insert(target);
         }
     }
@@ -94,7 +98,7 @@ impl Agenda {
         most: usize,
         skip: &Arc<HashSet<TargetId>>,
     ) -> Taken {
-        self.change_skip(skip);
+        self.change_skip(skip, now);
         let all = self.move_due(now);
         let endpoint = TargetId(FIRST_ENDPOINT);
         let names: Vec<_> = self.due.range(..endpoint).copied().collect();
@@ -158,8 +162,29 @@ impl Agenda {
         is_time
     }
 
-    /// Follows another set of skipped endpoints.
-    fn change_skip(&mut self, skip: &Arc<HashSet<TargetId>>) {
+    /// Returns the time since which an endpoint is due, of the one that is due for longest; without endpoints in `except`, and without skipped ones.
+    pub fn oldest_due(&self, now: i64, except: &HashSet<TargetId>) -> Option<i64> {
+        let due = self
+            .entries
+            .iter()
+            .filter_map(|(target, entry)| match entry {
+                Entry::At(since) | Entry::PutOff(_, since) | Entry::Due(since) => {
+                    Some((*target, *since))
+                }
+                Entry::Skipped => None,
+            });
+        due.filter(|(target, since)| {
+            *since <= now
+                && target.is_endpoint()
+                && !self.skip.contains(target)
+                && !except.contains(target)
+        })
+        .map(|(_, since)| since)
+        .min()
+    }
+
+    /// Follows another set of skipped endpoints. Those that are skipped no more are due since now.
+    fn change_skip(&mut self, skip: &Arc<HashSet<TargetId>>, now: i64) {
         if Arc::ptr_eq(&self.skip, skip) {
             return;
         }
@@ -177,7 +202,7 @@ impl Agenda {
         };
         self.skipped = skipped;
         for target in again {
-            self.entries.insert(target, Entry::Due);
+            self.entries.insert(target, Entry::Due(now));
             self.due.insert(target);
         }
     }
@@ -194,22 +219,26 @@ impl Agenda {
                 self.entries.insert(target, Entry::Skipped);
                 self.skipped.insert(target);
             } else {
-                self.entries.insert(target, Entry::Due);
+                let since = match self.entries.get(&target) {
+                    Some(Entry::PutOff(_, since)) => *since,
+                    Some(Entry::At(_) | Entry::Due(_) | Entry::Skipped) | None => at,
+                };
+                self.entries.insert(target, Entry::Due(since));
                 self.due.insert(target);
             }
         }
         false
     }
 
-    /// Removes a target. Returns whether it was there.
-    fn remove(&mut self, target: TargetId) -> bool {
-        match self.entries.remove(&target) {
-            None => return false,
-            Some(Entry::At(at) | Entry::PutOff(at)) => self.later.remove(&(at, target)),
-            Some(Entry::Due) => self.due.remove(&target),
-            Some(Entry::Skipped) => self.skipped.remove(&target),
+    /// Removes a target. Returns what it was.
+    fn remove(&mut self, target: TargetId) -> Option<Entry> {
+        let entry = self.entries.remove(&target)?;
+        match entry {
+            Entry::At(at) | Entry::PutOff(at, _) => self.later.remove(&(at, target)),
+            Entry::Due(_) => self.due.remove(&target),
+            Entry::Skipped => self.skipped.remove(&target),
         };
-        true
+        Some(entry)
     }
 }
 

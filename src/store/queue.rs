@@ -272,6 +272,8 @@ pub struct Leased {
     /// The time since it was accepted or replayed, from which its budget runs. It is in the store's own time, which a set clock does not
     /// change.
     pub age: Duration,
+    /// The time for which it has been due.
+    pub waited: Duration,
     /// The lane it is the first of, if it has one.
     pub lane: Option<Lane>,
     /// The bytes that it holds in memory.
@@ -329,6 +331,9 @@ pub trait Queue: Ledger {
     fn put_off(&self, targets: &[(TargetId, Duration)]);
     /// Lets [`Self::ready`] return endpoints again that were put off: they may be able to begin an attempt.
     fn wake(&self, targets: &[TargetId]);
+    /// Returns the longest time for which an endpoint has had a due unit, or a little more; without endpoints in `except`, and without those that
+    /// the last call of [`Self::ready`] skipped.
+    fn oldest_due(&self, except: &HashSet<TargetId>) -> Option<Duration>;
     /// Takes due units until `lease` has passed: of each target in turn as many as are wanted, the longest due of each kind first, and as many as
     /// memory lets it begin, of which all targets hold `held` bytes now (see [`crate::store::turns::take`]).
     fn lease(

@@ -64,7 +64,7 @@ pub struct AttemptEvent<'a> {
 }
 
 /// Returns the metric label of an outcome.
-fn outcome_label(outcome: Outcome) -> &'static str {
+pub(super) fn outcome_label(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Answered(status) => match status.as_u16() / 100 {
             2 => "2xx",

@@ -10,9 +10,11 @@ use crate::alarm::Code;
 
 mod families;
 mod requests;
+mod sending;
 mod state;
 
 use families::{Families, float};
+pub use sending::SendingGauges;
 pub use state::Gauges;
 
 impl Telemetry {
@@ -21,6 +23,7 @@ impl Telemetry {
         let mut families = Families(Vec::new());
         requests::add(self, &mut families);
         state::add(gauges, &mut families);
+        sending::add(self, gauges.sending.as_ref(), &mut families);
         add_alarms(self, gauges, &mut families);
         add_config(self, gauges, &mut families);
         let mut families = families.0;

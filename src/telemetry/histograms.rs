@@ -1,5 +1,5 @@
 //! The histograms of requests.
-use prometheus::{HistogramOpts, HistogramVec};
+use prometheus::{Histogram, HistogramOpts, HistogramVec};
 
 use super::counters::RouteCounters;
 
@@ -72,4 +72,14 @@ fn histogram(name: &str, help: &str, label: &str, buckets: &[f64]) -> HistogramV
         &[label],
     )
     .expect("a valid metric")
+}
+
+/// Makes a histogram without labels.
+#[expect(
+    clippy::expect_used,
+    reason = "names and buckets are constants, and a test makes them all"
+)]
+pub(super) fn unlabelled(name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
+        .expect("a valid metric")
 }

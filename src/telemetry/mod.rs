@@ -12,6 +12,7 @@ mod observed;
 mod outcome;
 mod recent;
 mod record;
+mod sending;
 mod shown;
 mod sink;
 mod tail;
@@ -37,7 +38,7 @@ pub use crate::telemetry::counters::Hour;
 use crate::telemetry::counters::{EndedAt, NO_ROUTE, RouteCounters};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptEvent};
-pub use expose::Gauges;
+pub use expose::{Gauges, SendingGauges};
 use histograms::Histograms;
 pub use log_policy::{LogFormat, LogPolicy, LogRequests};
 pub use observed::{Observation, Verdict, WouldRefuse};
@@ -45,6 +46,8 @@ use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RefusedRequest};
 pub use record::{Acceptance, Cut, Ended, Facts};
+use sending::Sending;
+pub use sending::{EndpointAttempt, PublishResult, SendingSums};
 use tail::Tail;
 pub use tail::{TailEntry, TailEvent, Tailed};
 use writer::Lines;
@@ -74,6 +77,7 @@ pub struct Telemetry {
     skews: Mutex<Skews>,
     lost_claims: AtomicU64,
     attempts: attempts::Attempts,
+    sending: Sending,
     /// Outcomes of deliveries that should have been recorded and were not.
     unrecorded: AtomicU64,
     config: ConfigState,
@@ -118,6 +122,7 @@ impl Telemetry {
             skews: Mutex::default(),
             lost_claims: AtomicU64::new(0),
             attempts: attempts::Attempts::default(),
+            sending: Sending::new(),
             unrecorded: AtomicU64::new(0),
             config: ConfigState::default(),
             alarms: ArcSwap::default(),

@@ -155,10 +155,35 @@ fn metrics() -> String {
         paused: vec![("billing".into(), true)],
         dead: vec![("billing".into(), 1)],
         cancelled: vec![("billing".into(), 0)],
+        sending: Some(SendingGauges {
+            waiting: 4,
+            dead: 2,
+            endpoints: vec![("active", 3), ("paused_gone", 1)],
+            slots: vec![("suspects", 1), ("others", 2)],
+        }),
         ..Gauges::default()
     };
     telemetry.attempted(&attempt_event(After::RetryIn(Duration::from_secs(5))));
     telemetry.attempted(&attempt_event(After::Dead));
+    telemetry.published(PublishResult::Accepted);
+    for outcome in [
+        crate::delivery::Outcome::Answered(StatusCode::OK),
+        crate::delivery::Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        telemetry.endpoint_attempted(&EndpointAttempt {
+            outcome,
+            delay: Duration::from_millis(3),
+            took: Duration::from_millis(30),
+        });
+    }
+    assert_eq!(
+        telemetry.sending_sums(),
+        SendingSums {
+            published: 1,
+            attempts: 2,
+            failed: 1
+        }
+    );
     let at = SystemClock.now().wall;
     let alarm = Alarm {
         code: Code::Failing,
@@ -205,6 +230,14 @@ fn names_and_labels_of_metrics() {
     hookgate_lost_claims_total{}
     hookgate_malformed_total{}
     hookgate_not_recorded_total{}
+    hookgate_outbound_attempt_seconds{}
+    hookgate_outbound_attempts_total{outcome}
+    hookgate_outbound_dead{}
+    hookgate_outbound_endpoints{state}
+    hookgate_outbound_published_total{result}
+    hookgate_outbound_slots{half}
+    hookgate_outbound_start_seconds{}
+    hookgate_outbound_waiting{}
     hookgate_queue_cancelled{route}
     hookgate_queue_dead{route}
     hookgate_queue_paused{route}
@@ -235,6 +268,14 @@ fn values_of_metrics() {
         "hookgate_attempts_total{outcome=\"unreached\",route=\"billing\"} 2",
         "hookgate_attempts_settled_total{after=\"dead\",route=\"billing\"} 1",
         "hookgate_queue_waiting{route=\"billing\"} 3",
+        "hookgate_outbound_published_total{result=\"accepted\"} 1",
+        "hookgate_outbound_published_total{result=\"unavailable\"} 0",
+        "hookgate_outbound_attempts_total{outcome=\"5xx\"} 1",
+        "hookgate_outbound_start_seconds_bucket{le=\"0.005\"} 2",
+        "hookgate_outbound_attempt_seconds_count 2",
+        "hookgate_outbound_endpoints{state=\"paused_gone\"} 1",
+        "hookgate_outbound_slots{half=\"suspects\"} 1",
+        "hookgate_outbound_waiting 4",
         "hookgate_route_not_enforcing{route=\"billing\"} 1",
         "hookgate_alarm{code=\"failing\",route=\"billing\"} 1",
         "hookgate_alarm{code=\"failing\",route=\"other\"} 0",

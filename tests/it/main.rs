@@ -58,6 +58,7 @@ mod outbound;
 mod outbound_catalogue;
 mod outbound_crash;
 mod outbound_crash_jobs;
+mod outbound_operate;
 mod outbound_recovery;
 mod outbound_requests;
 mod outbound_responses;

@@ -28,6 +28,17 @@ pub struct Observation {
     pub certificates: Option<String>,
     /// The upstreams whose names do not resolve, and for how long, where that is long enough for an alarm.
     pub unresolved: Vec<(Arc<str>, Duration)>,
+    /// The state of sending; none if nothing is sent, or if it was not observed yet.
+    pub sending: Option<SendingObservation>,
+}
+
+/// The observations of sending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendingObservation {
+    /// The endpoints that the gateway paused, because they failed or answered 410.
+    pub paused: u64,
+    /// The time for which the oldest event of an endpoint that works has been due.
+    pub oldest_due: Option<Duration>,
 }
 
 /// The observations of one route.

@@ -368,3 +368,41 @@ fn parked_deliveries_alarm_at_once() {
         (vec![], vec!["-parked".to_owned()])
     );
 }
+
+#[test]
+fn newly_paused_endpoints_need_attention_for_a_day() {
+    let mut bench = Bench::new();
+    let paused = |bench: &mut Bench, paused| {
+        bench.observation.sending = Some(SendingObservation {
+            paused,
+            oldest_due: None,
+        });
+        bench.after(SECOND)
+    };
+    assert_eq!(paused(&mut bench, 3), NONE, "they are known since before");
+    assert_eq!(paused(&mut bench, 4), ["+endpoints_paused"]);
+    assert_eq!(bench.after(1439 * MINUTE), NONE);
+    assert_eq!(bench.after(MINUTE), NONE);
+    assert_eq!(bench.after(CLEAR_AFTER), ["-endpoints_paused"]);
+    assert_eq!(paused(&mut bench, 5), ["+endpoints_paused"]);
+    assert_eq!(paused(&mut bench, 0), NONE);
+    assert_eq!(bench.after(CLEAR_AFTER), ["-endpoints_paused"]);
+    assert_eq!(paused(&mut bench, 1), ["+endpoints_paused"]);
+}
+
+#[test]
+fn sending_is_behind_if_an_event_is_due_for_a_minute() {
+    let mut bench = Bench::new();
+    let oldest = |bench: &mut Bench, seconds: u32, passed| {
+        bench.observation.sending = Some(SendingObservation {
+            paused: 0,
+            oldest_due: Some(seconds * SECOND),
+        });
+        bench.after(passed)
+    };
+    assert_eq!(oldest(&mut bench, 60, SECOND), NONE);
+    assert_eq!(oldest(&mut bench, 61, SECOND), ["+outbound_behind"]);
+    assert_eq!(oldest(&mut bench, 45, 2 * CLEAR_AFTER), NONE);
+    assert_eq!(oldest(&mut bench, 2, SECOND), NONE);
+    assert_eq!(oldest(&mut bench, 2, CLEAR_AFTER), ["-outbound_behind"]);
+}

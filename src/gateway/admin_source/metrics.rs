@@ -73,6 +73,7 @@ impl GatewaySource {
                 .flat_map(CertificateUse::ends)
                 .collect(),
             store_alarm: self.alarm().is_some(),
+            sending: self.sending_gauges(),
         }
     }
 

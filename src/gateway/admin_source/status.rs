@@ -63,6 +63,7 @@ impl GatewaySource {
                 unsaved: count(ledger.unsaved),
             },
             store: self.store_status(&snapshot),
+            outbound: self.outbound_status(),
             alarms: self
                 .gate
                 .telemetry

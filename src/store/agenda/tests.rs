@@ -184,3 +184,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn oldest_due_endpoint_is_known_wherever_it_waits() {
+    let mut agenda = Agenda::default();
+    let oldest = |agenda: &Agenda, except: &[u32]| {
+        let except = except.iter().copied().map(endpoint).collect();
+        agenda.oldest_due(100, &except)
+    };
+    agenda.note(TargetId(1), 0);
+    for number in 1..=4 {
+        agenda.note(endpoint(number), i64::from(number) * 10);
+    }
+    agenda.note(endpoint(5), 500);
+    assert_eq!(oldest(&agenda, &[]), Some(10), "a route does not count");
+    assert_eq!(oldest(&agenda, &[1, 2]), Some(30));
+    assert_eq!(oldest(&agenda, &[1, 2, 3, 4]), None, "none is due yet");
+    // what is put off, woken, or due and not taken, keeps the time at which it was due
+    agenda.put_off(endpoint(1), 90);
+    assert_eq!(oldest(&agenda, &[]), Some(10));
+    assert_eq!(take(&mut agenda, 95, None, 0), (vec![TargetId(1)], true));
+    assert_eq!(oldest(&agenda, &[]), Some(10));
+    agenda.put_off(endpoint(1), 300);
+    agenda.wake(endpoint(1));
+    assert_eq!(oldest(&agenda, &[]), Some(10));
+    // a paused endpoint does not count, and after its pause it is due since then
+    let paused = Arc::new(HashSet::from([endpoint(1), endpoint(2)]));
+    agenda.take(96, None, 9, &paused);
+    assert_eq!(oldest(&agenda, &[]), None, "all others were taken");
+    agenda.take(98, None, 0, &none());
+    assert_eq!(oldest(&agenda, &[]), Some(98));
+}

@@ -205,6 +205,10 @@ impl AddressBook for Embedded {
         self.look(move |reading| endpoint::inactive(reading, after, limit))
     }
 
+    fn waiting_for_inactive(&self) -> Answer<'_, u64> {
+        self.look(endpoint::waiting_for_inactive)
+    }
+
     fn with_jobs(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Endpoint>> {
         self.look(move |reading| endpoint::with_jobs(reading, after, limit))
     }

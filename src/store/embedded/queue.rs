@@ -192,6 +192,13 @@ impl Queue for Embedded {
         }
     }
 
+    fn oldest_due(&self, except: &HashSet<TargetId>) -> Option<Duration> {
+        let now = self.shared.time.now();
+        let oldest = self.shared.agenda.lock().oldest_due(now, except)?;
+        let waited = u64::try_from(now.saturating_sub(oldest)).unwrap_or(0);
+        Some(Duration::from_millis(waited))
+    }
+
     fn lease(
         &self,
         requests: &[LeaseRequest],
@@ -236,6 +243,7 @@ impl Queue for Embedded {
                 attempts,
                 cause,
                 age,
+                waited,
                 lane,
                 bytes,
                 unsettled: _,
@@ -247,6 +255,7 @@ impl Queue for Embedded {
                         attempts,
                         cause,
                         age,
+                        waited,
                         lane,
                         bytes,
                         stored: Arc::clone(stored),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::families::{Families, float};
+use super::sending::SendingGauges;
 
 /// The values of metrics that only the caller knows, read at each scrape.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +54,8 @@ pub struct Gauges {
     pub store_writes_waiting: u64,
     /// Attempts that ended after their lease had passed to another, since the start.
     pub late_attempts: u64,
+    /// The values of sending; none if nothing is sent.
+    pub sending: Option<SendingGauges>,
 }
 
 pub(super) fn add(gauges: &Gauges, families: &mut Families) {

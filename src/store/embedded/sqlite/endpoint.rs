@@ -32,6 +32,12 @@ pub(super) const UNHEALTHY: &str = "select h.since, h.failures, h.hours, h.last,
     from health h cross join endpoint e on e.number = h.endpoint where h.endpoint > ?1 and e.state <> 6 order by h.endpoint limit ?2";
 pub(super) const INACTIVE: &str = "select number, state, since from endpoint where state <> 0 and state <> 6 and number > ?1 order by number limit ?2";
 
+/// The units that wait for endpoints which are not active, by kind.
+pub(super) const WAITING_FOR_INACTIVE: [&str; 2] = [
+    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state <> 6 and d.attempt_count = 0",
+    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state <> 6 and d.attempt_count > 0",
+];
+
 /// Encodes a state for a row. The indexes of `endpoint` name 0 and 6.
 pub(crate) fn number_of(state: EndpointState) -> u8 {
     state.number()
@@ -171,6 +177,16 @@ pub(crate) fn inactive(
             since: at(row.get(2)?),
         })
     })
+}
+
+/// Counts the units that wait for endpoints which are not active.
+pub(crate) fn waiting_for_inactive(reading: &Reading<'_>) -> Result<u64, StoreError> {
+    let mut sum = 0;
+    for sql in WAITING_FOR_INACTIVE {
+        let count: Option<u32> = reading.row(sql, params![], |row| row.get(0))?;
+        sum += u64::from(count.unwrap_or(0));
+    }
+    Ok(sum)
 }
 
 /// Returns the endpoints whose job is not over, after a number.

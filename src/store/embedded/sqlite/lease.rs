@@ -18,6 +18,8 @@ pub(crate) struct LeasedUnit {
     pub(crate) attempts: u32,
     pub(crate) cause: Cause,
     pub(crate) age: Duration,
+    /// The time for which it has been due.
+    pub(crate) waited: Duration,
     pub(crate) lane: Option<Lane>,
     /// The bytes of its delivery.
     pub(crate) bytes: usize,
@@ -80,11 +82,11 @@ pub(crate) fn lease(
 /// The due units of one kind, the longest due first. SQLite joins the tables of a cross join in the order in which they are written.
 const DUE: [&str; 2] = [
     "select due.id, due.lease, due.attempt_count, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
-        due.last_attempt, due.leased, due.leased_at
+        due.last_attempt, due.leased, due.leased_at, due.run_at
         from due cross join delivery on delivery.id = due.id where due.attempt_count = 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
     "select due.id, due.lease, due.attempt_count, due.cause, due.since, length(delivery.record) + length(delivery.body), due.lane,
-        due.last_attempt, due.leased, due.leased_at
+        due.last_attempt, due.leased, due.leased_at, due.run_at
         from due cross join delivery on delivery.id = due.id where due.attempt_count > 0 and due.target = ?1 and due.run_at <= ?2
         and (?4 is null or due.id <> ?4) and (?5 is null or due.lane is not ?5) order by due.run_at limit ?3",
 ];
@@ -125,7 +127,9 @@ fn due(
                 delivery: row.get(0)?,
                 target: request.target,
             };
-            let since: i64 = row.get(4)?;
+            let (since, run_at): (i64, i64) = (row.get(4)?, row.get(10)?);
+            let elapsed =
+                |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or_default();
             let (leased, leased_at) = (row.get::<_, bool>(8)?, row.get(9)?);
             Ok(LeasedUnit {
                 lease: Lease {
@@ -135,7 +139,8 @@ fn due(
                 },
                 attempts: row.get(2)?,
                 cause: row.get(3)?,
-                age: Duration::from_millis(u64::try_from(time.saturating_sub(since)).unwrap_or(0)),
+                age: Duration::from_millis(elapsed(since, time)),
+                waited: Duration::from_millis(elapsed(run_at, writing.now)),
                 lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),
                 bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX),
                 unsettled: leased.then_some(leased_at),

@@ -181,6 +181,18 @@ fn queries_of_the_address_book_use_an_index() {
         (endpoint::BY_NUMBER, "PRIMARY KEY (rowid=?)"),
         (endpoint::WITH_JOB, "endpoint_running (number>?)"),
         (endpoint::INACTIVE, "endpoint_inactive (number>?)"),
+        (
+            endpoint::WAITING_FOR_INACTIVE[0],
+            "endpoint_inactive (number>?)",
+        ),
+        (
+            endpoint::WAITING_FOR_INACTIVE[0],
+            "COVERING INDEX due_first (target=?)",
+        ),
+        (
+            endpoint::WAITING_FOR_INACTIVE[1],
+            "INDEX due_retry (target=?)",
+        ),
         (endpoint::SECRETS, "PRIMARY KEY (endpoint=?)"),
         (health::HEALTH, "PRIMARY KEY (endpoint=?)"),
         (endpoint::UNHEALTHY, "PRIMARY KEY (endpoint>?)"),

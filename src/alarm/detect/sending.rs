@@ -1,0 +1,88 @@
+//! The findings about sending.
+use std::time::{Duration, Instant};
+
+use super::finding::{Finding, in_words};
+use super::observation::SendingObservation;
+use crate::alarm::Code;
+use crate::alarm::latch::Level;
+
+/// The delay of a due event from which on sending is behind.
+const BEHIND: Duration = Duration::from_secs(60);
+/// The delay below which it is not.
+const IN_TIME: Duration = Duration::from_secs(30);
+/// The time for which newly paused endpoints need attention.
+const RECENT: Duration = Duration::from_secs(86_400);
+
+/// The state between two looks.
+#[derive(Debug, Default)]
+pub(super) struct SendingState {
+    /// The endpoints that the gateway had paused at the last look.
+    paused: Option<u64>,
+    /// The time at which they became more.
+    grew: Option<Instant>,
+}
+
+impl SendingState {
+    /// Returns the findings of one look.
+    pub(super) fn findings(
+        &mut self,
+        observation: Option<&SendingObservation>,
+        now: Instant,
+    ) -> [(Code, Finding); 2] {
+        let good = || Finding(Level::Good, Duration::ZERO, String::new());
+        let Some(observation) = observation else {
+            return [
+                (Code::EndpointsPaused, good()),
+                (Code::OutboundBehind, good()),
+            ];
+        };
+        [
+            (Code::EndpointsPaused, self.paused(observation, now)),
+            (Code::OutboundBehind, behind(observation.oldest_due)),
+        ]
+    }
+
+    /// Returns the finding about endpoints that the gateway has paused.
+    fn paused(&mut self, observation: &SendingObservation, now: Instant) -> Finding {
+        let paused = observation.paused;
+        // those of an earlier run of the gateway are known
+        if self.paused.is_some_and(|before| before < paused) {
+            self.grew = Some(now);
+        }
+        self.paused = Some(paused);
+        self.grew = self
+            .grew
+            .filter(|grew| paused > 0 && now.saturating_duration_since(*grew) < RECENT);
+        let level = if self.grew.is_some() {
+            Level::Bad
+        } else {
+            Level::Good
+        };
+        let text = if paused == 1 {
+            "1 endpoint is paused, because it failed or answered 410: its events wait until it is resumed"
+                .to_owned()
+        } else {
+            format!(
+                "{paused} endpoints are paused, because they failed or answered 410: their events wait until they are resumed"
+            )
+        };
+        Finding(level, Duration::ZERO, text)
+    }
+}
+
+/// Returns the finding about events that are due.
+fn behind(oldest: Option<Duration>) -> Finding {
+    let delay = oldest.unwrap_or_default();
+    let level = if delay > BEHIND {
+        Level::Bad
+    } else if delay < IN_TIME {
+        Level::Good
+    } else {
+        Level::Between
+    };
+    let text = format!(
+        "an event for an endpoint that works has been due for {}: too many attempts are under way, or the endpoint gets more events than it takes",
+        in_words(delay)
+    );
+    Finding(level, Duration::ZERO, text)
+}

@@ -1,0 +1,86 @@
+//! Observes the state of sending.
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::sending_state::{FailingEndpoint, SendingState};
+use super::worker::Worker;
+use crate::store::StoreError;
+use crate::store::address_book::{Endpoint, Unhealthy};
+use crate::store::queue::{OriginId, TargetId};
+use crate::tenant::health::{Notified, Streak};
+use crate::tenant::message::About;
+use crate::tenant::settings::EndpointSettings;
+use crate::tenant::url::EndpointUrl;
+
+/// The most failing endpoints that are shown.
+const MAX_FAILING: usize = 5;
+/// The rows that are read to find them.
+const FAILING_ROWS: u16 = 50;
+
+impl Worker {
+    /// Observes the state of sending.
+    pub(super) async fn observe_sending(&self) -> Result<SendingState, StoreError> {
+        let addresses = self.store.address_counts().await?;
+        let sends = self.endpoints().rules().is_some() && addresses.tenants > 0;
+        let (oldest_due, failing) = if sends {
+            (self.endpoints().oldest_due(), self.failing().await?)
+        } else {
+            (None, Vec::new())
+        };
+        Ok(SendingState {
+            addresses,
+            oldest_due,
+            failing,
+        })
+    }
+
+    /// Returns some endpoints that fail.
+    async fn failing(&self) -> Result<Vec<FailingEndpoint>, StoreError> {
+        let mut rows = self.store.unhealthy(None, FAILING_ROWS).await?;
+        rows.retain(|row| row.health.notified != Notified::Over);
+        rows.sort_by_key(|row| row.health.since);
+        rows.truncate(MAX_FAILING);
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let targets: Vec<TargetId> = rows.iter().map(|row| row.target).collect();
+        let endpoints = self.store.endpoints_of(&targets).await?;
+        let tenants: Vec<u32> = rows.iter().map(|row| row.tenant.0).collect();
+        let called = self.store.called(&tenants).await?;
+        let name = |tenant: OriginId| {
+            let found = called.iter().find(|(number, _)| *number == tenant.0);
+            found.map_or_else(|| Arc::from(""), |(_, name)| Arc::clone(name))
+        };
+        let shown = |row: &Unhealthy| {
+            let endpoint = endpoints.iter().find(|one| one.target == row.target)?;
+            Some(FailingEndpoint {
+                id: Arc::clone(&endpoint.id),
+                tenant: name(row.tenant),
+                state: row.state.word(),
+                since: row.health.since,
+                failures: row.health.failures,
+                message: self.message(endpoint, &row.health),
+            })
+        };
+        Ok(rows.iter().filter_map(shown).collect())
+    }
+
+    /// Describes the last failure of an endpoint.
+    fn message(&self, endpoint: &Endpoint, streak: &Streak) -> String {
+        let default = self.endpoints().rules().map(|rules| rules.outbound.timeout);
+        let own = EndpointSettings::from_json(&endpoint.settings)
+            .ok()
+            .and_then(|settings| settings.timeout)
+            .map(Duration::from_secs);
+        match EndpointUrl::restore(&endpoint.url) {
+            Ok(url) => {
+                let about = About {
+                    url: &url,
+                    timeout: own.or(default).unwrap_or_default(),
+                };
+                about.failure(streak.cause, None)
+            }
+            Err(_) => "its URL cannot be used any more".to_owned(),
+        }
+    }
+}
