@@ -458,6 +458,20 @@ fn catalogue_is_read_by_the_api() {
         json!(0),
         "{rest}"
     );
+    // a test has the example of the catalogue, and is no event of the app
+    let path = "/v1/tenants/acme/endpoints/two/test";
+    let (status, attempt) = sender.call("POST", path, Some(&json!({ "type": "invoice.paid" })));
+    assert_eq!((status, &attempt["version"]), (200, &json!(2)), "{attempt}");
+    let amount = json!({ "value": 4200, "currency": "EUR" });
+    assert!(
+        app.seen().iter().any(|seen| {
+            let body: Value = serde_json::from_slice(&seen.body).unwrap();
+            body["data"]["amount"] == amount
+        }),
+        "the example was sent"
+    );
+    let (_, events) = read("/invoice.paid/events");
+    assert_eq!(events["events"].as_array().unwrap().len(), 3, "{events}");
 }
 
 #[test]
