@@ -4,7 +4,7 @@ CARGO ?= PATH="$$PATH:$$HOME/.cargo/bin" cargo
 .PHONY: run check test sdk-test api-test torture torture-edge fuzz setup build bench bench-check bench-baseline
 
 run: setup build
-	@target/release/hookgate demo --config config.example.yaml || [ $$? = 130 ] # Ctrl-C ends it
+	@target/release/hookgate demo --config config.example.yaml --sending demo/config.yaml || [ $$? = 130 ] # Ctrl-C ends it
 
 # Formatting, lints and the tests of the library.
 check: setup

@@ -13,7 +13,7 @@ mod list;
 mod plan;
 mod raw;
 mod replay;
-mod show;
+pub(super) mod show;
 mod tail;
 mod watch;
 

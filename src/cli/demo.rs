@@ -1,4 +1,4 @@
-//! `hookgate demo`: starts a gateway and an app, sends authentic and forged requests, and shows each verdict in a table.
+//! `hookgate demo`: starts a gateway and an app, sends authentic and forged requests, and shows each verdict in a table; then publishes an event.
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,11 +20,15 @@ use crate::config::load::Loaded;
 use crate::config::snapshot::{Action, UpstreamAddress};
 use crate::upstream::render;
 
+mod aborted;
 mod child;
 mod log_line;
 mod page;
+mod sending;
 
+use aborted::Aborted;
 use page::{Row, Verdict};
+use sending::Sending;
 
 /// The providers whose requests are sent.
 const PROVIDERS: [&str; 4] = ["github", "stripe", "slack", "standard-webhooks"];
@@ -40,7 +44,10 @@ pub(super) struct DemoArgs {
     /// A config with a route for each of github, stripe, slack and standard-webhooks.
     #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// Ends after the table instead of leaving the gateway running.
+    /// A config of a gateway that sends to this machine. A second gateway runs with it, and an event is published and received.
+    #[arg(long, value_name = "FILE")]
+    sending: Option<PathBuf>,
+    /// Ends after that instead of leaving the gateways running.
     #[arg(long)]
     exit: bool,
 }
@@ -79,20 +86,29 @@ async fn play(args: &DemoArgs, loaded: &Arc<Loaded>) -> Result<Exit, Error> {
     if wrong.is_some() {
         return Ok(Exit::NO);
     }
-    if !args.exit {
-        term::print(&page::tail())?;
+    let mut sends = None;
+    if let Some(config) = &args.sending {
+        let mut sending = Sending::start(config, &look).await?;
+        let config = config.display().to_string();
+        if !sending.play(&config, &look).await? {
+            return Ok(Exit::NO);
+        }
+        sends = Some((sending, config));
+    }
+    if args.exit {
+        return Ok(Exit::DONE);
+    }
+    term::print(&page::tail())?;
+    let Some((mut sending, config)) = sends else {
         gate.show_log().await?;
+        return Ok(Exit::DONE);
+    };
+    term::print(&sending::tail(&config))?;
+    tokio::select! {
+        ended = gate.show_log() => ended?,
+        ended = sending.show() => ended?,
     }
     Ok(Exit::DONE)
-}
-
-/// A task that ends with its owner.
-struct Aborted<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for Aborted<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Returns the address of the app behind the GitHub route.

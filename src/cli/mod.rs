@@ -11,16 +11,19 @@ mod demo;
 mod doctor;
 mod drain;
 pub mod echo;
+mod endpoints;
 pub mod error;
 mod events;
 mod forget;
 mod health;
 mod message;
+mod outbound_attempts;
 mod outbound_client;
 mod outbound_error;
 mod outbound_list;
 mod policy;
 mod providers;
+mod publish;
 mod receive;
 mod reload;
 mod report;
@@ -117,16 +120,27 @@ enum Command {
         after_help = "Examples:\n  hookgate deliveries list --route stripe --state retrying,dead\n  hookgate deliveries replay --route stripe --state dead --since 22h"
     )]
     Deliveries(deliveries::DeliveriesArgs),
-    /// Checks, compares and prints the catalogue of the events that your app sends.
+    /// Lists and shows events that were published; checks, compares and prints the catalogue of the events that your app sends.
     #[command(
-        after_help = "Examples:\n  hookgate events check events\n  hookgate events check git:main events"
+        after_help = "Examples:\n  hookgate events list acme\n  hookgate events check git:main events"
     )]
     Events(events::EventsArgs),
+    /// Publishes an event. A call without an answer is repeated, and the event is published only once.
+    #[command(
+        disable_version_flag = true,
+        after_help = "Examples:\n  hookgate publish --tenant acme --type invoice.paid --data @invoice.json\n  hookgate publish --tenant acme --type invoice.paid --data '{\"id\": \"in_1024\"}' --id invoice-1024-paid --dry-run"
+    )]
+    Publish(publish::PublishArgs),
     /// Lists, shows, makes and removes tenants: the customers that events are published for.
     #[command(
         after_help = "Examples:\n  hookgate tenants create acme --name \"Acme Inc.\"\n  hookgate tenants list --json | jq -r .uid"
     )]
     Tenants(tenants::TenantsArgs),
+    /// Lists, shows, makes, changes, pauses, resumes, tests, recovers and removes the endpoints of tenants.
+    #[command(
+        after_help = "Examples:\n  hookgate endpoints create acme --url https://hooks.example.com/in --types 'invoice.*'\n  hookgate endpoints recover acme main --what failed --since 5d"
+    )]
+    Endpoints(endpoints::EndpointsArgs),
     /// Makes the gateway forget a delivery ID, so that the next delivery with it is not a duplicate.
     #[command(
         after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --account a1 d-17 --reason \"lost by the app\""
@@ -167,9 +181,9 @@ enum Command {
         after_help = "Examples:\n  hookgate receive --secret-file whsec.txt --fail 3 --delay 2s\n  hookgate receive --secret-file whsec.txt --script script.txt --json"
     )]
     Receive(receive::ReceiveArgs),
-    /// Starts a gateway and an app, sends authentic and forged requests, and shows each verdict.
+    /// Starts a gateway and an app, sends authentic and forged requests, and shows each verdict; then publishes an event.
     #[command(
-        after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --exit"
+        after_help = "Examples:\n  hookgate demo --config config.example.yaml\n  hookgate demo --config config.example.yaml --sending demo/config.yaml --exit"
     )]
     Demo(demo::DemoArgs),
     /// Prints completions for a shell.
@@ -221,6 +235,8 @@ impl Command {
             Self::Report(args) => report::report(args),
             Self::Deliveries(args) => deliveries::deliveries(args),
             Self::Events(args) => events::events(args),
+            Self::Publish(args) => publish::publish(args),
+            Self::Endpoints(args) => endpoints::endpoints(args),
             Self::Tenants(args) => tenants::tenants(args),
             Self::Forget(args) => forget::forget(args),
             Self::Drain(args) => drain::drain(args),
@@ -253,6 +269,21 @@ mod tests {
                 .map(ToString::to_string)
                 .unwrap_or_default();
             assert_eq!(help.matches("\n  ").count(), 2, "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn help_of_the_commands_of_sending() {
+        let mut command = Cli::command();
+        command.build();
+        for name in ["publish", "tenants", "endpoints"] {
+            let command = command.find_subcommand_mut(name).unwrap();
+            insta::assert_snapshot!(format!("help_{name}"), command.render_help());
+        }
+        let endpoints = command.find_subcommand_mut("endpoints").unwrap();
+        for name in ["create", "recover"] {
+            let command = endpoints.find_subcommand_mut(name).unwrap();
+            insta::assert_snapshot!(format!("help_endpoints_{name}"), command.render_help());
         }
     }
 

@@ -1,5 +1,5 @@
 //! A client of the outbound listener: finds it and a token with the right, sends one request, reads one response.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -115,6 +115,14 @@ impl Request {
 }
 
 impl OutboundArgs {
+    /// Returns the options that name a config alone.
+    pub(super) fn of_config(config: &Path) -> Self {
+        Self {
+            config: Some(config.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Finds the listener and the tokens.
     ///
     /// # Errors
@@ -164,7 +172,7 @@ impl OutboundArgs {
     }
 
     fn does_not_send(&self) -> Error {
-        let config = self.config.as_deref().unwrap_or(std::path::Path::new(""));
+        let config = self.config.as_deref().unwrap_or_else(|| Path::new(""));
         Error::usage("the config has no `outbound`: this gateway sends no events")
             .at(config.display().to_string())
             .hint("add `outbound: { listen: { address: 127.0.0.1:9400 }, tokens: […] }`, see docs/outbound.md")
@@ -299,7 +307,7 @@ impl OutboundClient {
         let word = right.word();
         let may = |token: &&ConfigToken| token.allow.iter().any(|allowed| allowed == word);
         let mut able = tokens.iter().filter(may).peekable();
-        let location = self.config.as_deref().unwrap_or(std::path::Path::new(""));
+        let location = self.config.as_deref().unwrap_or_else(|| Path::new(""));
         let location = location.display().to_string();
         if able.peek().is_none() {
             let error = format!("no token of the config may `{word}`");

@@ -33,6 +33,18 @@ const WORDS: &[(&str, &str)] = &[
         "`hookgate endpoints show` shows its state",
     ),
     (
+        "GET the endpoint to see its `job`; only a recovery can be stopped",
+        "`hookgate endpoints job show` shows its job; only a recovery can be stopped",
+    ),
+    (
+        "resume it before you recover its events; with `dry_run` you get the plan now",
+        "resume it before you recover its events; `--dry-run` prints the plan now",
+    ),
+    (
+        "wait until it ends, or stop a recovery with POST …/job/stop",
+        "wait until it ends, or stop a recovery: `hookgate endpoints job stop`",
+    ),
+    (
         "choose another one, or change that endpoint with PUT or PATCH",
         "choose another one, or change that endpoint with `hookgate endpoints edit`",
     ),
@@ -95,6 +107,7 @@ pub(super) fn refused(
         )),
         "no_endpoint" => error.hint(format!("hookgate endpoints list {shown}{options}")),
         "no_event" => error.hint(format!("hookgate events list {shown}{options}")),
+        "no_type" => error.hint(format!("hookgate events types --live{options}")),
         "no_secret" => error.hint("`hookgate endpoints show` lists the secrets"),
         "not_allowed" => error
             .why(words(&problem.help))

@@ -9,12 +9,15 @@ use http::StatusCode;
 use crate::cli::context;
 use crate::cli::echo;
 use crate::cli::error::{Error, Exit};
+use crate::cli::events::source;
 use crate::cli::term::{self, Look};
 
+mod data;
 mod entry;
 mod events;
 mod judge;
 mod plan;
+pub(super) mod rehearsal;
 mod secrets;
 mod server;
 mod wire;
@@ -32,10 +35,11 @@ pub(super) struct ReceiveArgs {
     /// A file with the secrets of the endpoint, one a line (`whsec_…`); may be repeated.
     #[arg(long, value_name = "FILE", required_unless_present = "scheme")]
     secret_file: Vec<PathBuf>,
-    /// The route of the config whose scheme is verified, instead of Standard Webhooks. Its secrets are used unless there is a secret file.
-    #[arg(long, value_name = "ROUTE", requires = "config")]
+    /// The scheme that is verified instead of Standard Webhooks: one of `outbound.schemes` of the config, or that of a route. The secrets of a
+    /// route are used unless there is a secret file.
+    #[arg(long, value_name = "NAME", requires = "config")]
     scheme: Option<String>,
-    /// The config with that route.
+    /// The config with that scheme.
     #[arg(long, value_name = "FILE", requires = "scheme")]
     config: Option<PathBuf>,
     /// The status of the answer.
@@ -59,6 +63,9 @@ pub(super) struct ReceiveArgs {
     /// A file with a line for each attempt of an event: a status, then perhaps a delay; or `drop`, `hang`, `drip`. The last line is repeated.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["answer", "fail", "delay", "hang", "drop", "drip"])]
     script: Option<PathBuf>,
+    /// Holds the data of authentic events against this catalogue, and says what is not valid.
+    #[arg(long, value_name = "DIR")]
+    events: Option<PathBuf>,
     /// Prints a JSON object a line.
     #[arg(long)]
     json: bool,
@@ -97,10 +104,11 @@ pub(super) fn receive(args: &ReceiveArgs) -> Result<Exit, Error> {
 impl ReceiveArgs {
     fn receiver(&self) -> Result<Receiver, Error> {
         let verifier = match (&self.scheme, &self.config) {
-            (Some(name), Some(config)) => secrets::route(config, name, &self.secret_file)?,
+            (Some(name), Some(config)) => secrets::scheme(config, name, &self.secret_file)?,
             _ => secrets::standard(&self.secret_file)?,
         };
-        Ok(Receiver::new(verifier, self.plan()?))
+        let catalogue = self.events.as_deref().map(source::load).transpose()?;
+        Ok(Receiver::new(verifier, catalogue, self.plan()?))
     }
 
     fn plan(&self) -> Result<Plan, Error> {

@@ -206,6 +206,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "event",
             "gateway",
             "mount",
+            "random",
             "refusal",
             "request",
             "store",

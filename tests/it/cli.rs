@@ -350,7 +350,27 @@ fn the_demo_shows_every_verdict() {
     let path = dir.path().join("config.example.yaml");
     std::fs::write(&path, yaml).unwrap();
     copy("demo", &dir.path().join("demo"));
-    let shown = run(&["demo", "--exit", "--config", &path.display().to_string()]);
+    let sending = dir.path().join("demo/config.yaml");
+    let yaml = std::fs::read_to_string(&sending).unwrap();
+    let mine = [
+        ("127.0.0.1:9092", "127.0.0.1:"),
+        ("127.0.0.1:9400", "127.0.0.1:"),
+        ("[4000, ", "["),
+    ];
+    let yaml = mine.iter().fold(yaml, |yaml, (known, before)| {
+        let port = unused_address().port();
+        let after = if before.ends_with('[') { ", " } else { "" };
+        yaml.replace(known, &format!("{before}{port}{after}"))
+    });
+    std::fs::write(&sending, yaml).unwrap();
+    let shown = run(&[
+        "demo",
+        "--exit",
+        "--config",
+        &path.display().to_string(),
+        "--sending",
+        &sending.display().to_string(),
+    ]);
     let text = stdout(&shown);
     assert_eq!(
         shown.status.code(),
@@ -362,8 +382,14 @@ fn the_demo_shows_every_verdict() {
         text.contains("4 authentic, 2 refused, 1 duplicate; the app got 4 requests, as expected."),
         "{text}"
     );
+    assert!(
+        text.contains("1 event published, received and verified, as expected."),
+        "{text}"
+    );
     let text = format!("{text}{}", String::from_utf8_lossy(&shown.stderr));
     for name in [
+        "outbound-token",
+        "store-key",
         "github-2026-11",
         "github-2026-05",
         "stripe",

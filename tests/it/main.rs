@@ -56,6 +56,7 @@ mod observe;
 mod operate;
 mod outbound;
 mod outbound_catalogue;
+mod outbound_cli;
 mod outbound_crash;
 mod outbound_crash_jobs;
 mod outbound_operate;

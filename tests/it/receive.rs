@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::support::config::{self, SECRET};
 use super::support::gate::hookgate;
-use super::support::{http, sign};
+use super::support::{http, outbound, sign};
 
 const PAGE: &str = "docs/for-your-customers.md";
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -194,6 +194,56 @@ fn receive_verifies_the_scheme_of_a_route() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("no route is called `gitub`"), "{said}");
+}
+
+#[test]
+fn receive_verifies_a_scheme_of_sending() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let yaml = outbound::config("  schemes: { acme: { provider: github } }\n")
+        .replace("STORE", &path("store"))
+        .replace("PORTS", "[443]");
+    fs::write(path("config.yaml"), yaml).unwrap();
+    let text = "another-secret-of-sixteen-bytes";
+    fs::write(path("secret"), text).unwrap();
+    let (config, secret) = (path("config.yaml"), path("secret"));
+    let scheme = ["--scheme", "acme", "--config", &config];
+    let receiver = Receiver::start(&[&scheme[..], &["--secret-file", &secret]].concat());
+    let headers = sign::github(text, "d-1", b"{}");
+    assert_eq!(receiver.send(&sign::borrowed(&headers), "{}"), 200);
+    assert_eq!(receiver.send(&sign::borrowed(&headers), "[]"), 401);
+    let output = hookgate().arg("receive").args(scheme).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("--secret-file FILE"), "{said}");
+}
+
+#[test]
+fn receive_holds_data_against_a_catalogue() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("whsec.txt").display().to_string();
+    fs::write(&file, NEW).unwrap();
+    let receiver = Receiver::start(&["--secret-file", &file, "--events", "demo/events", "--json"]);
+    let example = fs::read_to_string("demo/events/invoice.paid/2.example.json").unwrap();
+    let valid = format!("{{\"type\":\"invoice.paid\",\"data\":{example}}}");
+    for (id, body) in [("msg_1", &*valid), ("msg_2", BODY)] {
+        let headers = signed(NEW, id, SystemTime::now(), body.as_bytes());
+        assert_eq!(receiver.send(&borrowed(&headers), body), 200);
+    }
+    assert_eq!(receiver.send(&[], BODY), 401);
+    let (lines, ..) = receiver.interrupt();
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let valid: Vec<&Value> = lines.iter().map(|line| &line["data_valid"]).collect();
+    assert_eq!(valid, [&json!(true), &json!(false), &Value::Null]);
+    assert_eq!(lines[0]["data_version"], 2);
+    let message = lines[1]["data_message"].as_str().unwrap();
+    assert!(
+        !message.is_empty() && !message.contains("gr\u{fc}"),
+        "{message}"
+    );
 }
 
 /// Returns the code of a language in the section of the page under a heading.

@@ -82,7 +82,7 @@ pub(super) async fn find(client: &AdminClient, id: &str) -> Result<DeliveryDetai
 }
 
 /// Prints bytes unchanged, but escaped on a terminal.
-fn print_raw(bytes: &[u8]) -> Result<(), Error> {
+pub(in crate::cli) fn print_raw(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
     if stdout.is_terminal() {
         stdout.write_all(term::clean_body(bytes).as_bytes())?;

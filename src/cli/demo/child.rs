@@ -154,9 +154,14 @@ fn are_free(snapshot: &Snapshot) -> Result<(), Error> {
         .admin
         .as_ref()
         .and_then(|admin| Some((admin.address.tcp()?, "admin")));
+    let outbound = snapshot
+        .outbound
+        .as_ref()
+        .and_then(|outbound| Some((outbound.listener.address.tcp()?, "outbound.listen")));
     for (address, key) in senders
         .chain(snapshot.health.map(|address| (address, "health")))
         .chain(admin)
+        .chain(outbound)
     {
         TcpListener::bind(address).map_err(|error| {
             let error = Error::no("another process listens there")

@@ -50,7 +50,7 @@ impl Loaded {
 }
 
 /// Reads a catalogue that must have no error.
-pub(super) fn load(dir: &Path) -> Result<Catalogue, Error> {
+pub(in crate::cli) fn load(dir: &Path) -> Result<Catalogue, Error> {
     let loaded = Loaded::new(&dir.display().to_string(), None)?;
     match loaded.error() {
         None => Ok(loaded.catalogue),

@@ -5,7 +5,9 @@ use super::*;
 use crate::cli::events::check::report;
 use crate::cli::events::report::Style;
 use crate::cli::events::source;
+use crate::cli::events::type_view::TypeView;
 use crate::cli::term::Look;
+use crate::event::catalogue::Catalogue;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/events");
 
@@ -15,6 +17,13 @@ fn look() -> Look {
         utf8: true,
         zone: jiff::tz::TimeZone::UTC,
     }
+}
+
+fn views(catalogue: &Catalogue) -> Vec<TypeView> {
+    let types = catalogue.types();
+    types
+        .map(|(name, entry)| TypeView::of(name, entry))
+        .collect()
 }
 
 fn plain(text: &str) -> String {
@@ -143,13 +152,13 @@ fn annotation_cannot_be_ended_by_a_file() {
 #[test]
 fn types_are_listed_and_shown() {
     let catalogue = source::load(Path::new(DEMO)).unwrap();
-    let text = types::list(&catalogue, &look());
+    let text = types::list(&views(&catalogue), &look());
     insta::assert_snapshot!("types_plain", plain(&text));
     insta::assert_snapshot!("types_coloured", text.replace('\x1b', "^"));
     let (event_type, entry) = source::entry(&catalogue, "invoice.paid").unwrap();
     insta::assert_snapshot!(
         "type_plain",
-        plain(&types::show(&event_type, entry, &look()))
+        plain(&types::show(&TypeView::of(&event_type, entry), &look()))
     );
 }
 

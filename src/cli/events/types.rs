@@ -1,13 +1,13 @@
-//! `hookgate events types`: the types of a catalogue.
+//! `hookgate events types`: the types of a catalogue, of a directory or of a running gateway.
 use serde_json::{Value, json};
 
 use crate::cli::error::{Error, Exit};
+use crate::cli::events::running;
 use crate::cli::events::source::{self, Dir};
+use crate::cli::events::type_view::TypeView;
+use crate::cli::outbound_client::OutboundArgs;
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{self, BOLD, Look, YELLOW, clean};
-use crate::event::EventType;
-use crate::event::catalogue::{Catalogue, TypeEntry};
-use crate::event::fields::{self, Field};
 
 /// Arguments of `events types`.
 #[derive(Debug, clap::Args)]
@@ -16,91 +16,112 @@ pub(super) struct TypesArgs {
     event_type: Option<String>,
     #[command(flatten)]
     dir: Dir,
+    /// Asks the running gateway for its catalogue, instead of reading a directory.
+    #[arg(long, conflicts_with = "dir")]
+    live: bool,
     /// Prints a JSON object for each type.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    outbound: OutboundArgs,
 }
 
 /// Runs `events types`.
 pub(super) fn types(args: &TypesArgs) -> Result<Exit, Error> {
+    if args.live {
+        let client = args.outbound.client()?;
+        return match &args.event_type {
+            Some(name) => print_one(&running::one(&client, name)?, args.json),
+            None => print_all(&running::all(&client)?, args.json),
+        };
+    }
     let catalogue = source::load(&args.dir.dir)?;
-    let look = Look::of_stdout();
     match &args.event_type {
         Some(name) => {
             let (event_type, entry) = source::entry(&catalogue, name)?;
-            term::print(&if args.json {
-                format!("{}\n", object(&event_type, entry, true))
-            } else {
-                show(&event_type, entry, &look)
-            })?;
-        }
-        None if args.json => {
-            let lines = catalogue
-                .types()
-                .map(|(event_type, entry)| format!("{}\n", object(event_type, entry, false)));
-            term::print(&lines.collect::<String>())?;
+            print_one(&TypeView::of(&event_type, entry), args.json)
         }
         None => {
-            term::print(&list(&catalogue, &look))?;
-            term::say("then: hookgate events types TYPE");
+            let types = catalogue.types();
+            let views: Vec<TypeView> = types
+                .map(|(name, entry)| TypeView::of(name, entry))
+                .collect();
+            print_all(&views, args.json)
         }
+    }
+}
+
+fn print_one(view: &TypeView, as_json: bool) -> Result<Exit, Error> {
+    term::print(&if as_json {
+        format!("{}\n", object(view, true))
+    } else {
+        show(view, &Look::of_stdout())
+    })?;
+    Ok(Exit::DONE)
+}
+
+fn print_all(views: &[TypeView], as_json: bool) -> Result<Exit, Error> {
+    if as_json {
+        let lines = views
+            .iter()
+            .map(|view| format!("{}\n", object(view, false)));
+        term::print(&lines.collect::<String>())?;
+    } else {
+        term::print(&list(views, &Look::of_stdout()))?;
+        term::say("next: hookgate events types TYPE");
     }
     Ok(Exit::DONE)
 }
 
 /// Renders the list of types.
-pub(super) fn list(catalogue: &Catalogue, look: &Look) -> String {
+pub(super) fn list(views: &[TypeView], look: &Look) -> String {
     let columns = ["TYPE", "VERSIONS", "DEPRECATED", "SENT WHEN"].map(|title| (title, Align::Left));
     let mut table = Table::new(&columns, 0);
-    for (event_type, entry) in catalogue.types() {
-        let or_none = |text: String| {
-            if text.is_empty() {
-                look.none().to_owned()
-            } else {
-                text
-            }
-        };
+    let or_none = |text: String| {
+        if text.is_empty() {
+            look.none().to_owned()
+        } else {
+            text
+        }
+    };
+    for view in views {
         table.row([
-            Cell::styled(event_type.as_str(), BOLD),
-            numbers(entry.versions.keys()).into(),
-            Cell::styled(or_none(numbers(&entry.deprecated)), YELLOW),
-            or_none(clean(entry.summary().unwrap_or_default())).into(),
+            Cell::styled(clean(&view.name), BOLD),
+            numbers(&view.versions).into(),
+            Cell::styled(or_none(numbers(&view.deprecated)), YELLOW),
+            or_none(clean(view.summary.as_deref().unwrap_or_default())).into(),
         ]);
     }
     table.render(look)
 }
 
 /// Renders one type: its versions, and the fields of the newest.
-pub(super) fn show(event_type: &EventType, entry: &TypeEntry, look: &Look) -> String {
+pub(super) fn show(view: &TypeView, look: &Look) -> String {
     let mut text = format!(
-        "{BOLD}{event_type}{BOLD:#}   {}\n\n",
-        clean(entry.summary().unwrap_or_default())
+        "{BOLD}{}{BOLD:#}   {}\n\n",
+        clean(&view.name),
+        clean(view.summary.as_deref().unwrap_or_default())
     );
-    text.push_str(&format!(
-        "  versions    {}\n",
-        numbers(entry.versions.keys())
-    ));
-    if !entry.deprecated.is_empty() {
+    text.push_str(&format!("  versions    {}\n", numbers(&view.versions)));
+    if !view.deprecated.is_empty() {
         text.push_str(&format!(
             "  deprecated  {YELLOW}{}{YELLOW:#}\n",
-            numbers(&entry.deprecated)
+            numbers(&view.deprecated)
         ));
     }
-    let mappings: Vec<String> = entry
-        .mappings
-        .keys()
+    let mappings = view.mappings.iter();
+    let mappings: Vec<String> = mappings
         .map(|(from, to)| format!("{from} to {to}"))
         .collect();
     if !mappings.is_empty() {
         text.push_str(&format!("  mappings    {}\n", mappings.join(", ")));
     }
-    let fields = newest_fields(entry);
-    if fields.is_empty() {
+    if view.fields.is_empty() {
         return text;
     }
     let columns = ["FIELD", "TYPE", "ALWAYS", "MEANING"].map(|title| (title, Align::Left));
     let mut table = Table::new(&columns, 2);
-    for field in fields {
+    for field in &view.fields {
         table.row([
             Cell::styled(clean(&field.path), BOLD),
             clean(&field.kind).into(),
@@ -113,30 +134,22 @@ pub(super) fn show(event_type: &EventType, entry: &TypeEntry, look: &Look) -> St
 }
 
 /// Returns a type as JSON, with the fields of the newest version if asked for.
-fn object(event_type: &EventType, entry: &TypeEntry, with_fields: bool) -> Value {
-    let mappings: Vec<Value> = entry
-        .mappings
-        .keys()
+fn object(view: &TypeView, with_fields: bool) -> Value {
+    let mappings = view.mappings.iter();
+    let mappings: Vec<Value> = mappings
         .map(|(from, to)| json!({ "from": from, "to": to }))
         .collect();
     let mut object = json!({
-        "type": event_type.as_str(),
-        "versions": entry.versions.keys().collect::<Vec<_>>(),
-        "deprecated": entry.deprecated,
-        "summary": entry.summary(),
+        "type": view.name,
+        "versions": view.versions,
+        "deprecated": view.deprecated,
+        "summary": view.summary,
         "mappings": mappings,
     });
     if with_fields && let Value::Object(map) = &mut object {
-        map.insert("fields".to_owned(), json!(newest_fields(entry)));
+        map.insert("fields".to_owned(), json!(view.fields));
     }
     object
-}
-
-fn newest_fields(entry: &TypeEntry) -> Vec<Field> {
-    let newest = entry.versions.values().next_back();
-    newest
-        .map(|version| fields::list(&version.document))
-        .unwrap_or_default()
 }
 
 fn numbers<'n>(numbers: impl IntoIterator<Item = &'n u32>) -> String {

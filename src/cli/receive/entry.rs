@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use serde_json::json;
 
+use crate::cli::receive::data::DataVerdict;
 use crate::cli::receive::judge::{Judged, Verdict};
 use crate::cli::term::{self, BOLD, Look, Sign};
 use crate::clock::rfc3339;
@@ -52,8 +53,9 @@ impl Entry {
     /// Renders the line: `13:04:33  ✓ invoice.paid  msg_…  signed by secret-1, 0 s old  answered 500 (1 of 3)`.
     pub(super) fn text(&self, look: &Look) -> String {
         let again = self.attempt.is_some_and(|attempt| attempt.delivered_before);
+        let has_bad_data = matches!(self.judged.data, Some(DataVerdict::Invalid { .. }));
         let sign = look.sign(match self.judged.verdict {
-            Verdict::Authentic { .. } if again => Sign::Warning,
+            Verdict::Authentic { .. } if again || has_bad_data => Sign::Warning,
             Verdict::Authentic { .. } => Sign::Good,
             Verdict::NotAuthentic { .. } | Verdict::Unreadable { .. } => Sign::Bad,
         });
@@ -91,7 +93,13 @@ impl Entry {
                     .map(|at| self.received_at.duration_since(at).unwrap_or_default())
                     .map_or_else(String::new, |age| format!(", {} old", term::wait(age)));
                 let again = if again { "; delivered before" } else { "" };
-                format!("signed by {}{age}{again}", term::clean(secret))
+                let data = self.judged.data.as_ref();
+                let data = data.map_or_else(String::new, |data| format!("; {}", data.describe()));
+                format!(
+                    "signed by {}{age}{again}{}",
+                    term::clean(secret),
+                    term::clean(&data)
+                )
             }
             Verdict::NotAuthentic { message, .. } => message.clone(),
             Verdict::Unreadable { message, .. } => (*message).to_owned(),
@@ -135,6 +143,15 @@ impl Entry {
             } => (Some(secret), *signed_at),
             Verdict::NotAuthentic { .. } | Verdict::Unreadable { .. } => (None, None),
         };
+        let (data_version, data_at, data_message) = match &self.judged.data {
+            Some(DataVerdict::Valid(version)) => (Some(*version), None, None),
+            Some(DataVerdict::Invalid {
+                version,
+                at,
+                message,
+            }) => (*version, at.as_deref(), Some(&**message)),
+            None => (None, None, None),
+        };
         let (outcome, status) = match self.outcome {
             Outcome::Answered(status) => ("answered", Some(status.as_u16())),
             Outcome::Dripping(status) => ("dripping", Some(status.as_u16())),
@@ -152,6 +169,10 @@ impl Entry {
             "secret": secret,
             "signed_at": signed_at.map(rfc3339),
             "body_bytes": self.judged.body_bytes,
+            "data_valid": self.judged.data.as_ref().map(DataVerdict::is_valid),
+            "data_version": data_version,
+            "data_at": data_at,
+            "data_message": data_message,
             "attempt": self.attempt.map(|attempt| attempt.number),
             "delivered_before": self.attempt.map(|attempt| attempt.delivered_before),
             "outcome": outcome,

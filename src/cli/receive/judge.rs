@@ -5,9 +5,11 @@ use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
 use crate::cli::message::{Fault, Message};
+use crate::cli::receive::data::{self, DataVerdict};
 use crate::cli::receive::events::EventKey;
 use crate::cli::term;
 use crate::clock::{Dates, Now};
+use crate::event::catalogue::Catalogue;
 use crate::refusal::Refusal;
 use crate::request::{Body, Params, Received, RequestHead};
 use crate::verify::{Authentic, NotAuthentic, Refused, Verdict as Checked, Verifier};
@@ -25,6 +27,8 @@ pub(super) struct Judged {
     pub(super) event_type: Option<String>,
     /// The size of the body, in bytes.
     pub(super) body_bytes: usize,
+    /// The verdict on the data of an authentic event, if there is a catalogue.
+    pub(super) data: Option<DataVerdict>,
 }
 
 /// The verdict on a delivery.
@@ -56,12 +60,19 @@ impl Judged {
             id: None,
             event_type: None,
             body_bytes: 0,
+            data: None,
         }
     }
 }
 
 /// Judges a delivery. `has_verified` says whether an earlier one was authentic, which makes a wrong secret unlikely.
-pub(super) fn judge(verifier: &Verifier, bytes: &[u8], has_verified: bool, now: Now) -> Judged {
+pub(super) fn judge(
+    verifier: &Verifier,
+    catalogue: Option<&Catalogue>,
+    bytes: &[u8],
+    has_verified: bool,
+    now: Now,
+) -> Judged {
     let read = Message::parse(bytes).and_then(|message| {
         let mut head = message.head(None, now)?;
         head.tls = false;
@@ -99,11 +110,16 @@ pub(super) fn judge(verifier: &Verifier, bytes: &[u8], has_verified: bool, now: 
         }
     };
     let id = verifier.shape().delivery_id();
+    let event_type = verifier.event_type(&received);
+    let data = catalogue
+        .filter(|_| verdict.code().is_none())
+        .map(|catalogue| data::check(catalogue, &body, event_type.as_deref()));
     Judged {
         verdict,
         id: id.and_then(|at| at.find(&received)).map(bounded),
-        event_type: verifier.event_type(&received).map(bounded),
+        event_type: event_type.map(bounded),
         body_bytes: body.len(),
+        data,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cli::context;
 use crate::cli::error::Error;
 use crate::cli::policy;
 use crate::config::presets::Catalogue;
-use crate::verify::Verifier;
+use crate::verify::{Shape, Verifier};
 
 /// The scheme of the gateway's own messages.
 const STANDARD: &str = "standard-webhooks";
@@ -27,12 +27,44 @@ pub(super) fn standard(files: &[PathBuf]) -> Result<Verifier, Error> {
     policy::with_secrets(shape, lines(files)?, EXAMPLE)
 }
 
-/// Returns the verifier of a route of a config; with the secrets of these files, if there are any, instead of the route's.
+/// Returns the verifier of Standard Webhooks with one secret.
 ///
 /// # Errors
-/// There is no such route, it verifies nothing, or a file or a secret cannot be used.
-pub(super) fn route(config: &Path, name: &str, files: &[PathBuf]) -> Result<Verifier, Error> {
-    let policy = policy::route_of(&Arc::new(context::load(config)?), name)?;
+/// The secret cannot be used.
+pub(super) fn one(secret: Zeroizing<Vec<u8>>) -> Result<Verifier, Error> {
+    let preset = context::preset(Catalogue::built_in(), STANDARD)?;
+    let shape = context::shape(&preset, None)?;
+    policy::with_secrets(shape, vec![secret], EXAMPLE)
+}
+
+/// Returns the verifier of a scheme of `outbound.schemes`, with the secrets of these files; or else that of a route, whose own secrets are used
+/// if there are no files.
+///
+/// # Errors
+/// There is no such scheme and no such route, it verifies nothing, or a file or a secret cannot be used.
+pub(super) fn scheme(config: &Path, name: &str, files: &[PathBuf]) -> Result<Verifier, Error> {
+    let loaded = Arc::new(context::load(config)?);
+    let outbound = loaded.snapshot.outbound.as_ref();
+    if let Some(shape) = outbound.and_then(|outbound| outbound.schemes.get(name)) {
+        if files.is_empty() {
+            return Err(
+                Error::usage(format!("the scheme {name} needs the secret of an endpoint"))
+                    .hint("--secret-file FILE"),
+            );
+        }
+        let hint = format!("the encoding that {name} has in `outbound.schemes`");
+        return policy::with_secrets(Shape::clone(shape), lines(files)?, &hint);
+    }
+    let policy = policy::route_of(&loaded, name).map_err(|error| match outbound {
+        Some(outbound) if !outbound.schemes.is_empty() => {
+            let known: Vec<&str> = outbound.schemes.keys().map(|name| &**name).collect();
+            error.hint(format!(
+                "`outbound.schemes` has {}; the routes are above",
+                known.join(", ")
+            ))
+        }
+        Some(_) | None => error,
+    })?;
     let verifier = policy.verifier()?;
     let shape = verifier.shape().clone();
     if files.is_empty() {

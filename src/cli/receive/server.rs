@@ -15,6 +15,7 @@ use super::plan::{Plan, Reaction, Step};
 use super::wire::{self, Incomplete};
 use crate::cli::error::Error;
 use crate::clock::{Clock as _, Now, SystemClock};
+use crate::event::catalogue::Catalogue;
 use crate::verify::Verifier;
 
 /// The largest number of connections at once.
@@ -30,6 +31,7 @@ const HANG: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct Receiver {
     verifier: Verifier,
+    catalogue: Option<Catalogue>,
     plan: Plan,
     memory: Mutex<Memory>,
 }
@@ -98,9 +100,10 @@ async fn accept(
 
 impl Receiver {
     /// Returns a receiver that has received nothing.
-    pub(super) fn new(verifier: Verifier, plan: Plan) -> Self {
+    pub(super) fn new(verifier: Verifier, catalogue: Option<Catalogue>, plan: Plan) -> Self {
         Self {
             verifier,
+            catalogue,
             plan,
             memory: Mutex::default(),
         }
@@ -154,7 +157,13 @@ impl Receiver {
 
     fn judge(&self, bytes: &[u8], now: Now) -> Judged {
         let has_verified = self.memory.lock().has_verified;
-        judge(&self.verifier, bytes, has_verified, now)
+        judge(
+            &self.verifier,
+            self.catalogue.as_ref(),
+            bytes,
+            has_verified,
+            now,
+        )
     }
 
     /// Remembers an authentic delivery, and whether it was answered with success.

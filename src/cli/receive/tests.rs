@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
+use super::data::DataVerdict;
 use super::entry::{Attempt, Outcome, Summary};
 use super::events::{EventKey, Events};
 use super::judge::{Judged, Verdict, compact, judge};
@@ -62,6 +63,7 @@ fn judged(request: &str, has_verified: bool, seconds: u64) -> Judged {
     let now = FrozenClock(second(seconds)).now();
     judge(
         &verifier(SECRET).unwrap(),
+        None,
         request.as_bytes(),
         has_verified,
         now,
@@ -93,11 +95,13 @@ fn authentic_delivery_is_described() {
             id: Some("msg_1".to_owned()),
             event_type: Some("invoice.paid".to_owned()),
             body_bytes: BODY.len(),
+            data: None,
         }
     );
     let old_and_new = verifier(&format!("{OTHER}\n\n  {SECRET}\r\n")).unwrap();
     let judged = judge(
         &old_and_new,
+        None,
         request.as_bytes(),
         false,
         FrozenClock(second(3)).now(),
@@ -334,6 +338,7 @@ fn entries() -> Vec<Entry> {
         id: Some("msg_01936f0c4e7a7d1e9b1f6a2c8d4e0b57".to_owned()),
         event_type: Some("invoice.paid".to_owned()),
         body_bytes: 1_204,
+        data: None,
     };
     let authentic = || {
         judged(Verdict::Authentic {
@@ -360,7 +365,26 @@ fn entries() -> Vec<Entry> {
         code: "signature_mismatch",
         message: "the signature matches no secret: was the body changed?".to_owned(),
     });
+    let with_data = |data| Judged {
+        data: Some(data),
+        ..authentic()
+    };
+    let invalid = DataVerdict::Invalid {
+        version: Some(2),
+        at: Some("/amount".to_owned()),
+        message: "`/amount` is not an integer".to_owned(),
+    };
     vec![
+        entry(
+            with_data(DataVerdict::Valid(2)),
+            attempt(2, None, false),
+            Outcome::Answered(status(200)),
+        ),
+        entry(
+            with_data(invalid),
+            attempt(2, None, false),
+            Outcome::Answered(status(200)),
+        ),
         entry(
             authentic(),
             attempt(1, Some(3), false),
@@ -427,7 +451,7 @@ fn line_of_each_kind() {
     entries().iter().for_each(|entry| summary.add(entry));
     assert_eq!(
         summary.text(),
-        "9 deliveries of 3 events: 2 answered with success, 5 not; 2 not authentic"
+        "11 deliveries of 3 events: 4 answered with success, 5 not; 2 not authentic"
     );
 }
 
@@ -443,7 +467,7 @@ impl Running {
     async fn start(plan: Plan) -> Self {
         let listener = echo::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}/hooks", listener.local_addr().unwrap());
-        let receiver = Arc::new(Receiver::new(verifier(SECRET).unwrap(), plan));
+        let receiver = Arc::new(Receiver::new(verifier(SECRET).unwrap(), None, plan));
         let (shown, entries) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
