@@ -93,7 +93,8 @@ async fn follow_up(worker: &Worker, one: &Unhealthy, rules: &PauseRules) -> Resu
                 row.health
                     .is_some_and(|streak| due(&streak, rules, now) == Due::Pause)
             };
-            pause(worker, one.target, EndpointState::PausedByFailures, is_due).await
+            let (state, since) = (EndpointState::PausedByFailures, one.health.since);
+            pause(worker, one.target, state, Some(since), is_due).await
         }
         // one that is paused already fails no more
         Due::Warn(_) | Due::Pause => Ok(()),
@@ -117,6 +118,10 @@ async fn notify(
         Kind::Recovered
     };
     let notice = notice::failures(worker, row, Some(&one.health), kind).await;
+    if notice.is_none() && notified.is_some() {
+        // the config wants no notifications; the first after it does is about what fails then
+        return Ok(());
+    }
     let since = one.health.since;
     let noted = worker
         .store
@@ -141,7 +146,8 @@ async fn expire(worker: &Worker, one: &Inactive, until: SystemTime) -> Result<()
     let (mut after, mut audit, mut ended) = (None, None, 0);
     loop {
         let rows = worker.store.endpoints_of(&[one.target]).await?;
-        let Some(row) = rows.first().filter(|row| row.state == one.state) else {
+        let is_same = |row: &&Endpoint| row.state == one.state && row.since == one.since;
+        let Some(row) = rows.first().filter(is_same) else {
             return Ok(());
         };
         let (done, next) = step(worker, row, (act, Some(until)), after, &mut audit).await?;

@@ -81,12 +81,19 @@ async fn take_turn(
     known: &mut HashMap<TargetId, RunningJob>,
 ) -> Result<Turn, StoreError> {
     let text = row.job.as_deref().unwrap_or_default();
-    let Ok(job) = EndpointJob::from_json(text) else {
-        tracing::error!(
-            endpoint = &*row.id,
-            "the job of an endpoint cannot be read; it is paused"
-        );
-        return save(worker, row, row.job.clone(), EndpointState::Paused, None).await;
+    let job = match EndpointJob::from_json(text) {
+        Ok(job) => job,
+        // the state says what is left to do
+        Err(_) if row.state == EndpointState::Removing => {
+            EndpointJob::new(Work::Remove, "hookgate", None, row.since)
+        }
+        Err(_) => {
+            tracing::error!(
+                endpoint = &*row.id,
+                "the job of an endpoint cannot be read; it is paused"
+            );
+            return save(worker, row, row.job.clone(), EndpointState::Paused, None).await;
+        }
     };
     let is_new = known
         .get(&row.target)

@@ -1,5 +1,6 @@
 //! Pauses of endpoints by the gateway. The notification of the app is stored with the pause.
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::notice::{self, Kind};
 use super::worker::Worker;
@@ -18,17 +19,18 @@ pub(super) async fn pause_after_answer(
     state: EndpointState,
 ) {
     let is_same = |row: &Endpoint| *row.url == *url;
-    if let Err(error) = pause(worker, target, state, is_same).await {
+    if let Err(error) = pause(worker, target, state, None, is_same).await {
         tracing::debug!(%error, target = target.0, "an endpoint could not be paused; the next attempt does it");
         worker.endpoints().recheck(target);
     }
 }
 
-/// Pauses an active endpoint if its row, as it is now, is to be paused.
+/// Pauses an active endpoint if its row, as it is now, is to be paused. Where `failing_since` is given, its failures since then must go on.
 pub(super) async fn pause(
     worker: &Worker,
     target: TargetId,
     state: EndpointState,
+    failing_since: Option<SystemTime>,
     is_due: impl Fn(&Endpoint) -> bool,
 ) -> Result<(), StoreError> {
     let endpoints = worker.endpoints();
@@ -53,6 +55,7 @@ pub(super) async fn pause(
             notice: notice::failures(worker, &row, streak.as_ref(), kind).await,
             endpoint: row.clone(),
             expected,
+            failing_since,
             acts: Vec::new(),
             audit: Some(AuditEntry {
                 who: "hookgate".into(),

@@ -97,6 +97,7 @@ pub(super) async fn save(
     };
     let (target, before) = (row.target, row.state);
     let change = EndpointChange {
+        failing_since: None,
         endpoint: Endpoint {
             state,
             since,

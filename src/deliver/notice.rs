@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Paused,
     /// The endpoint is paused now, because it answered 410.
     Gone,
-    /// The endpoint takes events again, after the app was notified that it fails.
+    /// The endpoint accepts events again, after the app was notified that it fails.
     Recovered,
 }
 
@@ -112,6 +112,7 @@ pub(super) async fn failures(
     let counted = worker.store.count_waiting(WaitingCount {
         target: row.target,
         since: None,
+        until: None,
         only_new: false,
         most: MAX_COUNTED,
     });

@@ -22,8 +22,10 @@ const STEP_INTERVAL: Duration = Duration::from_millis(200);
 const STEPS_PER_SECOND: u32 = 5;
 /// The wait of a job that cannot go on: the config does not send.
 const OFF: Duration = Duration::from_secs(5);
-/// The most parts of the store that a step looks at: most events there may be of other types.
+/// The most pages of the store that a step looks at: most events there may be of other types.
 const PAGES_PER_STEP: u32 = 10;
+/// The events of a page.
+const PAGE: u16 = 500;
 /// The most events of a step.
 const MAX_STEP: u32 = 200;
 
@@ -86,6 +88,7 @@ pub(super) async fn turn(
         job
     };
     let change = EndpointChange {
+        failing_since: None,
         notice: if is_over {
             notice::recovery_done(worker, row, &ended).await
         } else {
@@ -137,6 +140,7 @@ async fn room(
     let waiting = worker.store.count_waiting(WaitingCount {
         target: row.target,
         since: None,
+        until: None,
         only_new: true,
         most,
     });
@@ -150,14 +154,21 @@ async fn find(
     mut cursor: JobCursor,
     count: u32,
 ) -> Result<(Vec<RecoveredEvent>, Option<JobCursor>), StoreError> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
     let mut events = Vec::new();
     for _ in 0..PAGES_PER_STEP {
-        let left = count.saturating_sub(u32::try_from(events.len()).unwrap_or(count));
-        let Some(limit) = u16::try_from(left).ok().filter(|limit| *limit > 0) else {
+        let left = count.saturating_sub(events.len());
+        if left == 0 {
             break;
-        };
-        let step = recovery.step(&cursor, limit).await?;
-        events.extend(step.events);
+        }
+        let step = recovery.step(&cursor, PAGE).await?;
+        let is_cut = step.events.len() > left;
+        events.extend(step.events.into_iter().take(left));
+        if let Some(last) = events.last().filter(|_| is_cut) {
+            // the next step begins after the last event that was taken
+            let after = last.id.0.as_bytes().to_vec();
+            return Ok((events, Some(JobCursor { after, ..cursor })));
+        }
         match step.next {
             Some(next) => cursor = next,
             None => return Ok((events, None)),

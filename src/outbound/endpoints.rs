@@ -170,6 +170,23 @@ pub(super) async fn patch(
     Err(faults::conflict())
 }
 
+/// Saves a changed row with its audit entry. Returns whether no other request came first.
+pub(super) async fn save_change(
+    api: &Api,
+    caller: &Caller,
+    uid: &str,
+    row: &Endpoint,
+    what: &str,
+    reason: &str,
+) -> Result<bool, Problem> {
+    let entry = audit(&caller.name, what, format!("{uid} {}", row.id), reason);
+    let expected = Some(row.edition);
+    let saved = api
+        .save_endpoint(uid, row, expected, u32::MAX, entry)
+        .await?;
+    Ok(matches!(saved, Saved::Done { .. }))
+}
+
 /// Removes an endpoint. The worker ends the events that wait for it.
 pub(super) async fn delete(
     State(api): State<Api>,
@@ -180,7 +197,6 @@ pub(super) async fn delete(
     let tenant = api.tenant(&uid).await?;
     for _ in 0..SAVES {
         let row = find(&api, &tenant, &name).await?;
-        let expected = Some(row.edition);
         let now = api.clock().now().wall;
         let job = EndpointJob::new(Work::Remove, &caller.name, None, now);
         let row = Endpoint {
@@ -191,12 +207,7 @@ pub(super) async fn delete(
             cursor: Some(JobCursor::default().to_bytes().into()),
             ..row
         };
-        let which = format!("{uid} {}", row.id);
-        let entry = audit(&caller.name, "remove endpoint", which, "");
-        let saved = api
-            .save_endpoint(&uid, &row, expected, u32::MAX, entry)
-            .await?;
-        if let Saved::Done { .. } = saved {
+        if save_change(&api, &caller, &uid, &row, "remove endpoint", "").await? {
             return Ok(StatusCode::NO_CONTENT);
         }
     }

@@ -71,7 +71,7 @@ pub(super) struct Warning {
 pub(super) struct Refusal {
     /// The reason.
     pub(super) problem: Problem,
-    /// The key of the publish and the hash of its meaning, if it was the catalogue that refused it.
+    /// The key of the publish and the hash of its meaning, if the same publish can have been accepted with another catalogue or other pins.
     pub(super) publish: Option<(Arc<str>, [u8; 32])>,
 }
 
@@ -105,12 +105,11 @@ pub(super) fn check(
         ),
         None => Published::unchecked(&draft.given),
     };
+    let publish = Some((Arc::clone(&draft.key), draft.digest));
+    let refuse = |problem| Box::new(Refusal { problem, publish });
     match published {
-        Ok(published) => Ok(Event::new(draft, published)?),
-        Err(fault) => Err(Box::new(Refusal {
-            problem: refused(&fault, &draft.given),
-            publish: Some((draft.key, draft.digest)),
-        })),
+        Ok(published) => Event::new(draft, published).map_err(refuse),
+        Err(fault) => Err(refuse(refused(&fault, &draft.given))),
     }
 }
 
@@ -125,6 +124,9 @@ impl Event {
         for (number, own) in &published.versions {
             let rendered = envelope::render(&draft.event_type, draft.timestamp, &own.data);
             bytes = bytes.saturating_add(rendered.bytes.len());
+            if bytes > MAX_BYTES && published.versions.len() > 1 {
+                return Err(too_large());
+            }
             // all bodies have the same beginning
             data_at = rendered.data_at;
             if *number == published.version {
@@ -136,16 +138,6 @@ impl Event {
                 };
                 others.insert(small(*number), other);
             }
-        }
-        if bytes > MAX_BYTES && !others.is_empty() {
-            return Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                format!(
-                    "the event is larger than {MAX_BYTES} bytes in all its versions, those made by mappings too"
-                ),
-                "send less data, or fewer versions",
-            ));
         }
         let warning = |fault: &PublishFault| Warning {
             code: fault.code(),
@@ -183,6 +175,18 @@ impl Event {
     }
 }
 
+/// Makes the error of an event whose versions are too large together.
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        format!(
+            "the event is larger than {MAX_BYTES} bytes in all its versions, those made by mappings too"
+        ),
+        "send less data, or fewer versions",
+    )
+}
+
 /// Returns the number of a version as it is stored. The catalogue and a publish have none above 9,999.
 fn small(version: u32) -> u16 {
     u16::try_from(version).unwrap_or(u16::MAX)
@@ -202,7 +206,7 @@ fn refused(fault: &PublishFault, given: &Given<'_>) -> Problem {
     }
 }
 
-/// Returns the place of a fault in the body of the publish. What a mapping made has none there.
+/// Returns the place of a fault in the body of the publish; none if a mapping made the data.
 fn place(fault: &PublishFault, given: &Given<'_>) -> Option<String> {
     match (fault, given) {
         (PublishFault::UnknownType(_), _) => Some("/type".to_owned()),

@@ -34,6 +34,27 @@ pub(super) fn leaving() -> Problem {
     unavailable("leaving", "the gateway is stopping", SOON)
 }
 
+/// Makes the error of a request that failed because of a fault of the gateway.
+pub(super) fn internal() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "the gateway failed; its log says why",
+        "report it, with the log",
+    )
+}
+
+/// Makes the error of a version that a type does not have.
+pub(super) fn unknown_version(version: u32) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "unknown_version",
+        format!("the type has no version {version}"),
+        "GET /v1/event-types to see its versions",
+    )
+    .at("/version")
+}
+
 /// Makes the error of a gateway that holds as much as it may.
 pub(super) fn overloaded() -> Problem {
     unavailable(

@@ -1,4 +1,6 @@
 //! The calls that pause and resume an endpoint.
+use std::time::SystemTime;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -7,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::access::{Caller, Right};
-use super::endpoints::{SAVES, find};
+use super::endpoints::{SAVES, find, save_change};
 use super::faults;
 use super::reason::{checked, take_flag, take_reason};
-use super::state::{Api, audit};
-use crate::store::address_book::{Endpoint, EndpointState, Saved};
+use super::state::Api;
+use crate::store::address_book::{Endpoint, EndpointState};
 use crate::store::archive::WaitingCount;
 use crate::tenant::job::{EndpointJob, JobCursor, Resume, Waiting, Work};
 use crate::web::input::JsonBody;
@@ -48,12 +50,15 @@ pub(super) struct ResumeBody {
 pub(super) struct StateShown {
     /// `paused`, or `resuming`: it becomes `active` as soon as its waiting events are sorted out.
     state: &'static str,
-    /// With `resume`: the number of waiting events that are sent. Each kind of event (with and without an attempt) is counted up to 100000.
+    /// With `resume`: the number of waiting events that are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     /// With `resume`: the number of waiting events that are cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancelled: Option<u64>,
+    /// With `resume`: whether there may be more: events with an attempt and events without one are counted up to 100000 each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<bool>,
 }
 
 /// Pauses an endpoint: what waits for it stays where it is.
@@ -76,7 +81,7 @@ pub(super) async fn pause(
             since: api.clock().now().wall,
             ..row
         };
-        if save(&api, &caller, &uid, &row, "pause endpoint", reason).await? {
+        if save_change(&api, &caller, &uid, &row, "pause endpoint", reason).await? {
             return Ok(shown(&row, None));
         }
     }
@@ -89,7 +94,7 @@ pub(super) async fn resume(
     caller: Caller,
     Path((uid, name)): Path<(String, String)>,
     JsonBody(mut body): JsonBody<Map<String, Value>>,
-) -> Result<Json<StateShown>, Problem> {
+) -> Result<(StatusCode, Json<StateShown>), Problem> {
     caller.may(Right::Manage)?;
     let is_dry = take_flag(&mut body, "dry_run")?;
     let reason = take_reason(&mut body)?;
@@ -100,11 +105,15 @@ pub(super) async fn resume(
         if !row.state.is_paused() {
             return Err(wrong_state(row.state));
         }
-        let (all, count) = count(&api, &row, &resume).await?;
-        if is_dry {
-            return Ok(shown(&row, Some((all, count))));
+        // a recovery that the pause stopped reports its end first
+        if !is_dry && row.cursor.is_some() {
+            return Err(faults::busy());
         }
         let now = api.clock().now().wall;
+        let counted = count(&api, &row, &resume, now).await?;
+        if is_dry {
+            return Ok((StatusCode::OK, shown(&row, Some(counted))));
+        }
         let work = Work::Resume(resume.clone());
         let job = EndpointJob::new(work, &caller.name, Some(&reason), now);
         let row = Endpoint {
@@ -114,57 +123,66 @@ pub(super) async fn resume(
             cursor: Some(JobCursor::default().to_bytes().into()),
             ..row
         };
-        if save(&api, &caller, &uid, &row, "resume endpoint", &reason).await? {
-            return Ok(shown(&row, Some((all, count))));
+        if save_change(&api, &caller, &uid, &row, "resume endpoint", &reason).await? {
+            return Ok((StatusCode::ACCEPTED, shown(&row, Some(counted))));
         }
     }
     Err(faults::conflict())
 }
 
-/// Saves a row. Returns whether no other request came first.
-async fn save(
-    api: &Api,
-    caller: &Caller,
-    uid: &str,
-    row: &Endpoint,
-    what: &str,
-    reason: &str,
-) -> Result<bool, Problem> {
-    let entry = audit(&caller.name, what, format!("{uid} {}", row.id), reason);
-    let expected = Some(row.edition);
-    let saved = api
-        .save_endpoint(uid, row, expected, u32::MAX, entry)
-        .await?;
-    Ok(matches!(saved, Saved::Done { .. }))
+/// The events that wait for an endpoint which is resumed.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    sent: u64,
+    cancelled: u64,
+    /// Whether there may be more of them.
+    more: bool,
 }
 
-/// Shows the state of an endpoint, with the numbers of all events that wait and of those that are sent.
-fn shown(row: &Endpoint, waiting: Option<(u64, u64)>) -> Json<StateShown> {
+/// Shows the state of an endpoint, with the numbers of events that wait for it.
+fn shown(row: &Endpoint, waiting: Option<Counted>) -> Json<StateShown> {
     Json(StateShown {
         state: row.state.word(),
-        count: waiting.map(|(_, count)| count),
-        cancelled: waiting.map(|(all, count)| all.saturating_sub(count)),
+        count: waiting.map(|counted| counted.sent),
+        cancelled: waiting.map(|counted| counted.cancelled),
+        more: waiting.map(|counted| counted.more),
     })
 }
 
-/// Counts the events that wait for an endpoint, and those of them that are sent.
-async fn count(api: &Api, row: &Endpoint, resume: &Resume) -> Result<(u64, u64), Problem> {
-    let waiting = async |since| {
+/// Counts the events that wait for an endpoint.
+async fn count(
+    api: &Api,
+    row: &Endpoint,
+    resume: &Resume,
+    now: SystemTime,
+) -> Result<Counted, Problem> {
+    // the time at which those that are sent begin
+    let boundary = match resume.waiting {
+        Waiting::All => None,
+        Waiting::Since => resume.since,
+        Waiting::None => Some(now),
+    };
+    let waiting = async |since, until| {
         let counted = api.store().count_waiting(WaitingCount {
             target: row.target,
             since,
+            until,
             only_new: false,
             most: MAX_COUNTED,
         });
         api.ask(counted).await
     };
-    let all = waiting(None).await?;
-    let count = match resume.waiting {
-        Waiting::All => all,
-        Waiting::Since => waiting(resume.since).await?,
-        Waiting::None => 0,
+    let sent = waiting(boundary, None).await?;
+    let cancelled = match boundary {
+        Some(boundary) => waiting(None, Some(boundary)).await?,
+        None => 0,
     };
-    Ok((all, count))
+    let most = u64::from(MAX_COUNTED);
+    Ok(Counted {
+        sent,
+        cancelled,
+        more: sent >= most || cancelled >= most,
+    })
 }
 
 /// Makes the error of a change that the state of the endpoint does not allow.

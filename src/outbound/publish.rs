@@ -98,6 +98,7 @@ pub(super) async fn publish(
         Ok(event) => event,
         Err(refusal) if query.dry_run => return Err(refusal.problem),
         Err(refusal) => {
+            api.pace(&customer, limits.publish)?;
             let published = accepted_before(api, &customer, *refusal).await?;
             api.telemetry().published(PublishResult::Repeated);
             return Ok((StatusCode::ACCEPTED, Json(published)).into_response());
@@ -142,7 +143,7 @@ async fn checked(
         return check();
     }
     let checking = tokio::task::spawn_blocking(check);
-    checking.await.map_err(|_| faults::leaving())?
+    checking.await.map_err(|_| faults::internal())?
 }
 
 /// Returns the first answer of an event that the catalogue refuses now, if it was accepted before: the catalogue may have changed since.
@@ -228,7 +229,7 @@ async fn store(
     let accepting = tokio::spawn(accept_and_attempt(api.clone(), accept, dedupe, reserved));
     match api.ask(Box::pin(joined(accepting))).await? {
         Accepted::New(_) => {
-            log(&customer.tenant.uid, &event_type, &warnings);
+            log(api, &event_type, &warnings);
             Ok(Published {
                 id: event_id(id.0),
                 event_type: event_type.to_string(),
@@ -255,16 +256,15 @@ async fn store(
     }
 }
 
-/// Logs that an event is sent although it does not fit the catalogue.
-fn log(tenant: &str, event_type: &str, warnings: &[Warning]) {
-    for Warning { code, error, at } in warnings {
+/// Logs that an event is sent although it does not fit the catalogue. The place in the data is left out: a key of an object can be a customer's
+/// value.
+fn log(api: &Api, event_type: &Arc<str>, warnings: &[Warning]) {
+    let due = |warning: &&Warning| api.may_warn(event_type, warning.code);
+    for Warning { code, .. } in warnings.iter().filter(due) {
         tracing::warn!(
-            tenant,
-            event_type,
+            event_type = &**event_type,
             code,
-            at,
-            error,
-            "an event does not fit the catalogue, and is sent nevertheless"
+            "events do not fit the catalogue, and are sent nevertheless; the answer to each publish has the place"
         );
     }
 }

@@ -11,14 +11,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::access::{Caller, Right};
-use super::endpoints::{SAVES, find};
+use super::endpoints::{SAVES, find, save_change};
 use super::faults;
 use super::reason::{take_flag, take_reason};
 use super::shown::{ShownEndpoint, shown};
-use super::state::{Api, audit};
+use super::state::Api;
 use crate::clock::rfc3339;
 use crate::deliver::Recovery;
-use crate::store::address_book::{Endpoint, EndpointState, Saved};
+use crate::store::address_book::{Endpoint, EndpointState};
 use crate::store::queue::DeliveryRef;
 use crate::tenant::event_id::event_id;
 use crate::tenant::job::{
@@ -121,7 +121,7 @@ pub(super) async fn recover(
             cursor: Some(JobCursor::default().to_bytes().into()),
             ..row
         };
-        if save(&api, &caller, &uid, &row, "recover events", &reason).await? {
+        if save_change(&api, &caller, &uid, &row, "recover events", &reason).await? {
             return Ok((StatusCode::ACCEPTED, Json(plan)).into_response());
         }
     }
@@ -155,7 +155,7 @@ pub(super) async fn stop(
             cursor: None,
             ..row
         };
-        if save(&api, &caller, &uid, &row, "stop recovery", "").await? {
+        if save_change(&api, &caller, &uid, &row, "stop recovery", "").await? {
             return Ok(Json(shown(&api, &row, &rules).await?));
         }
     }
@@ -221,21 +221,4 @@ async fn plan(
     plan.first = first.map(|id| rfc3339(id.drawn_at()));
     plan.last = last.map(|id| rfc3339(id.drawn_at()));
     Ok(plan)
-}
-
-/// Saves a row. Returns whether no other request came first.
-async fn save(
-    api: &Api,
-    caller: &Caller,
-    uid: &str,
-    row: &Endpoint,
-    what: &str,
-    reason: &str,
-) -> Result<bool, Problem> {
-    let entry = audit(&caller.name, what, format!("{uid} {}", row.id), reason);
-    let expected = Some(row.edition);
-    let saved = api
-        .save_endpoint(uid, row, expected, u32::MAX, entry)
-        .await?;
-    Ok(matches!(saved, Saved::Done { .. }))
 }

@@ -209,7 +209,7 @@ pub(super) async fn all_shown(
     Ok(all)
 }
 
-/// Counts the events that wait for an endpoint. Those for an endpoint that gets its events are not counted.
+/// Counts the events that wait for an endpoint. Returns 0 for an endpoint that gets its events.
 async fn count_waiting(api: &Api, row: &Endpoint, most: u32) -> Result<u64, Problem> {
     if row.state == EndpointState::Active && row.health.is_none() {
         return Ok(0);
@@ -217,6 +217,7 @@ async fn count_waiting(api: &Api, row: &Endpoint, most: u32) -> Result<u64, Prob
     let counted = api.store().count_waiting(WaitingCount {
         target: row.target,
         since: None,
+        until: None,
         only_new: false,
         most,
     });

@@ -1,7 +1,7 @@
 //! The state of the API: the store, the worker, and the tenants that were asked for last.
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +31,10 @@ const MAX_PACES: usize = 100_000;
 pub(super) const MAX_ENDPOINTS: u16 = 1_000;
 /// The memory for the bodies of requests at the same time, in KiB.
 const BODIES_KIB: usize = 64 * 1024;
+/// The time between two warnings about events of a type.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+/// The most types whose last warning is kept in memory. No others are warned of until some are a minute old.
+const MAX_WARNED: usize = 1_000;
 /// The time that a request waits for the store.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,8 @@ struct Inner {
     paces: Mutex<HashMap<OriginId, Meter>>,
     bodies: Arc<Semaphore>,
     tests: TestLimits,
+    /// The time of the last warning about events of a type, by the code of the fault.
+    warned: Mutex<HashMap<(Arc<str>, &'static str), Instant>>,
 }
 
 /// The tenants in memory.
@@ -136,7 +142,25 @@ impl Api {
             paces: Mutex::default(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
             tests: TestLimits::default(),
+            warned: Mutex::default(),
         }))
+    }
+
+    /// Returns whether a warning about events of a type may be logged: one a minute for each type and code.
+    pub(super) fn may_warn(&self, event_type: &Arc<str>, code: &'static str) -> bool {
+        let now = self.0.clock.now().mono;
+        let mut warned = self.0.warned.lock();
+        if warned.len() >= MAX_WARNED {
+            warned.retain(|_, at| now.saturating_duration_since(*at) < WARN_INTERVAL);
+        }
+        let is_due = warned
+            .get(&(Arc::clone(event_type), code))
+            .is_none_or(|at| now.saturating_duration_since(*at) >= WARN_INTERVAL);
+        let may = is_due && warned.len() < MAX_WARNED;
+        if may {
+            warned.insert((Arc::clone(event_type), code), now);
+        }
+        may
     }
 
     pub(super) fn store(&self) -> &dyn Store {

@@ -247,12 +247,13 @@ fn acts_on_endpoints() -> Vec<Call<Api>> {
         call(
             Verb::Post,
             "/v1/tenants/{tenant}/endpoints/{endpoint}/resume",
-            "Resumes a paused endpoint: sends all events that wait, those since a time, or none. The others are cancelled.",
+            "Resumes a paused endpoint: sends all events that wait, those since a time, or none. The others are cancelled. 200 is the answer to a dry run.",
             &Right::Manage,
-            Answers::Json(200, schema::<StateShown>),
+            Answers::Json(202, schema::<StateShown>),
             pause::resume,
         )
-        .with_body::<ResumeBody>(),
+        .with_body::<ResumeBody>()
+        .or(200, schema::<StateShown>),
         call(
             Verb::Post,
             "/v1/tenants/{tenant}/endpoints/{endpoint}/recover",

@@ -22,7 +22,6 @@ use crate::deliver::{DATA_AT, Rules, TEST, TestFault, VERSION, send_test};
 use crate::event::catalogue::version_for;
 use crate::event::{EventType, envelope};
 use crate::queue::stored::RECEIVED_AT;
-use crate::retry::Reason;
 use crate::store::address_book::Endpoint;
 use crate::store::archive::AttemptShown;
 use crate::store::queue::{Accept, Attempt, Dedupe, DeliveryRef, NewUnit, OriginId, Start, Stored};
@@ -62,7 +61,7 @@ pub(super) async fn test(
     let tenant = api.tenant(&uid).await?;
     let row = find(&api, &tenant, &name).await?;
     let rules = api.rules()?;
-    let known = of_catalogue(&body, &row, &rules);
+    let known = of_catalogue(&body, &row, &rules)?;
     let stored = event(&body, known, tenant.origin, api.clock().now().wall)?;
     let permit = api
         .tests()
@@ -77,7 +76,7 @@ pub(super) async fn test(
         let _held = (in_flight, permit);
         send_and_record(&sender, row, stored).await
     });
-    let attempt = sending.await.map_err(|_| faults::leaving())??;
+    let attempt = sending.await.map_err(|_| faults::internal())??;
     let shown = AttemptShown {
         target,
         number: 1,
@@ -91,14 +90,35 @@ pub(super) async fn test(
 type Known = (u16, Option<Box<RawValue>>);
 
 /// Returns the version that an endpoint gets of the type of a test, if the catalogue has the type.
-fn of_catalogue(body: &TestBody, row: &Endpoint, rules: &Rules) -> Option<Known> {
-    let event_type = EventType::new(body.event_type.as_deref()?).ok()?;
-    let entry = rules.outbound.events.as_ref()?.catalogue.get(&event_type)?;
-    let settings = EndpointSettings::from_json(&row.settings).ok()?;
-    let pin = body.version.or(settings.versions.get(&event_type).copied());
-    let version = version_for(pin.map(u32::from), entry.versions.keys().copied())?;
-    let example = entry.versions.get(&version)?.example.clone();
-    Some((u16::try_from(version).ok()?, example))
+///
+/// # Errors
+/// The test names a version that the type does not have.
+fn of_catalogue(body: &TestBody, row: &Endpoint, rules: &Rules) -> Result<Option<Known>, Problem> {
+    let event_type = body.event_type.as_deref();
+    let event_type = event_type.and_then(|text| EventType::new(text).ok());
+    let entry = event_type.as_ref().and_then(|event_type| {
+        let events = rules.outbound.events.as_ref()?;
+        events.catalogue.get(event_type)
+    });
+    let (Some(event_type), Some(entry)) = (event_type, entry) else {
+        return Ok(None);
+    };
+    let settings = EndpointSettings::from_json(&row.settings).unwrap_or_default();
+    let version = match body.version.map(u32::from) {
+        Some(named) if !entry.versions.contains_key(&named) => {
+            return Err(faults::unknown_version(named));
+        }
+        Some(named) => Some(named),
+        None => {
+            let pin = settings.versions.get(&event_type).copied();
+            version_for(pin.map(u32::from), entry.versions.keys().copied())
+        }
+    };
+    let known = version.and_then(|version| {
+        let example = entry.versions.get(&version)?.example.clone();
+        Some((u16::try_from(version).ok()?, example))
+    });
+    Ok(known)
 }
 
 /// Makes the event of a test.
@@ -166,7 +186,11 @@ async fn send_and_record(api: &Api, row: Endpoint, stored: Stored) -> Result<Att
         to: vec![NewUnit {
             target,
             lane: None,
-            start: Start::Over((!is_success).then_some(Reason::Attempts)),
+            start: if is_success {
+                Start::Over(None)
+            } else {
+                Start::Cancelled
+            },
             attempts: vec![attempt.clone()],
         }],
         record: stored.record,

@@ -148,6 +148,8 @@ pub struct EndpointChange {
     pub endpoint: Endpoint,
     /// The edition of the row before.
     pub expected: u32,
+    /// The time since which the endpoint must still fail; none if the change does not depend on it.
+    pub failing_since: Option<SystemTime>,
     /// Acts on events of its tenant, as far as they have units for it.
     pub acts: Vec<(ActKind, Vec<DeliveryRef>)>,
     /// A notification of the app.
@@ -285,7 +287,7 @@ pub trait AddressBook: Send + Sync {
     fn inactive(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Inactive>>;
     /// Returns the number of units that wait for endpoints which are neither active nor removed.
     fn waiting_for_inactive(&self) -> Answer<'_, u64>;
-    /// Makes a change of an endpoint. One that was made is not made again.
+    /// Makes a change of an endpoint. A repeated call changes nothing.
     fn change_endpoint(&self, change: EndpointChange) -> Answer<'_, Saved>;
     /// Returns the endpoints whose job is not over, by number, after one.
     fn with_jobs(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Endpoint>>;

@@ -182,6 +182,8 @@ pub struct WaitingCount {
     pub target: TargetId,
     /// Only units of deliveries that were accepted at this time or later.
     pub since: Option<SystemTime>,
+    /// Only units of deliveries that were accepted before this time.
+    pub until: Option<SystemTime>,
     /// Only units without an attempt.
     pub only_new: bool,
     /// The largest count of each kind: of units without an attempt, and of others.

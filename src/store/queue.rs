@@ -62,6 +62,8 @@ pub enum Start {
     In(Duration),
     /// Never: it was forwarded within its request, or (with a reason) failed there, and is only recorded.
     Over(Option<Reason>),
+    /// Never: it was attempted in vain, and is recorded as cancelled, so that no replay of what is dead sends it.
+    Cancelled,
 }
 
 /// The unit of a new delivery for one target.

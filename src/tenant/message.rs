@@ -67,10 +67,10 @@ impl About<'_> {
         let host = self.url.host();
         let since = format_time(streak.since, MOMENT);
         match streak.failures {
-            1 => format!("{host} takes events again, after 1 failed attempt on {since}"),
+            1 => format!("{host} accepts events again, after 1 failed attempt on {since}"),
             more => {
                 let count = grouped(u64::from(more));
-                format!("{host} takes events again, after {count} failed attempts since {since}")
+                format!("{host} accepts events again, after {count} failed attempts since {since}")
             }
         }
     }
@@ -93,10 +93,10 @@ impl About<'_> {
             410 => format!("{host} answered that the endpoint is gone ({status}), so it is paused"),
             413 => format!("{host} takes no event of this size ({status})"),
             415 => format!("{host} takes no JSON there ({status}): is the URL right?"),
-            429 => format!("{host} asks for fewer requests ({status})"),
+            429 => format!("{host} answered that it gets too many requests ({status})"),
             500..=599 => format!("{host} failed ({status})"),
             400..=499 => format!("{host} refused the event ({status})"),
-            _ => format!("{host} answered {status}, which says neither yes nor no"),
+            _ => format!("{host} answered {status}, which is neither success nor failure"),
         }
     }
 

@@ -42,8 +42,8 @@ pub fn pins(
     pins
 }
 
-/// Checks that the catalogue has the versions that a request pins. Those that the endpoint has already are not checked: the catalogue may have
-/// lost them since.
+/// Checks that the catalogue has the versions that a request pins. Pins that the endpoint has already are not checked: the catalogue may
+/// have lost them since.
 ///
 /// # Errors
 /// The first type or version that the catalogue does not have.

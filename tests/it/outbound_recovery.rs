@@ -381,7 +381,7 @@ fn an_endpoint_that_answers_410_is_reported_and_its_recovery_too() {
         (200, &json!("paused"), &json!(1)),
         "{plan}"
     );
-    assert_eq!(post(&gate, "resume", json!({})).0, 200);
+    assert_eq!(post(&gate, "resume", json!({})).0, 202);
     wait_for("the event", || state_of(&gate, &events[0]) == "delivered");
     let job = ended_job(&gate);
     assert_eq!(
@@ -450,7 +450,7 @@ fn an_endpoint_that_fails_is_reported_paused_and_its_events_end() {
     wait_until_dead(&gate, &waiting);
     assert_eq!(get(&gate, ENDPOINT)["paused"]["waiting"], 0);
     receiver.set(200);
-    assert_eq!(post(&gate, "resume", json!({})).0, 200);
+    assert_eq!(post(&gate, "resume", json!({})).0, 202);
     ended_job(&gate);
     let since = an_hour_ago();
     let body = json!({ "what": "failed", "since": since, "types": ["invoice.voided"] });

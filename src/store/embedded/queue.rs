@@ -86,7 +86,7 @@ impl Embedded {
         let others = delivery
             .to
             .iter()
-            .any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_)));
+            .any(|to| !matches!(to.start, Start::Mine(_) | Start::Over(_) | Start::Cancelled));
         let (shared, offered) = (Arc::clone(&self.shared), Arc::clone(delivery));
         disk.write(
             options,

@@ -1,11 +1,11 @@
-//! The place up to which a job has come.
+//! The position of a job.
 
-/// The place up to which a job has come.
+/// The position of a job: the events before it are done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobCursor {
     /// The phase, of jobs that go through events more than once.
     pub phase: u8,
-    /// The position within the phase, in the encoding of whoever goes through the events; empty at the beginning.
+    /// The position within the phase, in the encoding of the code that does the work; empty at the beginning.
     pub after: Vec<u8>,
 }
 

@@ -134,10 +134,10 @@ fn every_status_has_words() {
         (413, "takes no event of this size (413)"),
         (415, "takes no JSON there (415): is the URL right?"),
         (422, "refused the event (422)"),
-        (429, "asks for fewer requests (429)"),
+        (429, "answered that it gets too many requests (429)"),
         (500, "failed (500)"),
         (503, "failed (503)"),
-        (101, "answered 101, which says neither yes nor no"),
+        (101, "answered 101, which is neither success nor failure"),
     ] {
         assert_eq!(
             words(Cause::Status(status)),

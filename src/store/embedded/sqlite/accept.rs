@@ -206,7 +206,11 @@ fn begin(
         Start::Anyone => (writing.now, false),
         Start::In(delay) => (writing.now.saturating_add(ms(delay)), false),
         Start::Over(None) => return Ok(None),
-        Start::Over(reason @ Some(_)) => {
+        Start::Over(Some(_)) | Start::Cancelled => {
+            let reason = match to.start {
+                Start::Over(reason) => reason,
+                Start::Cancelled | Start::Mine(_) | Start::Anyone | Start::In(_) => None,
+            };
             insert_dead(
                 writing,
                 unit,

@@ -12,6 +12,7 @@ use super::park::target_time;
 use super::unit::{Raised, again, end_early, raise, units};
 use super::writing::Writing;
 use crate::retry::Reason;
+use crate::store::address_book::EndpointState;
 use crate::store::archive::{ActKind, AuditRow, Scope};
 use crate::store::queue::{Cause, DeliveryRef, Lane, OriginId, TargetId, Unit};
 use crate::store::{Key, StoreError};
@@ -97,6 +98,18 @@ pub(super) fn apply(
     targets: &[TargetId],
 ) -> Result<(u64, Vec<Key>), StoreError> {
     let (mut count, mut forgotten) = (0, Vec::new());
+    let mut targets = std::borrow::Cow::from(targets);
+    if matches!(
+        kind,
+        ActKind::MakeDead {
+            reason: Reason::Paused
+        }
+    ) {
+        if retain_paused(writing, targets.to_mut())? {
+            return Ok((0, forgotten));
+        }
+    }
+    let targets = &*targets;
     for id in ids {
         let origin: Option<u32> = writing.row(
             "select origin from delivery where id = ?1",
@@ -124,6 +137,21 @@ pub(super) fn apply(
         count += u64::from(changed);
     }
     Ok((count, forgotten))
+}
+
+/// Leaves out endpoints that are not paused any more: their units do not end because of a pause. Returns whether none is left.
+fn retain_paused(writing: &Writing<'_>, targets: &mut Vec<TargetId>) -> Result<bool, StoreError> {
+    let find = "select state from endpoint where number = ?1";
+    let mut paused = Vec::with_capacity(targets.len());
+    for target in &*targets {
+        let state = writing.row(find, params![target], |row| row.get::<_, EndpointState>(0))?;
+        if state.is_none_or(EndpointState::is_paused) {
+            paused.push(*target);
+        }
+    }
+    let none_is_left = paused.is_empty() && !targets.is_empty();
+    *targets = paused;
+    Ok(none_is_left)
 }
 
 /// Forgets keys, `known` of which memory has, and writes it down; how many there were.

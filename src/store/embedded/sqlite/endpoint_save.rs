@@ -49,10 +49,16 @@ pub(crate) fn change(
     let EndpointChange {
         endpoint,
         expected,
+        failing_since,
         acts,
         notice: event,
         audit: _,
     } = change;
+    if let Some(since) = failing_since
+        && !health::goes_on(writing, endpoint.target, *since)?
+    {
+        return Ok(Saved::Conflict);
+    }
     let (saved, is_new) = save_once(writing, endpoint, Some(*expected), u32::MAX, audited)?;
     if !is_new {
         return Ok(saved);

@@ -76,6 +76,16 @@ fn write(writing: &Writing<'_>, endpoint: TargetId, streak: &Streak) -> Result<(
     writing.execute(put, row).map(drop)
 }
 
+/// Returns whether the failures of an endpoint since `since` go on.
+pub(super) fn goes_on(
+    writing: &Writing<'_>,
+    endpoint: TargetId,
+    since: SystemTime,
+) -> Result<bool, StoreError> {
+    let streak = of(writing, endpoint)?;
+    Ok(streak.is_some_and(|streak| streak.since == since && streak.notified != Notified::Over))
+}
+
 /// Forgets the failures of an endpoint.
 pub(super) fn forget(writing: &Writing<'_>, endpoint: TargetId) -> Result<(), StoreError> {
     let delete = "delete from health where endpoint = ?1";

@@ -15,8 +15,8 @@ const AFTER: [&str; 2] = [
 
 /// The number of units of a target, bounded: first attempts, and retries.
 pub(super) const COUNT: [&str; 2] = [
-    "select count(*) from (select 1 from due where attempt_count = 0 and target = ?1 and id >= ?2 limit ?3)",
-    "select count(*) from (select 1 from due where attempt_count > 0 and target = ?1 and id >= ?2 limit ?3)",
+    "select count(*) from (select 1 from due where attempt_count = 0 and target = ?1 and id >= ?2 and id < ?4 limit ?3)",
+    "select count(*) from (select 1 from due where attempt_count > 0 and target = ?1 and id >= ?2 and id < ?4 limit ?3)",
 ];
 
 /// Counts the units that wait for a target.
@@ -24,16 +24,18 @@ pub(crate) fn count(reading: &Reading<'_>, count: WaitingCount) -> Result<u64, S
     let WaitingCount {
         target,
         since,
+        until,
         only_new,
         most,
     } = count;
     let first = since.map_or(DeliveryRef(uuid::Uuid::nil()), DeliveryRef::first_of);
+    let end = until.map_or(DeliveryRef(uuid::Uuid::max()), DeliveryRef::first_of);
     let kinds = if only_new { 1 } else { COUNT.len() };
     let mut sum = 0;
     for sql in COUNT.into_iter().take(kinds) {
         let read = |row: &Row<'_>| unsigned(row, 0);
         sum += reading
-            .row(sql, params![target, first, most], read)?
+            .row(sql, params![target, first, most, end], read)?
             .unwrap_or(0);
     }
     Ok(sum)

@@ -44,6 +44,7 @@ async fn failure_at_any_statement_leaves_a_whole_change_after_the_retry() {
             let notice: Accept = event(9, 900, &format!("notice-{step}"), Start::Anyone);
             let notice_id = notice.id;
             let change = EndpointChange {
+                failing_since: None,
                 endpoint: Endpoint {
                     job: Some("{}".into()),
                     cursor: Some(Bytes::from_static(b"1")),
@@ -90,6 +91,7 @@ async fn failure_at_any_statement_leaves_a_whole_change_after_the_retry() {
             let count = WaitingCount {
                 target: one.target,
                 since: None,
+                until: None,
                 only_new: true,
                 most: 9,
             };
