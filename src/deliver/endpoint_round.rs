@@ -36,6 +36,7 @@ pub(super) async fn serve_endpoints(
 ) -> Result<Duration, StoreError> {
     let endpoints = worker.endpoints();
     if due.is_empty() {
+        endpoints.places().end_round(false);
         endpoints.memory().set_short(false);
         return Ok(if more { MIN_WAIT } else { MAX_WAIT });
     }

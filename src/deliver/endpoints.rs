@@ -242,11 +242,6 @@ impl Endpoints {
         self.memory.free_endpoint(target);
     }
 
-    /// Forgets the row of an endpoint, whose state did not change.
-    pub(super) fn forget(&self, target: TargetId) {
-        self.live.lock().forget(target);
-    }
-
     /// Returns the number of texts that are sealed with a former key; none if there is no such key, or they were not counted yet.
     pub(crate) fn sealed_by_old_keys(&self) -> Option<u64> {
         let rules = self.rules()?;

@@ -94,7 +94,6 @@ async fn walk(worker: &Worker, keys: &SealKeys, mut left: u64) -> Result<(), Sto
                 continue;
             }
             let done = worker.store.reseal(rows.target, resealed).await?;
-            endpoints.forget(rows.target);
             // the text by which the store recognises its key is left in any case
             left = left.saturating_sub(done.into()).max(1);
             endpoints.set_old_seals(left);
@@ -107,7 +106,7 @@ async fn walk(worker: &Worker, keys: &SealKeys, mut left: u64) -> Result<(), Sto
     }
 }
 
-/// Seals those texts of an endpoint again that a former key sealed. One that cannot be opened is left as it is.
+/// Seals the texts of an endpoint again that a former key sealed. A text that cannot be opened is left as it is.
 fn resealed(rows: &SealedRows, keys: &SealKeys) -> Result<Vec<Resealed>, StoreError> {
     let number = rows.target.0;
     let mut all = Vec::new();
