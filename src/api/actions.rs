@@ -214,10 +214,12 @@ pub struct Drain {
 /// The events that are left to send. An event counts once for each endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundDrain {
-    /// Events that wait for an active endpoint, or are being attempted.
+    /// Events that wait for an endpoint which is not paused, or are being attempted.
     pub waiting: u64,
-    /// Events that wait for an endpoint which is not active. They stay stored, and a drain does not wait for them.
+    /// Events that wait for a paused endpoint. They stay stored, and a drain does not wait for them.
     pub paused: u64,
+    /// Endpoints with a resume, recovery or removal that is not over.
+    pub jobs: u64,
     /// Events whose attempts are exhausted.
     pub dead: u64,
 }

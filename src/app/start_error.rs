@@ -42,7 +42,7 @@ pub enum StartError {
     WrongStoreKey,
     /// A former key sealed some of the secrets in the store, and the config has no former key.
     #[error(
-        "{0} secrets of customers are sealed with a former `store.key`; add that key to `store.old_keys` until `hookgate doctor` says that it can be removed"
+        "{0} secrets of customers are sealed with a former `store.key`; add that key to `store.old_keys` until `hookgate doctor` says that it can be removed. If it is lost, any other key there lets the gateway start; these secrets must be rotated then"
     )]
     OldStoreKey(u64),
     /// The system refused something that the gateway needs.

@@ -135,7 +135,16 @@ async fn wait(client: &AdminClient, most: Duration, now: bool) -> Result<Drain, 
 
 /// Returns whether nothing is left to deliver. Requests in flight may still become deliveries. Events for paused endpoints stay.
 fn is_done(left: &Drain) -> bool {
-    !left.accepting && left.waiting == 0 && left.in_flight == 0 && to_send(left) == 0
+    !left.accepting
+        && left.waiting == 0
+        && left.in_flight == 0
+        && to_send(left) == 0
+        && jobs(left) == 0
+}
+
+/// Returns the number of endpoints whose job is not over: it can begin further attempts.
+fn jobs(left: &Drain) -> u64 {
+    left.outbound.map_or(0, |outbound| outbound.jobs)
 }
 
 /// Returns the number of events that are left to send.
@@ -143,7 +152,7 @@ fn to_send(left: &Drain) -> u64 {
     left.outbound.map_or(0, |outbound| outbound.waiting)
 }
 
-/// Returns the number of events that wait for endpoints which are not active.
+/// Returns the number of events that wait for paused endpoints.
 fn paused(left: &Drain) -> u64 {
     left.outbound.map_or(0, |outbound| outbound.paused)
 }
@@ -181,6 +190,9 @@ fn render(left: &Drain, look: &Look) -> String {
     let mut parts = Vec::new();
     if left.waiting + to_send(left) > 0 {
         parts.extend(waiting(left));
+    }
+    if jobs(left) > 0 {
+        parts.push(format!("{} not over", term::counted(jobs(left), "job")));
     }
     if left.in_flight > 0 {
         parts.push(format!("{} in flight", term::count(left.in_flight)));
@@ -259,6 +271,7 @@ mod tests {
             outbound: Some(OutboundDrain {
                 waiting,
                 paused,
+                jobs: 0,
                 dead: 0,
             }),
             ..Drain::default()

@@ -21,10 +21,13 @@ const DELIVERIES_PER_STEP: u16 = 200;
 /// The most steps of one sweep.
 const STEPS_PER_SWEEP: u32 = 20;
 
+/// The sweeps from one observation of sending to the next: it looks at every endpoint that has something due.
+const SWEEPS_PER_OBSERVATION: u32 = 5;
+
 /// Sweeps until the process leaves. Each sweep also makes retries follow a new config, and counts what the store holds.
 pub async fn sweep(worker: Arc<Worker>) {
     let mut leaving = worker.activity.leaving();
-    let mut generation = 0;
+    let (mut generation, mut sweeps) = (0, 0_u32);
     while !*leaving.borrow_and_update() {
         let destinations = worker.destinations();
         if destinations.generation != generation && reschedule(&worker, &destinations).await {
@@ -36,9 +39,12 @@ pub async fn sweep(worker: Arc<Worker>) {
         if let Ok(counts) = worker.store.totals().await {
             worker.set_counts(counts);
         }
-        if let Ok(sending) = worker.observe_sending().await {
+        if sweeps.is_multiple_of(SWEEPS_PER_OBSERVATION)
+            && let Ok(sending) = worker.observe_sending().await
+        {
             worker.set_sending(sending);
         }
+        sweeps = sweeps.wrapping_add(1);
         tokio::select! {
             () = tick(SWEEP_INTERVAL) => {}
             _ = leaving.changed() => {}

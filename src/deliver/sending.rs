@@ -1,16 +1,13 @@
 //! Observes the state of sending.
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::messages::streak_message;
 use super::sending_state::{FailingEndpoint, SendingState};
 use super::worker::Worker;
 use crate::store::StoreError;
-use crate::store::address_book::{Endpoint, Unhealthy};
+use crate::store::address_book::Unhealthy;
 use crate::store::queue::{OriginId, TargetId};
-use crate::tenant::health::{Notified, Streak};
-use crate::tenant::message::About;
-use crate::tenant::settings::EndpointSettings;
-use crate::tenant::url::EndpointUrl;
+use crate::tenant::health::Notified;
 
 /// The most failing endpoints that are shown.
 const MAX_FAILING: usize = 5;
@@ -51,6 +48,7 @@ impl Worker {
             let found = called.iter().find(|(number, _)| *number == tenant.0);
             found.map_or_else(|| Arc::from(""), |(_, name)| Arc::clone(name))
         };
+        let rules = self.endpoints().rules();
         let shown = |row: &Unhealthy| {
             let endpoint = endpoints.iter().find(|one| one.target == row.target)?;
             Some(FailingEndpoint {
@@ -59,28 +57,11 @@ impl Worker {
                 state: row.state.word(),
                 since: row.health.since,
                 failures: row.health.failures,
-                message: self.message(endpoint, &row.health),
+                message: rules.as_deref().map_or_else(String::new, |rules| {
+                    streak_message(endpoint, &row.health, rules, 0)
+                }),
             })
         };
         Ok(rows.iter().filter_map(shown).collect())
-    }
-
-    /// Describes the last failure of an endpoint.
-    fn message(&self, endpoint: &Endpoint, streak: &Streak) -> String {
-        let default = self.endpoints().rules().map(|rules| rules.outbound.timeout);
-        let own = EndpointSettings::from_json(&endpoint.settings)
-            .ok()
-            .and_then(|settings| settings.timeout)
-            .map(Duration::from_secs);
-        match EndpointUrl::restore(&endpoint.url) {
-            Ok(url) => {
-                let about = About {
-                    url: &url,
-                    timeout: own.or(default).unwrap_or_default(),
-                };
-                about.failure(streak.cause, None)
-            }
-            Err(_) => "its URL cannot be used any more".to_owned(),
-        }
     }
 }

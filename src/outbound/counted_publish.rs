@@ -11,7 +11,7 @@ use crate::telemetry::PublishResult;
 use crate::web::input::ApiQuery;
 use crate::web::problem::Problem;
 
-/// Publishes an event. One that is refused is counted here, one that is stored by [`publish::publish`].
+/// Publishes an event. A refused one is counted here, a stored one by [`publish::publish`], a dry run by nobody.
 pub(super) async fn publish(
     State(api): State<Api>,
     caller: Caller,
@@ -21,7 +21,9 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<Response, Problem> {
     let answered = publish::publish(&api, &caller, &uid, &query, &headers, body).await;
-    if let Err(problem) = &answered {
+    if let Err(problem) = &answered
+        && !query.is_dry_run()
+    {
         let result = if problem.status().is_server_error() {
             PublishResult::Unavailable
         } else {

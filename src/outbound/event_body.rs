@@ -68,6 +68,13 @@ pub struct Draft<'b> {
     pub given: Given<'b>,
 }
 
+/// The data are the customer's.
+impl std::fmt::Debug for Draft<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").finish_non_exhaustive()
+    }
+}
+
 impl<'b> Draft<'b> {
     /// Reads a publish. `header` is its key, if a header has one.
     ///

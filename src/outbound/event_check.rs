@@ -108,7 +108,7 @@ pub(super) fn check(
     let publish = Some((Arc::clone(&draft.key), draft.digest));
     let refuse = |problem| Box::new(Refusal { problem, publish });
     match published {
-        Ok(published) => Event::new(draft, published).map_err(refuse),
+        Ok(published) => Event::new(draft, &published).map_err(refuse),
         Err(fault) => Err(refuse(refused(&fault, &draft.given))),
     }
 }
@@ -118,7 +118,7 @@ impl Event {
     ///
     /// # Errors
     /// They are too large together.
-    fn new(draft: Draft<'_>, published: Published) -> Result<Self, Problem> {
+    fn new(draft: Draft<'_>, published: &Published) -> Result<Self, Problem> {
         let (mut body, mut data_at, mut others) = (Bytes::new(), 0, BTreeMap::new());
         let mut bytes = 0_usize;
         for (number, own) in &published.versions {

@@ -52,6 +52,13 @@ pub(super) struct PublishQuery {
     dry_run: bool,
 }
 
+impl PublishQuery {
+    /// Returns whether nothing is stored.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
 /// An event that is stored.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Published {

@@ -96,10 +96,11 @@ impl TestLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
 
     #[test]
     fn tests_are_limited_by_endpoint_and_by_tenant() {
-        let (limits, begin) = (TestLimits::default(), Instant::now());
+        let (limits, begin) = (TestLimits::default(), SystemClock.mono());
         let take = |tenant: u32, endpoint: u32, ms: u64| {
             let now = begin + Duration::from_millis(ms);
             limits

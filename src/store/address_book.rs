@@ -285,7 +285,7 @@ pub trait AddressBook: Send + Sync {
 
     /// Returns the endpoints that are neither active nor removed, by number, after one.
     fn inactive(&self, after: Option<TargetId>, limit: u16) -> Answer<'_, Vec<Inactive>>;
-    /// Returns the number of units that wait for endpoints which are neither active nor removed.
+    /// Returns the number of units that wait for paused endpoints.
     fn waiting_for_inactive(&self) -> Answer<'_, u64>;
     /// Makes a change of an endpoint. A repeated call changes nothing.
     fn change_endpoint(&self, change: EndpointChange) -> Answer<'_, Saved>;

@@ -94,6 +94,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "api",
             "clock",
             "config",
+            "deliver",
             "queue",
             "replay",
             "request",

@@ -134,10 +134,8 @@ pub(super) async fn list(
     .await?;
     let (rows, next) = page(&access, &search, order_of(order), after, limit).await?;
     let shown = rows.iter().map(|row| (row.origin, &*row.units));
-    let names = names
-        .with_called(&access, shown)
-        .await
-        .map_err(|error| unavailable(&error))?;
+    let names = names.with_called(&access, shown).await;
+    let names = names.map_err(|error| unavailable(&error))?;
     let view = View {
         access: &access,
         names: &names,

@@ -10,6 +10,7 @@ use crate::api::deliveries::{
     Target,
 };
 use crate::clock::rfc3339;
+use crate::deliver::attempt_message;
 use crate::queue::attempt::read_error;
 use crate::queue::stored::{self, fact};
 use crate::replay::{Names, StoreAccess};
@@ -134,11 +135,10 @@ impl View<'_> {
             attempt,
         } = shown;
         let error = attempt.error.as_deref().map(read_error);
-        let message = error.as_ref().and_then(|(_, message)| message.clone());
         let message = if target.is_endpoint() {
-            message.map(|message| message.replace("the upstream", "the endpoint"))
+            attempt_message(attempt)
         } else {
-            message
+            error.as_ref().and_then(|(_, message)| message.clone())
         };
         Attempt {
             target: self.names.origin(target.0).name,

@@ -84,5 +84,5 @@ fn behind(oldest: Option<Duration>) -> Finding {
         "an event for an endpoint that works has been due for {}: too many attempts are under way, or the endpoint gets more events than it takes",
         in_words(delay)
     );
-    Finding(level, Duration::ZERO, text)
+    Finding(level, BEHIND, text)
 }

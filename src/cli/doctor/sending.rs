@@ -1,4 +1,4 @@
-//! Checks of sending: its listener, the key that seals customers' secrets, and the endpoints of the running gateway.
+//! Checks of sending: its listener, and the endpoints of the running gateway.
 use super::finding::Finding;
 use crate::api::status::OutboundStatus;
 use crate::cli::term;
@@ -7,7 +7,7 @@ use crate::config::snapshot::{ListenAddress, Snapshot};
 /// The delay of due events, in seconds, from which on sending is behind.
 const BEHIND_SECONDS: f64 = 60.0;
 
-/// Judges the listener of the app, and the key of the store.
+/// Judges the listener of the app.
 pub(super) fn config(snapshot: &Snapshot) -> Vec<Finding> {
     let Some(outbound) = &snapshot.outbound else {
         return Vec::new();
@@ -33,12 +33,7 @@ pub(super) fn config(snapshot: &Snapshot) -> Vec<Finding> {
             "`tls:`, or listen on 127.0.0.1 or unix:",
         )
     };
-    let key = Finding::good(
-        "store key",
-        "`store.key` seals the secrets of your customers: without a copy of it in another place, they are lost with this machine",
-        "store key",
-    );
-    vec![reached, key]
+    vec![reached]
 }
 
 /// Judges the endpoints of the running gateway. A gateway without tenants has nothing to send yet.

@@ -10,6 +10,10 @@ use crate::store::StoreError;
 use crate::store::address_book::EndpointState;
 use crate::store::archive::{Counts, TenantCounts};
 use crate::telemetry::SendingGauges;
+use crate::units::saturating;
+
+/// The most jobs that are counted.
+const MAX_JOBS: u16 = 500;
 
 /// Returns the state of an endpoint with the reason of a pause, as metrics and status name it.
 fn state_label(state: EndpointState) -> &'static str {
@@ -83,7 +87,7 @@ impl GatewaySource {
         })
     }
 
-    /// Returns what is left to send. Events that wait for an endpoint which is not active stay stored, so a drain does not wait for them.
+    /// Returns what is left to send. Events that wait for a paused endpoint stay stored, so a drain does not wait for them.
     pub(super) async fn left_to_send(
         &self,
         counts: &Counts,
@@ -101,9 +105,11 @@ impl GatewaySource {
             // nothing is sent without the block `outbound`
             events.waiting
         };
+        let jobs = self.gate.store.with_jobs(None, MAX_JOBS).await?;
         Ok(Some(OutboundDrain {
             waiting: events.waiting - paused,
             paused,
+            jobs: saturating(jobs.len()),
             dead: events.dead,
         }))
     }

@@ -123,7 +123,7 @@ proptest! {
                 .map(|(name, newest)| {
                     let event_type = EventType::new(name).unwrap();
                     let pin = before.versions.get(&event_type).copied().map(u32::from);
-                    (event_type.clone(), version_for(pin, 1..=*newest))
+                    (event_type, version_for(pin, 1..=*newest))
                 })
                 .collect();
             for (newest, grown) in newest.iter_mut().zip(&grown) {

@@ -98,18 +98,16 @@ pub(super) fn apply(
     targets: &[TargetId],
 ) -> Result<(u64, Vec<Key>), StoreError> {
     let (mut count, mut forgotten) = (0, Vec::new());
-    let mut targets = std::borrow::Cow::from(targets);
-    if matches!(
-        kind,
-        ActKind::MakeDead {
-            reason: Reason::Paused
-        }
-    ) {
-        if retain_paused(writing, targets.to_mut())? {
+    let still_paused;
+    let mut targets = targets;
+    let reason = Reason::Paused;
+    if kind == (ActKind::MakeDead { reason }) {
+        still_paused = paused(writing, targets)?;
+        targets = &still_paused;
+        if targets.is_empty() {
             return Ok((0, forgotten));
         }
     }
-    let targets = &*targets;
     for id in ids {
         let origin: Option<u32> = writing.row(
             "select origin from delivery where id = ?1",
@@ -139,19 +137,17 @@ pub(super) fn apply(
     Ok((count, forgotten))
 }
 
-/// Leaves out endpoints that are not paused any more: their units do not end because of a pause. Returns whether none is left.
-fn retain_paused(writing: &Writing<'_>, targets: &mut Vec<TargetId>) -> Result<bool, StoreError> {
+/// Returns those of the targets that are still paused: units of others do not end because of a pause.
+fn paused(writing: &Writing<'_>, targets: &[TargetId]) -> Result<Vec<TargetId>, StoreError> {
     let find = "select state from endpoint where number = ?1";
     let mut paused = Vec::with_capacity(targets.len());
-    for target in &*targets {
-        let state = writing.row(find, params![target], |row| row.get::<_, EndpointState>(0))?;
+    for target in targets {
+        let state: Option<EndpointState> = writing.row(find, params![target], |row| row.get(0))?;
         if state.is_none_or(EndpointState::is_paused) {
             paused.push(*target);
         }
     }
-    let none_is_left = paused.is_empty() && !targets.is_empty();
-    *targets = paused;
-    Ok(none_is_left)
+    Ok(paused)
 }
 
 /// Forgets keys, `known` of which memory has, and writes it down; how many there were.

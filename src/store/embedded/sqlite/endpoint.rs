@@ -34,8 +34,8 @@ pub(super) const INACTIVE: &str = "select number, state, since from endpoint whe
 
 /// The units that wait for endpoints which are not active, by kind.
 pub(super) const WAITING_FOR_INACTIVE: [&str; 2] = [
-    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state <> 6 and d.attempt_count = 0",
-    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state <> 6 and d.attempt_count > 0",
+    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state in (1, 2, 3) and d.attempt_count = 0",
+    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state in (1, 2, 3) and d.attempt_count > 0",
 ];
 
 /// Encodes a state for a row. The indexes of `endpoint` name 0 and 6.
