@@ -225,7 +225,7 @@ impl LiveEndpoint {
     /// warning.
     pub(super) fn report(&self, report: &AttemptReport, due: Instant, telemetry: &Telemetry) {
         if was_attempted(report.outcome) {
-            telemetry.endpoint_attempted(&EndpointAttempt {
+            telemetry.sending().count_attempt(&EndpointAttempt {
                 outcome: report.outcome,
                 delay: report.begun.saturating_duration_since(due),
                 took: report.took,

@@ -29,7 +29,7 @@ pub(super) async fn publish(
         } else {
             PublishResult::Refused
         };
-        api.telemetry().published(result);
+        api.telemetry().sending().count_publish(result);
     }
     answered
 }

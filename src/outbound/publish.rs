@@ -107,7 +107,9 @@ pub(super) async fn publish(
         Err(refusal) => {
             api.pace(&customer, limits.publish)?;
             let published = accepted_before(api, &customer, *refusal).await?;
-            api.telemetry().published(PublishResult::Repeated);
+            api.telemetry()
+                .sending()
+                .count_publish(PublishResult::Repeated);
             return Ok((StatusCode::ACCEPTED, Json(published)).into_response());
         }
     };
@@ -121,11 +123,13 @@ pub(super) async fn publish(
     }
     api.pace(&customer, limits.publish)?;
     let published = store(api, &customer, event, &wanting).await?;
-    api.telemetry().published(if published.repeated {
-        PublishResult::Repeated
-    } else {
-        PublishResult::Accepted
-    });
+    api.telemetry()
+        .sending()
+        .count_publish(if published.repeated {
+            PublishResult::Repeated
+        } else {
+            PublishResult::Accepted
+        });
     Ok((StatusCode::ACCEPTED, Json(published)).into_response())
 }
 

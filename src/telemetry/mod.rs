@@ -46,8 +46,7 @@ use outcome::Outcome;
 use recent::Recent;
 pub use recent::{REMEMBERED, RefusedRequest};
 pub use record::{Acceptance, Cut, Ended, Facts};
-use sending::Sending;
-pub use sending::{EndpointAttempt, PublishResult, SendingSums};
+pub use sending::{EndpointAttempt, PublishResult, Sending, SendingSums};
 use tail::Tail;
 pub use tail::{TailEntry, TailEvent, Tailed};
 use writer::Lines;
@@ -102,6 +101,11 @@ struct ConfigState {
 }
 
 impl Telemetry {
+    /// Returns the counts of sending.
+    pub fn sending(&self) -> &Sending {
+        &self.sending
+    }
+
     /// Creates telemetry that writes log lines to `out`, from a thread of its own.
     pub fn new(
         policy: LogPolicy,

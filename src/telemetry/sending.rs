@@ -5,7 +5,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use prometheus::Histogram;
 
-use super::Telemetry;
 use super::attempts::outcome_label;
 use super::histograms::unlabelled;
 use crate::delivery::Outcome;
@@ -75,9 +74,9 @@ pub struct SendingSums {
     pub failed: u64,
 }
 
-/// Counts since the start.
+/// Counts of sending since the start.
 #[derive(Debug)]
-pub(super) struct Sending {
+pub struct Sending {
     published: Mutex<BTreeMap<PublishResult, u64>>,
     attempts: Mutex<BTreeMap<&'static str, u64>>,
     failed: Mutex<u64>,
@@ -115,36 +114,32 @@ impl Sending {
     pub(super) fn attempts(&self) -> BTreeMap<&'static str, u64> {
         self.attempts.lock().clone()
     }
-}
 
-impl Telemetry {
     /// Counts a request to publish an event.
-    pub fn published(&self, result: PublishResult) {
-        *self.sending.published.lock().entry(result).or_default() += 1;
+    pub fn count_publish(&self, result: PublishResult) {
+        *self.published.lock().entry(result).or_default() += 1;
     }
 
     /// Counts an attempt to send an event to an endpoint.
-    pub fn endpoint_attempted(&self, attempt: &EndpointAttempt) {
-        let sending = &self.sending;
-        sending.start_seconds.observe(attempt.delay.as_secs_f64());
-        sending.attempt_seconds.observe(attempt.took.as_secs_f64());
+    pub fn count_attempt(&self, attempt: &EndpointAttempt) {
+        self.start_seconds.observe(attempt.delay.as_secs_f64());
+        self.attempt_seconds.observe(attempt.took.as_secs_f64());
         let label = outcome_label(attempt.outcome);
-        *sending.attempts.lock().entry(label).or_default() += 1;
+        *self.attempts.lock().entry(label).or_default() += 1;
         let status = attempt.outcome.status();
-        *sending.failed.lock() += u64::from(!status.is_some_and(|status| status.is_success()));
+        *self.failed.lock() += u64::from(!status.is_some_and(|status| status.is_success()));
     }
 
-    /// Returns the sums of sending since the start.
-    pub fn sending_sums(&self) -> SendingSums {
-        let sending = &self.sending;
-        let published = sending.published();
+    /// Returns the sums since the start.
+    pub fn sums(&self) -> SendingSums {
+        let published = self.published();
         SendingSums {
             published: published
                 .get(&PublishResult::Accepted)
                 .copied()
                 .unwrap_or(0),
-            attempts: sending.attempts().values().sum(),
-            failed: *sending.failed.lock(),
+            attempts: self.attempts().values().sum(),
+            failed: *self.failed.lock(),
         }
     }
 }

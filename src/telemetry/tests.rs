@@ -165,19 +165,19 @@ fn metrics() -> String {
     };
     telemetry.attempted(&attempt_event(After::RetryIn(Duration::from_secs(5))));
     telemetry.attempted(&attempt_event(After::Dead));
-    telemetry.published(PublishResult::Accepted);
+    telemetry.sending().count_publish(PublishResult::Accepted);
     for outcome in [
         crate::delivery::Outcome::Answered(StatusCode::OK),
         crate::delivery::Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE),
     ] {
-        telemetry.endpoint_attempted(&EndpointAttempt {
+        telemetry.sending().count_attempt(&EndpointAttempt {
             outcome,
             delay: Duration::from_millis(3),
             took: Duration::from_millis(30),
         });
     }
     assert_eq!(
-        telemetry.sending_sums(),
+        telemetry.sending().sums(),
         SendingSums {
             published: 1,
             attempts: 2,

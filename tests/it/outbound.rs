@@ -323,7 +323,7 @@ fn an_endpoint_that_answers_410_is_paused_and_keeps_its_events() {
     );
     assert_eq!(
         (status, &answer["state"]),
-        (200, &json!("resuming")),
+        (202, &json!("resuming")),
         "{answer}"
     );
     wait_at_most(Duration::from_secs(90), "both events", || gone.count() >= 3);
@@ -716,7 +716,7 @@ fn resume_with_none_cancels_what_waited() {
     let (status, answer) = call(&gate, "POST", &format!("{path}/resume"), Some(&body));
     assert_eq!(
         (status, &answer["state"]),
-        (200, &json!("resuming")),
+        (202, &json!("resuming")),
         "{answer}"
     );
     wait_for("the end of the job", || {

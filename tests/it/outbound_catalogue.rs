@@ -395,7 +395,7 @@ fn faults_are_logged_where_the_config_warns() {
     );
     wait_for("both", || app.count() == 2);
     let log = sender.gate.log_lines().join("\n");
-    assert!(log.contains("does not fit the catalogue"), "{log}");
+    assert!(log.contains("do not fit the catalogue"), "{log}");
     assert!(!log.contains(secret), "{log}");
 }
 

@@ -238,7 +238,10 @@ fn drain_waits_for_no_paused_endpoint_and_refuses_new_events() {
     let drain = post_admin(&gate, "/-/drain", &json!({ "accept": false }));
     assert_eq!(
         (&drain["waiting"], &drain["outbound"]),
-        (&json!(0), &json!({ "waiting": 0, "paused": 1, "dead": 0 })),
+        (
+            &json!(0),
+            &json!({ "waiting": 0, "paused": 1, "jobs": 0, "dead": 0 })
+        ),
         "{drain}"
     );
     for (method, path, body) in [

@@ -401,7 +401,10 @@ fn sending_is_behind_if_an_event_is_due_for_a_minute() {
         bench.after(passed)
     };
     assert_eq!(oldest(&mut bench, 60, SECOND), NONE);
-    assert_eq!(oldest(&mut bench, 61, SECOND), ["+outbound_behind"]);
+    assert_eq!(oldest(&mut bench, 61, SECOND), NONE);
+    assert_eq!(oldest(&mut bench, 0, SECOND), NONE);
+    assert_eq!(oldest(&mut bench, 61, SECOND), NONE);
+    assert_eq!(oldest(&mut bench, 121, MINUTE), ["+outbound_behind"]);
     assert_eq!(oldest(&mut bench, 45, 2 * CLEAR_AFTER), NONE);
     assert_eq!(oldest(&mut bench, 2, SECOND), NONE);
     assert_eq!(oldest(&mut bench, 2, CLEAR_AFTER), ["-outbound_behind"]);

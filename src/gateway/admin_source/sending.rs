@@ -10,7 +10,6 @@ use crate::store::StoreError;
 use crate::store::address_book::EndpointState;
 use crate::store::archive::{Counts, TenantCounts};
 use crate::telemetry::SendingGauges;
-use crate::units::saturating;
 
 /// The most jobs that are counted.
 const MAX_JOBS: u16 = 500;
@@ -60,7 +59,7 @@ impl GatewaySource {
         let (worker, events) = (&self.gate.worker, self.gate.worker.counts().tenants);
         has_sending(&self.gate, events).then(|| {
             let sending = worker.sending().unwrap_or_default();
-            let sums = self.gate.telemetry.sending_sums();
+            let sums = self.gate.telemetry.sending().sums();
             let endpoints = sending.addresses.endpoints.iter();
             let failing = sending.failing.iter().map(|one| FailingEndpoint {
                 id: one.id.to_string(),
@@ -109,7 +108,7 @@ impl GatewaySource {
         Ok(Some(OutboundDrain {
             waiting: events.waiting - paused,
             paused,
-            jobs: saturating(jobs.len()),
+            jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
             dead: events.dead,
         }))
     }

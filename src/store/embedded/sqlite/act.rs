@@ -101,7 +101,7 @@ pub(super) fn apply(
     let still_paused;
     let mut targets = targets;
     let reason = Reason::Paused;
-    if kind == (ActKind::MakeDead { reason }) {
+    if !targets.is_empty() && kind == (ActKind::MakeDead { reason }) {
         still_paused = paused(writing, targets)?;
         targets = &still_paused;
         if targets.is_empty() {

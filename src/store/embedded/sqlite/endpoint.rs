@@ -32,10 +32,10 @@ pub(super) const UNHEALTHY: &str = "select h.since, h.failures, h.hours, h.last,
     from health h cross join endpoint e on e.number = h.endpoint where h.endpoint > ?1 and e.state <> 6 order by h.endpoint limit ?2";
 pub(super) const INACTIVE: &str = "select number, state, since from endpoint where state <> 0 and state <> 6 and number > ?1 order by number limit ?2";
 
-/// The units that wait for endpoints which are not active, by kind.
+/// The units that wait for paused endpoints, by kind. The index needs the first conditions on the state.
 pub(super) const WAITING_FOR_INACTIVE: [&str; 2] = [
-    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state in (1, 2, 3) and d.attempt_count = 0",
-    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state in (1, 2, 3) and d.attempt_count > 0",
+    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state <> 6 and e.state in (1, 2, 3) and d.attempt_count = 0",
+    "select count(*) from endpoint e cross join due d on d.target = e.number where e.number > 0 and e.state <> 0 and e.state <> 6 and e.state in (1, 2, 3) and d.attempt_count > 0",
 ];
 
 /// Encodes a state for a row. The indexes of `endpoint` name 0 and 6.

@@ -32,6 +32,8 @@ async fn status(store: &Embedded, endpoint: &Endpoint, id: DeliveryRef) -> Optio
 async fn failure_at_any_statement_leaves_a_whole_change_after_the_retry() {
     for error in [StoreError::Full, StoreError::Unavailable("io".into())] {
         let (directory, fault) = (tempfile::tempdir().unwrap(), Arc::<Fault>::default());
+        // work that is finished is written again once there is room
+        let is_written_again = matches!(error, StoreError::Full);
         let store = open_faulty(directory.path(), &fault, error);
         let tenant = add_tenant(&store, "acme").await.origin;
         let mut failed = 0;
@@ -112,6 +114,11 @@ async fn failure_at_any_statement_leaves_a_whole_change_after_the_retry() {
             let saved = store.change_endpoint(stale).await.unwrap();
             assert_eq!(saved, Saved::Conflict);
         }
-        assert!(failed >= 5, "{failed} of the calls failed");
+        let is_as_meant = if is_written_again {
+            failed == 0
+        } else {
+            failed >= 5
+        };
+        assert!(is_as_meant, "{failed} of the calls failed");
     }
 }
