@@ -63,7 +63,7 @@ impl Right {
 enum Tokens {
     /// One for all requests.
     File(Zeroizing<Vec<u8>>),
-    /// Those of a config.
+    /// All that a config has.
     Config(Vec<ConfigToken>),
 }
 

@@ -278,12 +278,8 @@ impl Print {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         let visible =
             entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-        Self::files(
-            Some(identity),
-            visible.map(|entry| entry.path()).collect(),
-            last,
-            depth,
-        )
+        let paths = visible.map(|entry| entry.path()).collect();
+        Self::files(Some(identity), paths, last, depth)
     }
 
     fn files(
@@ -303,7 +299,7 @@ impl Print {
             depth
         };
         let print = |path: PathBuf| {
-            // of a directory inside it counts only that it is there
+            // a directory within it counts by its name alone
             let is_listed = |metadata: &Metadata| metadata.is_file() || metadata.is_dir();
             let metadata = std::fs::metadata(&path).ok().filter(is_listed)?;
             let print = FilePrint::take(

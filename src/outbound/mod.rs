@@ -18,6 +18,7 @@ mod listing;
 mod names;
 mod pause;
 mod publish;
+mod published;
 mod reason;
 mod recover;
 mod secrets;

@@ -8,27 +8,27 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::access::{Caller, Right};
 use super::dry_run::planned;
 use super::event_body::header_key;
 use super::event_check::{self, Event, Refusal, Warning};
 use super::faults;
+use super::published::{Published, TARGETS, accepted_before, repeated};
 use super::state::{Api, Customer, Subscriber, joined};
 use crate::activity::InFlight;
 use crate::clock::{rfc3339, unix_ms};
 use crate::deliver::{
-    DATA_AT, EventFacts, ORDERED, ReservedEndpoint, Rules, VERSION, VERSIONS, attempt_published,
+    DATA_AT, ORDERED, ReservedEndpoint, Rules, VERSION, VERSIONS, attempt_published,
 };
 use crate::event::EventType;
 use crate::queue::stored::RECEIVED_AT;
 use crate::retry::Reason;
-use crate::store::archive::{Filter, Order, Row, Scope, UnitsShown};
 use crate::store::queue::{
     Accept, Accepted, Dedupe, DeliveryRef, NewUnit, Start, Stored, TargetId,
 };
-use crate::store::record::{DIGEST, Pairs, Record};
+use crate::store::record::{Pairs, Record};
 use crate::store::{StoreError, repeated as repeated_call};
 use crate::telemetry::PublishResult;
 use crate::tenant::event_id::event_id;
@@ -39,8 +39,6 @@ use crate::web::problem::Problem;
 const FROM_MEMORY: usize = 256 << 10;
 /// The most endpoints of an event that are attempted from memory; the others follow from the disk.
 const AT_ONCE: usize = 64;
-/// The fact of an event's record that says to how many endpoints it goes.
-const TARGETS: &str = "targets";
 /// The longest body, in bytes, that is checked in the task of its request.
 const CHECKED_IN_PLACE: usize = 64 << 10;
 
@@ -57,27 +55,6 @@ impl PublishQuery {
     pub(super) fn is_dry_run(&self) -> bool {
         self.dry_run
     }
-}
-
-/// An event that is stored.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Published {
-    /// The ID of the event, which endpoints get as `webhook-id`.
-    id: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    event_type: String,
-    /// The version of the stored data.
-    version: u16,
-    /// The number of endpoints that get it.
-    targets: usize,
-    /// The time at which it was accepted, as RFC 3339.
-    accepted_at: String,
-    /// Whether an earlier request with the same key stored it.
-    repeated: bool,
-    /// The faults of the event that the config lets pass.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<Warning>,
 }
 
 /// Publishes an event.
@@ -155,38 +132,6 @@ async fn checked(
     }
     let checking = tokio::task::spawn_blocking(check);
     checking.await.map_err(|_| faults::internal())?
-}
-
-/// Returns the first answer of an event that the catalogue refuses now, if it was accepted before: the catalogue may have changed since.
-///
-/// # Errors
-/// It was not accepted, or the store does not answer.
-async fn accepted_before(
-    api: &Api,
-    customer: &Customer,
-    refusal: Refusal,
-) -> Result<Published, Problem> {
-    let Some((key, digest)) = refusal.publish else {
-        return Err(refusal.problem);
-    };
-    let filter = Filter {
-        delivery_id: Some(key),
-        ..Filter::default()
-    };
-    let scope = Scope::of(customer.tenant.origin);
-    let units = UnitsShown::First(0);
-    let page = api
-        .store()
-        .page(scope, &filter, Order::Oldest, None, 1, units);
-    let page = api.ask(page).await?;
-    let is_same = |row: &&Row| {
-        let known = row.record.fact(DIGEST);
-        known.is_some_and(|known| known == &digest[..])
-    };
-    match page.rows.first().filter(is_same) {
-        Some(row) => repeated(api, customer, Some(row.id)).await,
-        None => Err(refusal.problem),
-    }
 }
 
 /// Stores an event with a unit for each endpoint, and begins the attempts for which there are places. A stored event is attempted also if
@@ -360,45 +305,4 @@ async fn reserve(
         .into_iter()
         .filter_map(|(target, endpoint)| Some((target, endpoints.reserve(&endpoint, bytes)?)));
     Ok(reserved.collect())
-}
-
-/// Returns the answer that an event got when it was published first.
-async fn repeated(
-    api: &Api,
-    customer: &Customer,
-    of: Option<DeliveryRef>,
-) -> Result<Published, Problem> {
-    let scope = Scope::of(customer.tenant.origin);
-    let stored = match of {
-        Some(of) => api.ask(api.store().stored(scope, of)).await?,
-        None => None,
-    };
-    // it was deleted in this very moment, so its key is free
-    let Some(stored) = stored else {
-        return Err(faults::unavailable(
-            "store_unavailable",
-            "the event with this key was just deleted",
-            std::time::Duration::from_secs(1),
-        ));
-    };
-    let fact = |name: &str| {
-        let facts = &stored.record.facts;
-        let found = facts.iter().find(|(known, _)| known == name.as_bytes());
-        found.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok())
-    };
-    let accepted_at = fact(RECEIVED_AT).map_or_else(
-        || stored.id.drawn_at(),
-        |ms| std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms),
-    );
-    Ok(Published {
-        id: event_id(stored.id.0),
-        event_type: stored.event_type.as_deref().unwrap_or_default().to_owned(),
-        version: EventFacts::of(&stored).version,
-        targets: fact(TARGETS)
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(0),
-        accepted_at: rfc3339(accepted_at),
-        repeated: true,
-        warnings: Vec::new(),
-    })
 }

@@ -105,9 +105,9 @@ pub struct AttemptPosition(pub i64);
 /// The attempts that are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptsOf {
-    /// Those to an endpoint.
+    /// Attempts to an endpoint.
     Endpoint(TargetId),
-    /// Those of a delivery, to all of its targets.
+    /// Attempts of a delivery, to all of its targets.
     Delivery(DeliveryRef),
 }
 
