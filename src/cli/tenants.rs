@@ -178,7 +178,7 @@ fn render_list(found: &Listed<Tenant>, look: &Look) -> String {
         ("TENANT", Align::Left),
         ("NAME", Align::Left),
         ("PUBLISH", Align::Right),
-        ("ENDPOINTS", Align::Right),
+        ("ENDPOINT LIMIT", Align::Right),
         ("CREATED", Align::Left),
     ];
     let mut table = Table::new(&columns, 0);

@@ -100,6 +100,13 @@ impl Report {
         self
     }
 
+    /// Renders every finding and their counts, errors first: the first lines say why a config is refused.
+    pub fn refusal(mut self) -> String {
+        self.findings
+            .sort_by_key(|finding| finding.level != Level::Error);
+        format!("{}{}", self.render(false), self.summary())
+    }
+
     /// Returns the number of errors.
     pub fn errors(&self) -> usize {
         self.findings

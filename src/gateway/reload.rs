@@ -152,8 +152,7 @@ impl Reloader {
                 files.sort();
                 files.dedup();
                 self.files.send_replace(files);
-                let text = format!("{}{}", report.render(false), report.summary());
-                return Err(self.refuse(NotReloaded::Refused(text)));
+                return Err(self.refuse(NotReloaded::Refused(report.refusal())));
             }
             Err(error) => return Err(self.refuse(error)),
         };

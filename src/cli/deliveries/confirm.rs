@@ -25,6 +25,10 @@ impl ConfirmArgs {
         }
         match &self.reason {
             Some(reason) if self.yes => Ok(reason.clone()),
+            None if self.yes => Err(Error::usage(
+                "nothing was changed: the audit log needs a reason",
+            )
+            .hint("--reason \"…\"")),
             Some(_) | None => Err(unconfirmed_by_options("--yes --reason \"…\"")),
         }
     }

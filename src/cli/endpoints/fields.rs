@@ -16,7 +16,7 @@ pub(super) struct FieldsArgs {
     /// The types that it gets: `invoice.paid`, `invoice.*`, `*` (default for a new one).
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',')]
     types: Vec<String>,
-    /// The version of a type that it gets; may be repeated, and replaces all pins.
+    /// The version of a type that it gets; may be repeated. Other types keep theirs.
     #[arg(long, value_name = "TYPE=N", value_parser = pin)]
     pin: Vec<(String, u16)>,
     /// The form: `envelope` (type, timestamp and data; default for a new one) or `raw` (the data alone).

@@ -44,7 +44,7 @@ pub(super) struct EditArgs {
     url: Option<String>,
     #[command(flatten)]
     fields: FieldsArgs,
-    /// Settings that get their default: `rate`, `headers` and so on.
+    /// Settings that get their default: `rate`, `headers` and so on. `versions` moves the pins of all types to their newest version.
     #[arg(long, value_name = "SETTING,…", value_delimiter = ',')]
     unset: Vec<String>,
     /// Prints a JSON object.
@@ -102,6 +102,10 @@ pub(super) async fn edit(client: &OutboundClient, args: &EditArgs) -> Result<Exi
         fields.insert("url".to_owned(), url.as_str().into());
     }
     for name in &args.unset {
+        if matches!(&**name, "secret" | "url") {
+            let error = format!("`{name}` has no default");
+            return Err(Error::usage(error).hint("hookgate endpoints rotate, or --url URL"));
+        }
         fields.insert(name.replace('-', "_"), Value::Null);
     }
     if fields.is_empty() {

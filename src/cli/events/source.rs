@@ -86,7 +86,7 @@ fn read(dir: &Path) -> Result<Files, Error> {
         Error::no("the catalogue cannot be read")
             .at(path.display().to_string())
             .why("A catalogue is a directory with a folder for each type.")
-            .hint("hookgate events check events")
+            .hint("--dir DIR, or the directory as an argument of `events check`")
             .cause(error)
     };
     for (name, path) in entries(dir).map_err(|error| cannot(dir, error))? {
