@@ -27,8 +27,8 @@ def tell(what, got, due):
 
 
 def block(heading, language):
-    """The first block of a language below a heading."""
-    return PAGE.split(f"\n{heading}\n")[1].split(f"```{language}\n")[1].split("```")[0]
+    """The first block of a language below a heading, or below a line that begins so."""
+    return PAGE.split(f"\n{heading}")[1].split(f"```{language}\n")[1].split("```")[0]
 
 
 class LosesAnswers(http.server.BaseHTTPRequestHandler):
@@ -122,7 +122,7 @@ def walk():
     with open(f"{directory}/.curlrc", "w") as out:
         out.write("silent\nshow-error\n")
     start = moved(block("## The config", "sh"))
-    steps = moved(block("## From nothing to a verified delivery", "sh")).replace(
+    steps = moved(block("The same as your app does it", "sh")).replace(
         "hookgate receive ", f"hookgate receive --listen 127.0.0.1:{ports['4000']} ")
     wait_for = lambda port: f"for _ in $(seq 200); do (: < /dev/tcp/127.0.0.1/{ports[port]}) 2>/dev/null && break; sleep 0.05; done\n"
     # what a person does not see: each server is there before the next command needs it
