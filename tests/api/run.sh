@@ -29,10 +29,7 @@ routes:
 YAML
 "$hookgate" run --config "$work/config.yaml" > "$work/log" 2>&1 &
 started+=($!)
-for _ in $(seq 100); do
-    curl -fs "http://127.0.0.1:$health/readyz" > /dev/null && break
-    sleep 0.1
-done
+ready "127.0.0.1:$health" "$work/log"
 
 # deliveries that wait: no app listens
 for number in $(seq 20); do

@@ -43,11 +43,7 @@ for name in stripe standard-webhooks svix own next; do printf 'whsec_%s' "$(rand
 "$hookgate" echo --quiet --listen "127.0.0.1:$app" 2>/dev/null & started+=($!)
 python3 tests/sdk/app.py "$late" "$work/late" & started+=($!)
 "$hookgate" run --config "$work/config.yaml" > "$work/gate.log" 2>&1 & started+=($!)
-for _ in $(seq 100); do
-    "$hookgate" health --address "127.0.0.1:$health" >/dev/null 2>&1 && break
-    sleep 0.1
-done
-"$hookgate" health --address "127.0.0.1:$health" >/dev/null || { cat "$work/gate.log" >&2; exit 1; }
+ready "127.0.0.1:$health" "$work/gate.log"
 
 wrong=0
 timeout 120 "$kept/venv/bin/python" tests/sdk/check.py "$hookgate" "http://127.0.0.1:$gate" "http://127.0.0.1:$admin" "$work" || wrong=1

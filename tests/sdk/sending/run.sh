@@ -41,11 +41,7 @@ outbound:
   endpoints: { http: true, ports: [$endpoints] }
 YAML
 "$hookgate" run --config "$work/config.yaml" > "$work/gate.log" 2>&1 & started+=($!)
-for _ in $(seq 100); do
-    "$hookgate" health --address "127.0.0.1:$health" >/dev/null 2>&1 && break
-    sleep 0.1
-done
-"$hookgate" health --address "127.0.0.1:$health" >/dev/null || { cat "$work/gate.log" >&2; exit 1; }
+ready "127.0.0.1:$health" "$work/gate.log"
 
 wrong=0
 timeout 120 "$kept/venv/bin/python" tests/sdk/sending/deliver.py "http://127.0.0.1:$api" "$endpoints" "$work" || exit 1
