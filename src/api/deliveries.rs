@@ -149,7 +149,7 @@ pub struct Deliveries {
 pub struct Header {
     /// The name.
     pub name: String,
-    /// The value. Secrets are redacted, signatures shortened.
+    /// The value. In headers of received requests, secrets are redacted and signatures shortened.
     pub value: String,
 }
 

@@ -12,6 +12,7 @@ use super::endpoints;
 use super::events::{no_event, reference};
 use super::listing::{PageQuery, bad_cursor};
 use super::state::Api;
+use crate::api::deliveries::Header;
 use crate::clock::rfc3339;
 use crate::deliver::attempt_message;
 use crate::store::address_book::Tenant;
@@ -62,7 +63,7 @@ pub(super) struct ShownAttempt {
     /// The names of the secrets that signed it.
     secrets: Vec<String>,
     /// The headers of the response.
-    headers: Vec<(String, String)>,
+    headers: Vec<Header>,
     /// The beginning of the body of the response.
     body_text: Option<String>,
 }
@@ -95,7 +96,10 @@ impl ShownAttempt {
             version: facts.get("version").and_then(|text| text.parse().ok()),
             payload: facts.get("payload").cloned(),
             secrets: secrets.map(str::to_owned).collect(),
-            headers: pairs(&attempt.head),
+            headers: pairs(&attempt.head)
+                .into_iter()
+                .map(|(name, value)| Header { name, value })
+                .collect(),
             body_text: (!attempt.body.is_empty())
                 .then(|| String::from_utf8_lossy(&attempt.body).into_owned()),
         }

@@ -15,8 +15,9 @@ pub(super) struct Planned {
     targets: Vec<PlannedTarget>,
     /// The endpoints that would not.
     left_out: Vec<LeftOut>,
-    /// The faults of the event that the config lets pass.
+    /// The faults of the event that the config lets pass; left out if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     warnings: Vec<Warning>,
 }
 

@@ -33,8 +33,9 @@ pub(super) struct Published {
     pub(super) accepted_at: String,
     /// Whether an earlier request with the same key stored it.
     pub(super) repeated: bool,
-    /// The faults of the event that the config lets pass.
+    /// The faults of the event that the config lets pass; left out if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub(super) warnings: Vec<Warning>,
 }
 

@@ -1,5 +1,6 @@
 """Sends requests that no client library would send to each call of the app's API: other methods, paths that are not UTF-8, unknown query keys, and
-bodies of wrong shapes. Each is refused with an error of the documented form, which repeats nothing of the request, and never with a 5xx.
+bodies of wrong shapes. Each is refused with an error of the documented form, which repeats nothing of the request, and never with a 5xx
+(but for 503 `slow_down` of the call that tests an endpoint).
 Usage: shapes.py HOST:PORT TOKEN-FILE EVENT"""
 import json
 import socket
@@ -51,6 +52,8 @@ def expect(what, due, method, target, *arguments, **more):
             error = json.loads(body)
             if not {"code", "error", "help"} <= error.keys() or error.keys() > {"code", "error", "help", "at"}:
                 problem = "not the documented form"
+            elif status == 503 and error["code"] != "slow_down":
+                problem = "503 for another reason than the limit of tests"
         except ValueError:
             problem = "no JSON"
     if PRIVATE.encode() in body or TOKEN.encode() in body:
@@ -67,6 +70,7 @@ def main():
         for name, value in known.items():
             path = path.replace(name, value)
         methods = {method.upper() for method in calls}
+        with_body = {method.upper() for method, call in calls.items() if "requestBody" in call}
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "get", "M-SEARCH"):
             # whoever reads may ask for the head alone
             if method not in methods and not (method == "HEAD" and "GET" in methods):
@@ -83,13 +87,15 @@ def main():
                 if method == "GET" and template != "/v1/openapi.json":
                     due = (400, 422, 404) if not query.startswith(("?after", "?&&", "?=")) else (200, 400, 404, 422)
                     expect("an odd query", due, method, path + query)
-        for method in methods & {"POST", "PUT", "PATCH"}:
+        for method in with_body:
             bodies = [b"", b" ", b"null", b"true", b"1", b'"x"', b"[]", b"[{}]", b"{", b"{}}", b"{} {}", b"\xff", b'{"\xff": 1}', b"\xef\xbb\xbf{}", b"\x00{}",
                       b'{"unknown": "%s"}' % PRIVATE.encode(), b'{"a": 1, "a": 2}', b"[" * 100_000, b'{"data":' * 5_000 + b"1" + b"}" * 5_000, b"NaN", b"{'a': 1}",
                       b'{"a": 1e999999}', b'{"type": "' + PRIVATE.encode() + b'", "id": 1, "data": "' + PRIVATE.encode() + b'"}', b"\xff\xfe{\x00}\x00"]
             for body in bodies:
                 # a call of which each field is optional takes no body at all, too
                 due = (400, 409, 413, 422) if body.strip() else (200, 400, 409, 422)
+                # a body that is taken sends a test, and one endpoint is tested once a second at most
+                due += (503,) if path.endswith("/test") else ()
                 expect("a body of the wrong shape", due, method, path, body)
             for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json-seq", "text/json", ""):
                 expect("another content type", (415,), method, path, b'{"a": 1}', [f"Content-Type: {kind}"])
