@@ -22,6 +22,7 @@ mod outbound_client;
 mod outbound_error;
 mod outbound_list;
 mod policy;
+mod progress;
 mod providers;
 mod publish;
 mod receive;

@@ -1,89 +1,58 @@
 //! Watches a replay that runs in the gateway: a bar on a terminal, a line every 10 s elsewhere.
-use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use crate::api::actions::{Replay, ReplayState};
 use crate::cli::admin_client::{AdminClient, escaped};
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::quoted;
+use crate::cli::progress::Progress;
 use crate::cli::term::{self, DIM, GREEN, Look, RED, Sign};
 use crate::clock::{Clock as _, SystemClock};
 
 /// The pause between two requests to the gateway, and between two drawings of the bar.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// The pause between two lines without a terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// The width of the bar, in characters.
 const BAR_WIDTH: u64 = 41;
 
 /// Watches a replay until it ends.
 pub(super) async fn watch(client: &AdminClient, id: &str) -> Result<Replay, Error> {
-    let mut shown = Progress::new();
+    let (mut progress, mut speed) = (Progress::new(), Speed::default());
+    let look = Look::of_stdout();
     let target = format!("/-/replays/{}", escaped(id));
     loop {
         let replay: Replay = client.get(&target).await?;
-        shown.show(&replay);
+        progress.show(&bar(&replay, speed.of(&replay), &look));
         if replay.state != ReplayState::Running {
-            shown.end();
+            progress.end();
             return Ok(replay);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// The progress of a running replay on stderr.
-struct Progress {
-    on_terminal: bool,
-    look: Look,
-    printed_at: Option<Instant>,
+/// The speed of a replay since the watching began.
+#[derive(Default)]
+struct Speed {
     began: Option<(Instant, u64)>,
 }
 
-impl Progress {
-    fn new() -> Self {
-        Self {
-            on_terminal: std::io::stderr().is_terminal(),
-            look: Look::of_stdout(),
-            printed_at: None,
-            began: None,
-        }
-    }
-
-    fn show(&mut self, replay: &Replay) {
+impl Speed {
+    /// Returns the deliveries per second: the measured ones, or at first those that were planned.
+    fn of(&mut self, replay: &Replay) -> f64 {
         let now = SystemClock.mono();
         let attempted = replay.planned.saturating_sub(replay.not_attempted);
         let (began, at_first) = *self.began.get_or_insert((now, attempted));
         let seconds = now.saturating_duration_since(began).as_secs_f64();
         let fresh = u32::try_from(attempted.saturating_sub(at_first)).unwrap_or(u32::MAX);
-        let speed = if seconds >= 1.0 && fresh > 0 {
+        if seconds >= 1.0 && fresh > 0 {
             f64::from(fresh) / seconds
         } else {
             replay.rate
-        };
-        if self.on_terminal {
-            let mut stderr = anstream::stderr().lock();
-            // an error of stderr does not stop the watching
-            write!(stderr, "\r\x1b[K{}", bar(replay, speed, &self.look)).ok();
-            stderr.flush().ok();
-        } else if self
-            .printed_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= LINE_INTERVAL)
-        {
-            self.printed_at = Some(now);
-            term::say(bar(replay, speed, &self.look).trim_start());
-        }
-    }
-
-    fn end(&self) {
-        if self.on_terminal {
-            let mut stderr = anstream::stderr().lock();
-            write!(stderr, "\r\x1b[K").ok();
-            stderr.flush().ok();
         }
     }
 }
 
-/// Renders the progress: `  ━━━━╸━━━   684/1,204   20/s   ✓ 681   ✕ 3   26 s left`.
+/// Renders the progress: `━━━━╸━━━   684/1,204   20/s   ✓ 681   ✕ 3   26 s left`.
 fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
     let attempted = replay.planned.saturating_sub(replay.not_attempted);
     let full = (attempted.min(replay.planned) * BAR_WIDTH)
@@ -112,7 +81,7 @@ fn bar(replay: &Replay, speed: f64, look: &Look) -> String {
     };
     let counting = if replay.counting { "+" } else { "" };
     format!(
-        "  {drawn}   {}/{}{counting}   {}   {GREEN}{} {}{GREEN:#}   {bad}{} {}{bad:#}{skipped}   {} left",
+        "{drawn}   {}/{}{counting}   {}   {GREEN}{} {}{GREEN:#}   {bad}{} {}{bad:#}{skipped}   {} left",
         term::count(attempted),
         term::count(replay.planned),
         rate(speed),
@@ -225,7 +194,7 @@ mod tests {
     #[test]
     fn progress_bar_and_result_fit_100_columns() {
         let (look, mut replay) = (fake::look(), fake::replay());
-        let mut text = format!("{}\n", bar(&replay, 20.0, &look));
+        let mut text = format!("  {}\n", bar(&replay, 20.0, &look));
         replay = Replay {
             state: ReplayState::Stopped,
             stop_reason: Some("5 failures in a row, all 503 from app".to_owned()),

@@ -1,6 +1,5 @@
 //! `hookgate endpoints job`: the job of an endpoint, shown, stopped, or watched to its end.
-use std::io::{IsTerminal as _, Write as _};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Subcommand;
 use http::Method;
@@ -12,13 +11,11 @@ use super::shown::Job;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::outbound_client::OutboundClient;
+use crate::cli::progress::Progress;
 use crate::cli::term::{self, Look, Sign};
-use crate::clock::{Clock as _, SystemClock};
 
 /// The pause between two requests to the gateway.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// The pause between two lines without a terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Arguments of `endpoints job`.
 #[derive(Debug, clap::Args)]
@@ -185,56 +182,18 @@ async fn watch(
     client: &OutboundClient,
     name: &EndpointName,
 ) -> Result<Option<(Box<RawValue>, Job)>, Error> {
-    let mut progress = Progress::new();
+    let (mut progress, look) = (Progress::new(), Look::of_stdout());
     loop {
         let found = last(client, name).await?;
         match &found {
-            Some((_, job)) if job.is_running() => progress.show(job),
+            Some((_, job)) if job.is_running() => {
+                progress.show(&job.describe(context::now(), &look));
+            }
             Some(_) | None => {
                 progress.end();
                 return Ok(found);
             }
         }
         tokio::time::sleep(POLL_INTERVAL).await;
-    }
-}
-
-/// The progress of a running job on stderr.
-struct Progress {
-    on_terminal: bool,
-    look: Look,
-    printed_at: Option<Instant>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            on_terminal: std::io::stderr().is_terminal(),
-            look: Look::of_stdout(),
-            printed_at: None,
-        }
-    }
-
-    fn show(&mut self, job: &Job) {
-        let now = SystemClock.mono();
-        let text = job.describe(context::now(), &self.look);
-        let is_due = |at: Instant| now.saturating_duration_since(at) >= LINE_INTERVAL;
-        if self.on_terminal {
-            let mut stderr = anstream::stderr().lock();
-            // an error of stderr does not stop the watching
-            write!(stderr, "\r\x1b[K  {text}").ok();
-            stderr.flush().ok();
-        } else if self.printed_at.is_none_or(is_due) {
-            self.printed_at = Some(now);
-            term::say(&text);
-        }
-    }
-
-    fn end(&self) {
-        if self.on_terminal {
-            let mut stderr = anstream::stderr().lock();
-            write!(stderr, "\r\x1b[K").ok();
-            stderr.flush().ok();
-        }
     }
 }
