@@ -8,13 +8,13 @@ use tokio::sync::oneshot;
 
 /// The connections of a listener without a request that was admitted, in the order in which they were accepted.
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
+pub(super) struct Unauthenticated {
     next: AtomicU64,
     /// The senders that close them.
     open: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
 }
 
-impl Strangers {
+impl Unauthenticated {
     /// Adds a connection that was just accepted. The receiver gets a message if it is to be closed.
     pub(super) fn add(self: &Arc<Self>) -> (Connection, oneshot::Receiver<()>) {
         let (close, closed) = oneshot::channel();
@@ -22,7 +22,7 @@ impl Strangers {
         self.open.lock().insert(number, close);
         let connection = Connection(Arc::new(Shared {
             number,
-            strangers: Arc::clone(self),
+            unauthenticated: Arc::clone(self),
             is_admitted: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             served: AtomicU32::new(0),
@@ -51,7 +51,7 @@ pub(super) struct Connection(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     number: u64,
-    strangers: Arc<Strangers>,
+    unauthenticated: Arc<Unauthenticated>,
     is_admitted: AtomicBool,
     /// The number of requests whose heads have arrived.
     requests: AtomicU64,
@@ -63,7 +63,7 @@ impl Connection {
     /// Records that a request was admitted: the connection is not closed for others any more.
     pub(super) fn admit(&self) {
         if !self.0.is_admitted.swap(true, Ordering::Relaxed) {
-            self.0.strangers.remove(self.0.number);
+            self.0.unauthenticated.remove(self.0.number);
         }
     }
 
@@ -88,7 +88,7 @@ impl Connection {
 impl Drop for Shared {
     fn drop(&mut self) {
         if !self.is_admitted.load(Ordering::Relaxed) {
-            self.strangers.remove(self.number);
+            self.unauthenticated.remove(self.number);
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Sleep, sleep};
 
-use super::connection::{Connection, Strangers};
+use super::connection::{Connection, Unauthenticated};
 use super::tls::TlsListener;
 pub use super::tls::TlsSettings;
 
@@ -85,7 +85,7 @@ where
     let bounded = Bounded {
         listener,
         permits: Arc::new(Semaphore::new(bounds.connections)),
-        strangers: Arc::default(),
+        unauthenticated: Arc::default(),
         bounds,
     };
     let service = router
@@ -128,7 +128,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 struct Bounded<L> {
     listener: L,
     permits: Arc<Semaphore>,
-    strangers: Arc<Strangers>,
+    unauthenticated: Arc<Unauthenticated>,
     bounds: Bounds,
 }
 
@@ -141,12 +141,12 @@ impl<L: Listener> Listener for Bounded<L> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) => {
-                self.strangers.close_oldest();
+                self.unauthenticated.close_oldest();
                 // the semaphore is never closed, so a permit is acquired in the end
                 Arc::clone(&self.permits).acquire_owned().await.ok()
             }
         };
-        let timed = Timed::new(io, permit, &self.strangers, self.bounds);
+        let timed = Timed::new(io, permit, &self.unauthenticated, self.bounds);
         (timed, address)
     }
 
@@ -184,11 +184,11 @@ impl<T> Timed<T> {
     fn new(
         io: T,
         permit: Option<OwnedSemaphorePermit>,
-        strangers: &Arc<Strangers>,
+        unauthenticated: &Arc<Unauthenticated>,
         bounds: Bounds,
     ) -> Self {
         let (Lifetime::Total(time) | Lifetime::Idle(time)) = bounds.lifetime;
-        let (connection, closed) = strangers.add();
+        let (connection, closed) = unauthenticated.add();
         Self {
             io,
             left: bounds.max_read,

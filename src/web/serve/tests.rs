@@ -154,9 +154,9 @@ async fn ask(connection: &mut TcpStream, path: &str) -> Option<String> {
     answer.lines().next().map(str::to_owned)
 }
 
-/// Strangers take all places again and again; a client whose token is right gets in, and stays.
+/// Connections without a valid token use up the limit again and again; a client whose token is right gets in, and stays.
 #[tokio::test]
-async fn strangers_do_not_keep_others_out() {
+async fn unauthenticated_connections_do_not_keep_others_out() {
     let bounds = Bounds {
         connections: 4,
         lifetime: IDLE,
@@ -173,26 +173,30 @@ async fn strangers_do_not_keep_others_out() {
     let (_stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(serve_tcp(listener, router, bounds, stopped));
     let connect = async || TcpStream::connect(address).await.unwrap();
-    let mut strangers = Vec::new();
+    let mut unauthenticated = Vec::new();
     for number in 0..4 {
-        let mut stranger = connect().await;
+        let mut connection = connect().await;
         if number % 2 == 0 {
-            stranger.write_all(b"GET / HTT").await.unwrap();
+            connection.write_all(b"GET / HTT").await.unwrap();
         } else {
-            let answer = ask(&mut stranger, "/").await.unwrap();
+            let answer = ask(&mut connection, "/").await.unwrap();
             assert!(answer.contains("404"), "{answer}");
         }
-        strangers.push(stranger);
+        unauthenticated.push(connection);
     }
     let mut kept = connect().await;
     assert!(ask(&mut kept, "/known").await.unwrap().contains("204"));
     for _ in 0..20 {
-        let mut stranger = connect().await;
-        assert!(ask(&mut stranger, "/").await.unwrap().contains("404"));
-        strangers.push(stranger);
+        let mut connection = connect().await;
+        assert!(ask(&mut connection, "/").await.unwrap().contains("404"));
+        unauthenticated.push(connection);
     }
     assert!(ask(&mut kept, "/known").await.unwrap().contains("204"));
-    assert_eq!(ask(&mut strangers[0], "/").await, None);
-    assert!(ask(strangers.last_mut().unwrap(), "/").await.is_some());
+    assert_eq!(ask(&mut unauthenticated[0], "/").await, None);
+    assert!(
+        ask(unauthenticated.last_mut().unwrap(), "/")
+            .await
+            .is_some()
+    );
     serving.abort();
 }
