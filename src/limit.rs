@@ -112,6 +112,11 @@ impl Meter {
         pace.wait(self.level(pace, now))
     }
 
+    /// Returns whether nothing is spent any more: it is worth as much as a new one.
+    pub fn is_drained(&self, quota: Quota, now: Instant) -> bool {
+        self.level(Pace::new(quota), now) == 0
+    }
+
     fn level(&self, pace: Pace, now: Instant) -> u64 {
         let since = self
             .at

@@ -32,7 +32,7 @@ const OF_TENANT: Quota = Quota {
 const TEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 /// The tests at the same time.
 const AT_ONCE: usize = 64;
-/// The most tenants and endpoints whose pace is kept in memory.
+/// The most tenants and endpoints whose pace is kept in memory. No others are tested until some of these have not been tested for a while.
 const MAX_PACES: usize = 10_000;
 
 /// The limits of tests.
@@ -73,23 +73,29 @@ impl TestLimits {
         let mut paces = self.paces.lock();
         let Paces { endpoints, tenants } = &mut *paces;
         if endpoints.len() >= MAX_PACES || tenants.len() >= MAX_PACES {
-            endpoints.clear();
-            tenants.clear();
+            // only what limits nothing any more: a tenant must not reset the limits of others by tests of its own
+            endpoints.retain(|_, pace| !pace.is_drained(OF_ENDPOINT, now));
+            tenants.retain(|_, pace| !pace.is_drained(OF_TENANT, now));
+            if endpoints.len() >= MAX_PACES || tenants.len() >= MAX_PACES {
+                return Err(faults::overloaded());
+            }
         }
-        let of_tenant = tenants.entry(tenant).or_default();
-        let of_endpoint = endpoints.entry(endpoint).or_default();
+        let mut of_tenant = tenants.get(&tenant).copied().unwrap_or_default();
+        let mut of_endpoint = endpoints.get(&endpoint).copied().unwrap_or_default();
         let wait = of_tenant
             .wait(OF_TENANT, now)
             .max(of_endpoint.wait(OF_ENDPOINT, now));
-        let taken = wait.is_zero()
-            && of_tenant.take(OF_TENANT, now).is_ok()
-            && of_endpoint.take(OF_ENDPOINT, now).is_ok();
-        drop(paces);
-        if taken {
-            return Ok(permit);
+        if !wait.is_zero() {
+            let error = "an endpoint is tested once a second, and a tenant ten times a minute";
+            return Err(faults::unavailable("slow_down", error, wait));
         }
-        let error = "an endpoint is tested once a second, and a tenant ten times a minute";
-        Err(faults::unavailable("slow_down", error, wait))
+        // only tests that are made take memory
+        if of_tenant.take(OF_TENANT, now).is_ok() && of_endpoint.take(OF_ENDPOINT, now).is_ok() {
+            tenants.insert(tenant, of_tenant);
+            endpoints.insert(endpoint, of_endpoint);
+        }
+        drop(paces);
+        Ok(permit)
     }
 }
 
@@ -119,5 +125,27 @@ mod tests {
             })
             .collect();
         assert_eq!(held.len(), AT_ONCE);
+    }
+
+    #[test]
+    fn tests_of_many_endpoints_reset_no_limit() {
+        let (limits, begin) = (TestLimits::default(), SystemClock.mono());
+        let take = |tenant: u32, endpoint: u32, ms: u64| {
+            let now = begin + Duration::from_millis(ms);
+            limits
+                .take(OriginId(tenant), TargetId(endpoint), now)
+                .is_ok()
+        };
+        let most = u32::try_from(MAX_PACES).unwrap();
+        assert!(take(1, 0, 0));
+        let refused = (1..=2 * most).filter(|endpoint| !take(2, *endpoint, 0));
+        assert_eq!(refused.count(), 2 * MAX_PACES - 10);
+        // refused tests took no memory
+        let others = (3..most + 10).filter(|number| take(*number, 3 * most + *number, 0));
+        assert_eq!(others.count(), MAX_PACES - 11);
+        assert!(!take(1, 0, 999), "there is no memory");
+        assert!(take(1, 0, 1_001), "that of endpoints is free again");
+        assert!(!take(2, 9 * most, 1_001), "its tenant is still limited");
+        assert!(take(2, 9 * most, 6_002));
     }
 }
