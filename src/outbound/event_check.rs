@@ -84,33 +84,55 @@ impl From<Problem> for Box<Refusal> {
     }
 }
 
-/// Checks a publish: its body, its key, its type and its data. `pins` returns the pins of the endpoints that want a type.
+/// Checks a publish: its body, its key, its type and its data. `pins` returns the pins of the endpoints that want a type. `reserve` takes memory
+/// of so many bytes, before the versions are made that need it.
 ///
 /// # Errors
 /// The reason why it is refused.
-pub(super) fn check(
+pub(super) fn check<M>(
     body: &[u8],
     header_key: Option<&str>,
     now: SystemTime,
     events: Option<&EventCatalogue>,
     pins: impl FnOnce(&EventType) -> BTreeSet<Option<u32>>,
-) -> Result<Event, Box<Refusal>> {
+    reserve: impl FnOnce(usize) -> Result<M, Problem>,
+) -> Result<(Event, M), Box<Refusal>> {
     let draft = Draft::read(body, header_key, now)?;
+    let pins = match events {
+        Some(_) => pins(&draft.event_type),
+        None => BTreeSet::new(),
+    };
+    let made = events.map_or(0, |events| {
+        let catalogue = &events.catalogue;
+        catalogue.made_for(&draft.event_type, &draft.given, &pins)
+    });
+    let memory = reserve(other_bytes(&draft.given, made))?;
     let published = match events {
-        Some(EventCatalogue { catalogue, policy }) => catalogue.publish(
-            &draft.event_type,
-            &draft.given,
-            &pins(&draft.event_type),
-            *policy,
-        ),
+        Some(EventCatalogue { catalogue, policy }) => {
+            catalogue.publish(&draft.event_type, &draft.given, &pins, *policy)
+        }
         None => Published::unchecked(&draft.given),
     };
     let publish = Some((Arc::clone(&draft.key), draft.digest));
     let refuse = |problem| Box::new(Refusal { problem, publish });
     match published {
-        Ok(published) => Event::new(draft, &published).map_err(refuse),
+        Ok(published) => match Event::new(draft, &published) {
+            Ok(event) => Ok((event, memory)),
+            Err(problem) => Err(refuse(problem)),
+        },
         Err(fault) => Err(refuse(refused(&fault, &draft.given))),
     }
+}
+
+/// Returns the bytes that other versions take than the one that fills the request: the others that the app gave, and `made` ones. Mappings add
+/// nothing but what the catalogue says. More than an event may have is refused later.
+fn other_bytes(given: &Given<'_>, made: usize) -> usize {
+    let lengths = given.lengths();
+    let largest = lengths.iter().copied().max().unwrap_or(0);
+    let others = lengths.iter().sum::<usize>().saturating_sub(largest);
+    others
+        .saturating_add(largest.saturating_mul(made))
+        .min(MAX_BYTES)
 }
 
 impl Event {
@@ -167,11 +189,6 @@ impl Event {
             body: other.map_or(&self.body, |other| &other.body),
             mapped_from: other.and_then(|other| other.mapped_from),
         }
-    }
-
-    /// Returns the size of the bodies of the other versions, in bytes.
-    pub(super) fn other_bytes(&self) -> usize {
-        self.others.values().map(|other| other.body.len()).sum()
     }
 }
 
@@ -231,5 +248,36 @@ fn place(fault: &PublishFault, given: &Given<'_>) -> Option<String> {
             | PublishFault::NothingGiven,
             _,
         ) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_other_versions_is_reserved_before_they_are_made() {
+        let body = br#"{"type": "invoice.paid", "id": "1", "versions": {"1": [1], "2": [1, 2], "3": [2]}}"#;
+        let check = |most: usize| {
+            let reserve = |bytes: usize| {
+                assert_eq!(bytes, "[1]".len() + "[2]".len());
+                let refused = || Problem::bad_request("no memory", "wait");
+                (bytes <= most).then_some(bytes).ok_or_else(refused)
+            };
+            let pins = |_: &EventType| BTreeSet::new();
+            check(body, None, SystemTime::UNIX_EPOCH, None, pins, reserve)
+        };
+        let (event, reserved) = check(6).map_err(|refusal| refusal.problem).unwrap();
+        assert_eq!((event.others.len(), reserved), (2, 6));
+        let refused = check(5).map(|_| ()).unwrap_err();
+        assert!(refused.publish.is_none(), "nothing was looked at");
+    }
+
+    #[test]
+    fn each_version_that_is_made_takes_as_much_as_the_data() {
+        let data: Box<serde_json::value::RawValue> = serde_json::from_str("[1, 2]").unwrap();
+        let given = Given::One(None, &data);
+        assert_eq!((other_bytes(&given, 0), other_bytes(&given, 3)), (0, 18));
+        assert_eq!(other_bytes(&given, usize::MAX), MAX_BYTES);
     }
 }

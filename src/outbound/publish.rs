@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::access::{Caller, Right};
 use super::dry_run::planned;
@@ -78,8 +79,8 @@ pub(super) async fn publish(
     let body = read_body(body, length).await?;
     // read again: endpoints may have changed while the body arrived
     let customer = api.customer(uid).await?;
-    let event = match checked(api, body, headers, &rules, &customer).await {
-        Ok(event) => event,
+    let (event, _others) = match checked(api, body, headers, &rules, &customer).await {
+        Ok(checked) => checked,
         Err(refusal) if query.dry_run => return Err(refusal.problem),
         Err(refusal) => {
             api.pace(&customer, limits.publish)?;
@@ -90,8 +91,6 @@ pub(super) async fn publish(
             return Ok((StatusCode::ACCEPTED, Json(published)).into_response());
         }
     };
-    // other versions need memory, too
-    let _others = api.reserve(event.other_bytes())?;
     let (wanting, others): (Vec<&Subscriber>, Vec<&Subscriber>) = customer
         .receivers()
         .partition(|endpoint| endpoint.wants(&event.event_type));
@@ -110,22 +109,24 @@ pub(super) async fn publish(
     Ok((StatusCode::ACCEPTED, Json(published)).into_response())
 }
 
-/// Checks a publish. A large body is checked on a thread of its own, so that the requests of others go on.
+/// Checks a publish, and reserves the memory of its other versions. A large body is checked on a thread of its own, so that the requests of
+/// others go on.
 async fn checked(
     api: &Api,
     body: Bytes,
     headers: &HeaderMap,
     rules: &Arc<Rules>,
     customer: &Arc<Customer>,
-) -> Result<Event, Box<Refusal>> {
+) -> Result<(Event, OwnedSemaphorePermit), Box<Refusal>> {
     let key = header_key(headers)?;
     let now = api.clock().now().wall;
     let is_large = body.len() > CHECKED_IN_PLACE;
-    let (rules, customer) = (Arc::clone(rules), Arc::clone(customer));
+    let (api, rules, customer) = (api.clone(), Arc::clone(rules), Arc::clone(customer));
     let check = move || {
         let events = rules.outbound.events.as_ref();
         let pins = |event_type: &EventType| customer.pins(event_type);
-        event_check::check(&body, key.as_deref(), now, events, pins)
+        let reserve = |bytes| api.reserve(bytes);
+        event_check::check(&body, key.as_deref(), now, events, pins, reserve)
     };
     if !is_large {
         return check();

@@ -219,7 +219,38 @@ impl Published {
     }
 }
 
+impl Given<'_> {
+    /// Returns the length of the data of each version, in bytes.
+    pub fn lengths(&self) -> Vec<usize> {
+        match self {
+            Self::One(_, data) => vec![data.get().len()],
+            Self::Many(many) => many.values().map(|data| data.get().len()).collect(),
+        }
+    }
+}
+
 impl Catalogue {
+    /// Returns the number of versions that [`Self::publish`] makes at most for these pins.
+    pub fn made_for(
+        &self,
+        event_type: &EventType,
+        given: &Given<'_>,
+        pins: &BTreeSet<Option<u32>>,
+    ) -> usize {
+        let Some(entry) = self.get(event_type) else {
+            return 0;
+        };
+        let is_given = |version: &u32| match given {
+            Given::One(own, _) => own.or_else(|| entry.newest()) == Some(*version),
+            Given::Many(many) => many.contains_key(version),
+        };
+        let wanted = pins.iter().filter_map(|pin| pin.or_else(|| entry.lowest()));
+        let wanted: BTreeSet<u32> = wanted
+            .filter(|version| entry.versions.contains_key(version) && !is_given(version))
+            .collect();
+        wanted.len()
+    }
+
     /// Validates an event, and makes the versions for these pins. `None` is the pin of an endpoint that is older than the type.
     ///
     /// # Errors

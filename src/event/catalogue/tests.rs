@@ -408,6 +408,9 @@ fn publish_makes_the_pinned_versions() {
         (published.version, published.versions[&1].data.get()),
         (2, old.get())
     );
+    let pins = BTreeSet::from([None, Some(1), Some(2), Some(9)]);
+    let made = |given: &Given<'_>| catalogue.made_for(&invoice, given, &pins);
+    assert_eq!([made(&Given::One(None, &data)), made(&both)], [1, 0]);
     // no mapping leads up: the pin 2 gets version 1
     let published = publish(&Given::One(Some(1), &old), &[Some(2)]).unwrap();
     assert_eq!((published.version, published.version_for(Some(2))), (1, 1));
