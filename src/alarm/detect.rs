@@ -52,6 +52,7 @@ impl Detector {
             .filter_map(|(latch, alarm)| {
                 let mut alarm = alarm.clone()?;
                 if latch.is_ending() {
+                    alarm.ending = true;
                     alarm.text = format!(
                         "over, and cleared within {minutes} minutes; it was: {}",
                         alarm.text
@@ -140,6 +141,7 @@ impl Detector {
                 route: route.cloned(),
                 since,
                 text,
+                ending: false,
             });
         }
         let raised = changed?;

@@ -124,6 +124,8 @@ pub struct Alarm {
     pub since: SystemTime,
     /// In words. No sender has a say in them.
     pub text: String,
+    /// Whether its cause has ended, so that it will be cleared.
+    pub ending: bool,
 }
 
 /// An alarm was raised or cleared.

@@ -222,6 +222,9 @@ pub struct AlarmStatus {
     pub since: String,
     /// A description.
     pub message: String,
+    /// Whether its cause has ended: the alarm is cleared within minutes, and nothing is to be done.
+    #[serde(default)]
+    pub ending: bool,
 }
 
 impl From<&crate::alarm::Alarm> for AlarmStatus {
@@ -231,6 +234,7 @@ impl From<&crate::alarm::Alarm> for AlarmStatus {
             route: alarm.route.as_deref().map(str::to_owned),
             since: crate::clock::rfc3339(alarm.since),
             message: alarm.text.clone(),
+            ending: alarm.ending,
         }
     }
 }
@@ -258,6 +262,9 @@ pub struct OutboundStatus {
     pub failed_attempts: u64,
     /// Endpoints that fail, up to five.
     pub failing: Vec<FailingEndpoint>,
+    /// The number of other endpoints that fail. They are counted up to 195.
+    #[serde(default)]
+    pub more_failing: u64,
 }
 
 /// An endpoint that fails.
@@ -265,6 +272,9 @@ pub struct OutboundStatus {
 pub struct FailingEndpoint {
     /// The endpoint's ID.
     pub id: String,
+    /// Your app's name of the endpoint.
+    #[serde(default)]
+    pub uid: Option<String>,
     /// The tenant.
     pub tenant: String,
     /// The endpoint's state: `active`, `paused` or `resuming`.

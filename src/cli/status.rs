@@ -79,8 +79,9 @@ fn render(
     now: SystemTime,
     look: &Look,
 ) -> String {
-    let lines = attention(status, oldest, now);
+    let mut lines = attention(status, oldest, now);
     let mut page = head(status, lines.len(), look);
+    lines.extend(attention::ending(status));
     if !lines.is_empty() {
         page.push('\n');
         page.push_str(&attention::render(&lines, now, look));

@@ -71,6 +71,7 @@ pub(super) async fn pause(
                 "an endpoint is paused; its events wait"
             );
             endpoints.changed(target, state);
+            endpoints.count_pause();
             return Ok(());
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Endpoints {
     old_seals: AtomicU64,
     /// The endpoints that are not active: nothing is leased for them.
     inactive: ArcSwap<HashSet<TargetId>>,
+    /// The pauses that the gateway made since it was started.
+    pauses: AtomicU64,
 }
 
 /// The rows in memory.
@@ -87,6 +89,7 @@ impl Endpoints {
             jobs: Notify::new(),
             keys: OnceLock::new(),
             inactive: ArcSwap::default(),
+            pauses: AtomicU64::new(0),
         }
     }
 
@@ -251,6 +254,16 @@ impl Endpoints {
 
     pub(super) fn set_old_seals(&self, count: u64) {
         self.old_seals.store(count, Ordering::Relaxed);
+    }
+
+    /// Counts a pause that the gateway made.
+    pub(super) fn count_pause(&self) {
+        self.pauses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of pauses that the gateway made since it was started.
+    pub(super) fn pauses(&self) -> u64 {
+        self.pauses.load(Ordering::Relaxed)
     }
 
     /// Returns the endpoints to which nothing is sent now. A change stores another set.

@@ -11,34 +11,39 @@ use crate::tenant::health::Notified;
 
 /// The most failing endpoints that are shown.
 const MAX_FAILING: usize = 5;
-/// The rows that are read to find them.
-const FAILING_ROWS: u16 = 50;
+/// The rows that are read to find and to count them.
+const FAILING_ROWS: u16 = 200;
 
 impl Worker {
     /// Observes the state of sending.
     pub(super) async fn observe_sending(&self) -> Result<SendingState, StoreError> {
+        // before the endpoints are counted: a pause that is counted here is in their states, too
+        let pauses = self.endpoints().pauses();
         let addresses = self.store.address_counts().await?;
         let sends = self.endpoints().rules().is_some() && addresses.tenants > 0;
-        let (oldest_due, failing) = if sends {
+        let (oldest_due, (failing, more_failing)) = if sends {
             (self.endpoints().oldest_due(), self.failing().await?)
         } else {
-            (None, Vec::new())
+            (None, (Vec::new(), 0))
         };
         Ok(SendingState {
             addresses,
+            pauses,
             oldest_due,
             failing,
+            more_failing,
         })
     }
 
-    /// Returns some endpoints that fail.
-    async fn failing(&self) -> Result<Vec<FailingEndpoint>, StoreError> {
+    /// Returns some endpoints that fail, and the number of others.
+    async fn failing(&self) -> Result<(Vec<FailingEndpoint>, usize), StoreError> {
         let mut rows = self.store.unhealthy(None, FAILING_ROWS).await?;
         rows.retain(|row| row.health.notified != Notified::Over);
         rows.sort_by_key(|row| row.health.since);
+        let others = rows.len().saturating_sub(MAX_FAILING);
         rows.truncate(MAX_FAILING);
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
         let targets: Vec<TargetId> = rows.iter().map(|row| row.target).collect();
         let endpoints = self.store.endpoints_of(&targets).await?;
@@ -53,6 +58,7 @@ impl Worker {
             let endpoint = endpoints.iter().find(|one| one.target == row.target)?;
             Some(FailingEndpoint {
                 id: Arc::clone(&endpoint.id),
+                uid: endpoint.uid.clone(),
                 tenant: name(row.tenant),
                 state: row.state.word(),
                 since: row.health.since,
@@ -62,6 +68,6 @@ impl Worker {
                 }),
             })
         };
-        Ok(rows.iter().filter_map(shown).collect())
+        Ok((rows.iter().filter_map(shown).collect(), others))
     }
 }

@@ -9,10 +9,14 @@ use crate::store::address_book::AddressCounts;
 pub(crate) struct SendingState {
     /// Tenants and endpoints.
     pub(crate) addresses: AddressCounts,
+    /// The pauses that the gateway made since it was started.
+    pub(crate) pauses: u64,
     /// The time for which the oldest event of a healthy endpoint has been due. Neither its own settings nor its failures hold it up.
     pub(crate) oldest_due: Option<Duration>,
     /// Endpoints that fail, the one that failed first before the others. There may be more of them.
     pub(crate) failing: Vec<FailingEndpoint>,
+    /// The number of others that fail, as far as they were counted.
+    pub(crate) more_failing: usize,
 }
 
 /// An endpoint that fails.
@@ -20,6 +24,8 @@ pub(crate) struct SendingState {
 pub(crate) struct FailingEndpoint {
     /// Its ID.
     pub(crate) id: Arc<str>,
+    /// The app's name of it.
+    pub(crate) uid: Option<Arc<str>>,
     /// The app's name of its tenant.
     pub(crate) tenant: Arc<str>,
     /// Its state.

@@ -115,6 +115,7 @@ fn sending(gate: &Gate) -> Option<SendingObservation> {
     });
     Some(SendingObservation {
         paused: paused.map(|(_, count)| count).sum(),
+        pauses: sending.pauses,
         oldest_due: sending.oldest_due,
     })
 }
@@ -241,6 +242,7 @@ mod tests {
                 route: route.map(Arc::from),
                 since: std::time::UNIX_EPOCH,
                 text: String::new(),
+                ending: false,
             };
             let event = event(&Change {
                 alarm,

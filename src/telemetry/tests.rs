@@ -190,6 +190,7 @@ fn metrics() -> String {
         route: Some("billing".into()),
         since: at,
         text: "it fails".to_owned(),
+        ending: false,
     };
     telemetry.alarmed(
         &[Change {

@@ -221,7 +221,7 @@ fn paused_endpoint_is_in_the_status_and_raises_an_alarm() {
     let shown = ends(&gate, &["status"], 1);
     assert!(
         shown.contains("1 endpoint (1 paused); 1 event published, 1 wait")
-            && shown.contains(&format!("{id} (acme, paused): 127.0.0.1 answered that")),
+            && shown.contains(&format!("acme main ({id}, paused): 127.0.0.1 answered that")),
         "{shown}"
     );
     let found = ends(&gate, &["doctor"], 1);

@@ -37,6 +37,8 @@ pub struct Observation {
 pub struct SendingObservation {
     /// The endpoints that the gateway paused, because they failed or answered 410.
     pub paused: u64,
+    /// The pauses that the gateway made since it was started, also of endpoints that were resumed.
+    pub pauses: u64,
     /// The time for which the oldest event of an endpoint that works has been due.
     pub oldest_due: Option<Duration>,
 }

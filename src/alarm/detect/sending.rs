@@ -16,10 +16,10 @@ const RECENT: Duration = Duration::from_secs(86_400);
 /// The state between two looks.
 #[derive(Debug, Default)]
 pub(super) struct SendingState {
-    /// The endpoints that the gateway had paused at the last look.
-    paused: Option<u64>,
-    /// The time at which they became more.
-    grew: Option<Instant>,
+    /// The pauses that the gateway had made at the last look.
+    pauses: Option<u64>,
+    /// The time of the last one.
+    last_pause: Option<Instant>,
 }
 
 impl SendingState {
@@ -45,15 +45,15 @@ impl SendingState {
     /// Returns the finding about endpoints that the gateway has paused.
     fn paused(&mut self, observation: &SendingObservation, now: Instant) -> Finding {
         let paused = observation.paused;
-        // those of an earlier run of the gateway are known
-        if self.paused.is_some_and(|before| before < paused) {
-            self.grew = Some(now);
+        // the number of paused endpoints stays the same if one is resumed in the meantime
+        let before = self.pauses.replace(observation.pauses);
+        if before.is_some_and(|before| before < observation.pauses) {
+            self.last_pause = Some(now);
         }
-        self.paused = Some(paused);
-        self.grew = self
-            .grew
-            .filter(|grew| paused > 0 && now.saturating_duration_since(*grew) < RECENT);
-        let level = if self.grew.is_some() {
+        self.last_pause = self
+            .last_pause
+            .filter(|at| paused > 0 && now.saturating_duration_since(*at) < RECENT);
+        let level = if self.last_pause.is_some() {
             Level::Bad
         } else {
             Level::Good

@@ -55,17 +55,28 @@ pub(super) fn attention(
     all.extend(routes.iter().filter_map(|route| enforces_soon(route, now)));
     all.extend(breakers(status));
     all.extend(of_config(&status.config));
-    all.extend(
-        status
-            .alarms
-            .iter()
-            .filter(|alarm| !SHOWN_ELSEWHERE.contains(&alarm.code.as_str()))
-            .map(of_alarm),
-    );
+    all.extend(alarms(status).filter(|alarm| !alarm.ending).map(of_alarm));
     all.extend(of_store(status));
     all.extend(of_clock(status));
     all.extend(readiness(status));
     all
+}
+
+/// Returns the lines of alarms whose cause has ended. Nothing is to be done about them.
+pub(super) fn ending(status: &Status) -> Vec<Attention> {
+    let line = |alarm: &AlarmStatus| Attention {
+        sign: Sign::Good,
+        command: String::new(),
+        ..of_alarm(alarm)
+    };
+    let ending = alarms(status).filter(|alarm| alarm.ending);
+    ending.map(line).collect()
+}
+
+/// Returns the alarms that have lines of their own.
+fn alarms(status: &Status) -> impl Iterator<Item = &AlarmStatus> {
+    let all = status.alarms.iter();
+    all.filter(|alarm| !SHOWN_ELSEWHERE.contains(&alarm.code.as_str()))
 }
 
 /// Returns the line of a gateway that is not ready.

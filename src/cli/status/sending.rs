@@ -23,11 +23,12 @@ pub(super) fn summary(outbound: &OutboundStatus) -> String {
         String::new()
     };
     let mut text = format!(
-        "{}, {}{paused}; {} published, {} wait",
+        "{}, {}{paused}; {} published, {} wait{}",
         term::counted(outbound.tenants, "tenant"),
         term::counted(endpoints, "endpoint"),
         term::counted(outbound.published, "event"),
         term::count(outbound.waiting),
+        if outbound.waiting == 1 { "s" } else { "" },
     );
     let oldest = outbound
         .oldest_due_seconds
@@ -49,7 +50,8 @@ pub(super) fn failing(outbound: &OutboundStatus, now: SystemTime, look: &Look) -
     if outbound.failing.is_empty() {
         return String::new();
     }
-    let mut text = "  endpoints that fail:\n".to_owned();
+    // they are no alarm, so the first line of the page does not count them
+    let mut text = "  endpoints that fail, for their customers to repair:\n".to_owned();
     for one in &outbound.failing {
         let room = look
             .width
@@ -57,10 +59,16 @@ pub(super) fn failing(outbound: &OutboundStatus, now: SystemTime, look: &Look) -
         let line = cut(&term::clean(&endpoint(one, now, look)), room, look);
         text.push_str(&format!("    {DIM}{line}{DIM:#}\n"));
     }
+    if outbound.more_failing > 0 {
+        let more = term::count(outbound.more_failing);
+        text.push_str(&format!(
+            "    {DIM}and {more} more: hookgate endpoints list TENANT{DIM:#}\n"
+        ));
+    }
     text
 }
 
-/// Describes an endpoint that fails: `ep_9D1C (acme): hooks.acme.example failed (503); 12 failures since 09:14:00`.
+/// Describes an endpoint that fails: `acme main (ep_9D1C): hooks.acme.example failed (503); 12 failures since 09:14:00`.
 fn endpoint(one: &FailingEndpoint, now: SystemTime, look: &Look) -> String {
     let since = moment(&one.since).map_or_else(|| one.since.clone(), |at| look.time(at, now));
     let state = if one.state == "active" {
@@ -68,10 +76,12 @@ fn endpoint(one: &FailingEndpoint, now: SystemTime, look: &Look) -> String {
     } else {
         format!(", {}", one.state)
     };
+    let name = match &one.uid {
+        Some(uid) => format!("{} {uid} ({}{state})", one.tenant, one.id),
+        None => format!("{} {}{state}", one.tenant, one.id),
+    };
     format!(
-        "{} ({}{state}): {}; {} since {since}",
-        one.id,
-        one.tenant,
+        "{name}: {}; {} since {since}",
         one.message,
         term::counted(u64::from(one.failures), "failure"),
     )

@@ -2,7 +2,10 @@ use serde_json::json;
 
 use super::attention::{first_error, retries};
 use super::*;
-use crate::api::status::{AlarmStatus, ClockStatus, LastError, RouteStatus, UpstreamStatus};
+use crate::api::status::{
+    AlarmStatus, ClockStatus, FailingEndpoint, LastError, OutboundStatus, RouteStatus,
+    UpstreamStatus,
+};
 
 fn look() -> Look {
     Look {
@@ -251,4 +254,56 @@ fn paused_queue_is_described() {
         text(&status).unwrap(),
         "its queue pauses because the upstream is down or overloaded; next attempt in 12 s"
     );
+}
+
+#[test]
+fn alarm_whose_cause_has_ended_needs_no_attention() {
+    let alarm = |code: &str, ending| AlarmStatus {
+        code: code.to_owned(),
+        message: code.to_uppercase(),
+        ending,
+        ..AlarmStatus::default()
+    };
+    let status = Status {
+        ready: true,
+        alarms: vec![alarm("disk_nearly_full", true), alarm("clock_jump", true)],
+        ..Status::default()
+    };
+    assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
+    let page = render(&status, &BTreeMap::new(), now(), &look());
+    let plain = anstream::adapter::strip_str(&page).to_string();
+    assert!(plain.contains("✓ nothing needs attention"), "{plain}");
+    let line = "  ✓ gateway   disk_nearly_full: DISK_NEARLY_FULL\n";
+    assert!(
+        plain.contains(line) && !plain.contains("clock_jump"),
+        "{plain}"
+    );
+}
+
+#[test]
+fn failing_endpoints_are_shown_by_name_and_counted() {
+    let one = |id: &str, uid: Option<&str>| FailingEndpoint {
+        id: id.to_owned(),
+        uid: uid.map(str::to_owned),
+        tenant: "acme".to_owned(),
+        state: "active".to_owned(),
+        since: "2026-11-24T09:14:00Z".to_owned(),
+        failures: 12,
+        message: "it answers 503".to_owned(),
+    };
+    let mut outbound = OutboundStatus {
+        failing: vec![one("ep_1", Some("main")), one("ep_2", None)],
+        ..OutboundStatus::default()
+    };
+    let text = |outbound: &OutboundStatus| {
+        anstream::adapter::strip_str(&sending::failing(outbound, now(), &look())).to_string()
+    };
+    assert_eq!(
+        text(&outbound),
+        "  endpoints that fail, for their customers to repair:\n    \
+         acme main (ep_1): it answers 503; 12 failures since 09:14:00\n    \
+         acme ep_2: it answers 503; 12 failures since 09:14:00\n"
+    );
+    outbound.more_failing = 7;
+    assert!(text(&outbound).ends_with("    and 7 more: hookgate endpoints list TENANT\n"));
 }

@@ -63,6 +63,7 @@ impl GatewaySource {
             let endpoints = sending.addresses.endpoints.iter();
             let failing = sending.failing.iter().map(|one| FailingEndpoint {
                 id: one.id.to_string(),
+                uid: one.uid.as_deref().map(str::to_owned),
                 tenant: one.tenant.to_string(),
                 state: one.state.to_owned(),
                 since: rfc3339(one.since),
@@ -82,6 +83,7 @@ impl GatewaySource {
                 attempts: sums.attempts,
                 failed_attempts: sums.failed,
                 failing: failing.collect(),
+                more_failing: u64::try_from(sending.more_failing).unwrap_or(u64::MAX),
             }
         })
     }
