@@ -102,8 +102,11 @@ pub struct Target {
     pub attempt_count: u32,
     /// The maximum number of attempts; null if only the age limits them, or if the route is gone.
     pub max_attempts: Option<u32>,
-    /// When the next attempt is due; null if none is planned, or if the delivery waits behind others of its lane.
+    /// When the next attempt is due; null if none is planned, if the delivery waits behind others of its lane, or if its endpoint is paused.
     pub next_at: Option<String>,
+    /// Whether the event waits because its endpoint is paused. It is sent once the endpoint is resumed.
+    #[serde(default)]
+    pub paused: bool,
     /// Whether an attempt is in progress.
     pub leased: bool,
     /// The reason why the delivery is dead: `attempts`, `age`, `paused`, `removed`, or the response status that ended it.

@@ -10,6 +10,7 @@ pub(super) mod confirm;
 pub(super) mod export;
 pub(super) mod filter_args;
 mod list;
+mod pages;
 mod plan;
 mod raw;
 mod replay;

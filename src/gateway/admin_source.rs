@@ -14,6 +14,7 @@ use crate::gateway::reload::Reloader;
 use crate::replay::{ActiveRoutes, DeliveryName, LedgerKeys, Policy};
 use crate::store::Store;
 use crate::store::archive::TargetCounts;
+use crate::store::queue::TargetId;
 use crate::telemetry::Tailed;
 
 mod ledger_keys;
@@ -180,6 +181,10 @@ impl ActiveRoutes for GatewaySource {
         Some(Policy {
             max_attempts: rules.outbound.schedule.max_attempts(),
         })
+    }
+
+    fn is_paused(&self, endpoint: TargetId) -> bool {
+        self.gate.worker.endpoints().is_inactive(endpoint)
     }
 
     fn ledger_keys(&self, route: &str, named: DeliveryName<'_>) -> LedgerKeys {

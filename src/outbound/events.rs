@@ -84,8 +84,10 @@ struct EventTarget {
     state: DeliveryState,
     /// The attempts made.
     attempts: u32,
-    /// The time of the next attempt, if one is planned.
+    /// The time of the next attempt, if one is planned; none while the endpoint is paused.
     next_at: Option<String>,
+    /// Whether it waits because the endpoint is paused. It is sent once the endpoint is resumed.
+    paused: bool,
 }
 
 impl ShownEvent {
@@ -149,15 +151,19 @@ pub(super) async fn show(
     let now = api.clock().now().wall;
     let target = |unit: &UnitShown| {
         let known = names.iter().find(|(number, _)| *number == unit.target.0);
+        let paused = matches!(unit.status, Status::Pending | Status::Retrying)
+            && !unit.leased
+            && api.worker().endpoints().is_inactive(unit.target);
         EventTarget {
             endpoint: known.map(|(_, id)| id.to_string()).unwrap_or_default(),
             state: state(unit.status),
             attempts: unit.attempts,
             next_at: unit
                 .next_in
-                .filter(|_| !unit.leased)
+                .filter(|_| !unit.leased && !paused)
                 .and_then(|wait| now.checked_add(wait))
                 .map(rfc3339),
+            paused,
         }
     };
     Ok(Json(EventDetails {

@@ -24,6 +24,11 @@ pub trait ActiveRoutes: Send + Sync {
         None
     }
 
+    /// Returns whether nothing is sent to an endpoint now, so that its events wait until it is resumed.
+    fn is_paused(&self, _endpoint: TargetId) -> bool {
+        false
+    }
+
     /// Returns the keys under which the ledger remembers a delivery ID of a route.
     fn ledger_keys(&self, route: &str, named: DeliveryName<'_>) -> LedgerKeys;
 }

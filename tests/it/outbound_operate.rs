@@ -221,7 +221,9 @@ fn paused_endpoint_is_in_the_status_and_raises_an_alarm() {
     let shown = ends(&gate, &["status"], 1);
     assert!(
         shown.contains("1 endpoint (1 paused); 1 event published, 1 wait")
-            && shown.contains(&format!("acme main ({id}, paused): 127.0.0.1 answered that")),
+            && shown.contains(&format!(
+                "acme main ({id}, paused): 127.0.0.1 answered that"
+            )),
         "{shown}"
     );
     let found = ends(&gate, &["doctor"], 1);
@@ -353,6 +355,15 @@ fn events_are_shown_beside_received_deliveries() {
         "pending",
     ];
     assert_eq!(list(&waiting), 1);
+    // of this endpoint alone, and it waits for its resume
+    let all = [&["deliveries", "list", "--json"], &waiting[..]].concat();
+    let shown: Value = serde_json::from_str(&ends(&gate, &all, 0)).unwrap();
+    let targets = shown["targets"].as_array().unwrap();
+    assert_eq!(
+        (targets.len(), &targets[0]["paused"], &targets[0]["next_at"]),
+        (1, &json!(true), &Value::Null),
+        "{shown}"
+    );
     let text = ends(&gate, &["deliveries", "list"], 0);
     assert!(text.contains("ENDPOINT") && text.contains(&other), "{text}");
     for (args, words) in [

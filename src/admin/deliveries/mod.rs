@@ -1,6 +1,7 @@
 //! The calls for stored deliveries: list, show, replay, cancel, purge, forget.
 mod access;
 mod act;
+mod audit;
 mod body;
 mod errors;
 mod filter;
@@ -65,9 +66,9 @@ fn reading() -> Vec<AdminCall> {
             "/-/audit",
             "Lists the last entries of the audit log, newest first.",
             Answers::Json(200, schema::<Audit>),
-            read::audit,
+            audit::audit,
         )
-        .with_query::<read::AuditQuery>()
+        .with_query::<audit::AuditQuery>()
         .refuses(&[400, 409, 503]),
     ]
 }

@@ -1,4 +1,4 @@
-//! Endpoints that read deliveries: lists, single deliveries, bodies, the audit log.
+//! Endpoints that read deliveries: lists, single deliveries, bodies.
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,9 +17,7 @@ use super::show::{self, View};
 use crate::admin::AdminSource;
 use crate::admin::answer::Denied;
 use crate::admin::token::{MayRead, Reader};
-use crate::api::actions::{Audit, AuditEntry};
 use crate::api::deliveries::{Deliveries, DeliveryDetails, Filter, Order};
-use crate::clock::rfc3339;
 use crate::queue::stored;
 use crate::replay::{Names, Search, StoreAccess};
 use crate::store::archive::{self, Row, Scope};
@@ -33,11 +31,8 @@ const MAX_PAGE: u16 = 500;
 const MAX_QUERIES: u32 = 20;
 /// The maximum number of other deliveries with the same provider's ID that are counted.
 const MAX_SAME_ID: u16 = 100;
-/// The units of a delivery that a list shows.
-const UNITS_SHOWN: archive::UnitsShown = archive::UnitsShown::First(100);
-/// The number of entries of the audit log, by default and at most.
-const DEFAULT_AUDIT: u16 = 50;
-const MAX_AUDIT: u16 = 1000;
+/// The units of a delivery that a list shows at most.
+const MAX_UNITS: u16 = 100;
 
 /// The query of `GET /-/deliveries`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -47,7 +42,7 @@ pub(super) struct ListQuery {
     route: Option<String>,
     /// Your app's name of a tenant: events that were published to it.
     tenant: Option<String>,
-    /// An endpoint of the tenant, by its ID or your app's name: events that go to it.
+    /// An endpoint of the tenant, by its ID or your app's name: events that go to it. It is the only one of their `targets` then.
     endpoint: Option<String>,
     /// States, separated by commas: `pending`, `retrying`, `dead`, `cancelled`, `delivered`, `parked`.
     state: Option<String>,
@@ -155,6 +150,11 @@ async fn page(
     limit: u16,
 ) -> Result<(Vec<Row>, Option<DeliveryRef>), Denied> {
     let mut rows = Vec::new();
+    // a list about one endpoint shows nothing of the others
+    let units = match &*search.filter.targets {
+        [one] if one.is_endpoint() => archive::UnitsShown::Of(*one),
+        _ => archive::UnitsShown::First(MAX_UNITS),
+    };
     for _ in 0..MAX_QUERIES {
         let left = limit.saturating_sub(u16::try_from(rows.len()).unwrap_or(u16::MAX));
         if left == 0 {
@@ -168,7 +168,7 @@ async fn page(
                 order,
                 after,
                 left,
-                UNITS_SHOWN,
+                units,
             )
             .await
             .map_err(|error| unavailable(&error))?;
@@ -355,44 +355,4 @@ fn bytes(bytes: Vec<u8>) -> Response {
         (CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
     ];
     (StatusCode::OK, HEAD, bytes).into_response()
-}
-
-/// The query of `GET /-/audit`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct AuditQuery {
-    /// The maximum number of entries: up to 1000.
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<u16>,
-}
-
-pub(super) async fn audit(
-    State(source): State<Arc<dyn AdminSource>>,
-    query: Result<Query<AuditQuery>, QueryRejection>,
-) -> Result<Json<Audit>, Denied> {
-    let Query(AuditQuery { limit }) =
-        query.map_err(|error| bad_request(&error.body_text(), "write `?limit=20`"))?;
-    let limit = limit.unwrap_or(DEFAULT_AUDIT);
-    if limit == 0 || limit > MAX_AUDIT {
-        return Err(bad_request(
-            "`limit` is out of bounds",
-            "write a number from 1 to 1000",
-        ));
-    }
-    let rows = store_access(&source)?
-        .store
-        .audit(limit)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    let entry = |row: archive::Audit| AuditEntry {
-        at: rfc3339(row.at),
-        who: row.who.to_string(),
-        action: row.what.to_string(),
-        selection: row.which.to_string(),
-        reason: row.reason.to_string(),
-        done: row.done,
-    };
-    Ok(Json(Audit {
-        audit: rows.into_iter().map(entry).collect(),
-    }))
 }

@@ -65,10 +65,13 @@ impl View<'_> {
             Status::Cancelled => DeliveryState::Cancelled,
             Status::Delivered => DeliveryState::Delivered,
         };
+        let routes = &self.access.routes;
+        let waits = matches!(state, DeliveryState::Pending | DeliveryState::Retrying);
+        let paused =
+            waits && !unit.leased && unit.target.is_endpoint() && routes.is_paused(unit.target);
         let planned = unit
             .next_in
-            .filter(|_| !unit.leased && state != DeliveryState::Parked);
-        let routes = &self.access.routes;
+            .filter(|_| !unit.leased && !paused && state != DeliveryState::Parked);
         let policy = if unit.target.is_endpoint() {
             routes.policy_of_endpoints()
         } else {
@@ -82,6 +85,7 @@ impl View<'_> {
             next_at: planned
                 .and_then(|next| self.access.now().wall.checked_add(next))
                 .map(rfc3339),
+            paused,
             leased: unit.leased,
             reason: unit.reason.map(reason),
             last: unit.last.as_ref().map(last),

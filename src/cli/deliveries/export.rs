@@ -8,7 +8,8 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::list::{Pages, json};
+use super::list::json;
+use super::pages::Pages;
 use super::raw;
 use crate::api::deliveries::{DeliveryDetails, Filter, Order};
 use crate::cli::admin_client::{AdminClient, escaped};

@@ -3,17 +3,14 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::Style;
 
-use crate::api::deliveries::{Deliveries, Delivery, DeliveryState, Filter, Order, Target};
-use crate::cli::admin_client::AdminClient;
+use super::pages::Pages;
+use crate::api::deliveries::{Delivery, DeliveryState, Order, Target};
 use crate::cli::ask::GateArgs;
 use crate::cli::context;
-use crate::cli::deliveries::filter_args::{self, FilterArgs};
+use crate::cli::deliveries::filter_args::FilterArgs;
 use crate::cli::error::{Error, Exit};
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, YELLOW};
-
-/// The largest number of deliveries in one request.
-const PAGE: u64 = 100;
 
 /// Arguments of `deliveries list`.
 #[derive(Debug, clap::Args)]
@@ -59,12 +56,23 @@ pub(super) fn list(gate: &GateArgs, args: &ListArgs) -> Result<Exit, Error> {
         return Ok(Exit::DONE);
     }
     let look = Look::of_stdout_in(args.utc);
+    found
+        .iter_mut()
+        .for_each(|delivery| keep_states(delivery, &args.filter.state));
     if !found.is_empty() {
         let is_of_one = args.filter.route.is_some() || args.filter.tenant.is_some();
         term::print(&render(&found, !is_of_one, now, &look))?;
     }
-    term::say(&foot(count(&found), pages.is_over(), order, &look, now));
+    term::say(&foot(&found, pages.is_over(), order, &look, now));
     Ok(Exit::DONE)
+}
+
+/// Leaves out the targets at which a delivery is in none of these states. If that is each of the targets that the gateway returns, all stay.
+fn keep_states(delivery: &mut Delivery, states: &[DeliveryState]) {
+    let is_meant = |target: &Target| states.contains(&target.state);
+    if delivery.targets.iter().any(is_meant) {
+        delivery.targets.retain(is_meant);
+    }
 }
 
 fn count(found: &[Delivery]) -> u64 {
@@ -79,56 +87,6 @@ fn print(delivery: &Delivery) -> Result<(), Error> {
 pub(super) fn json(what: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(what)
         .map_err(|error| Error::no("the answer cannot be written").cause(error))
-}
-
-/// The deliveries that a filter finds, page by page.
-pub(super) struct Pages<'a> {
-    client: &'a AdminClient,
-    filter: Filter,
-    order: Order,
-    after: Option<String>,
-    is_over: bool,
-}
-
-impl<'a> Pages<'a> {
-    pub(super) fn new(client: &'a AdminClient, filter: Filter, order: Order) -> Self {
-        Self {
-            client,
-            filter,
-            order,
-            after: None,
-            is_over: false,
-        }
-    }
-
-    /// Returns the next page of at most `most`, or `None` at the end. A page can be empty, since a search examines a limited number of deliveries.
-    pub(super) async fn next(&mut self, most: u64) -> Result<Option<Vec<Delivery>>, Error> {
-        if self.is_over {
-            return Ok(None);
-        }
-        let order = if self.order == Order::Oldest {
-            "oldest"
-        } else {
-            "newest"
-        };
-        let page: Deliveries = self
-            .client
-            .get(&filter_args::target(
-                &self.filter,
-                order,
-                most.min(PAGE),
-                self.after.as_deref(),
-            ))
-            .await?;
-        self.is_over = page.next.is_none();
-        self.after = page.next;
-        Ok(Some(page.deliveries))
-    }
-
-    /// Returns whether the last page was read.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
-    }
 }
 
 /// Returns the colour of a state.
@@ -146,6 +104,9 @@ pub(super) fn style(state: DeliveryState) -> Style {
 pub(super) fn next(target: &Target, now: SystemTime, look: &Look) -> Option<String> {
     if target.leased {
         return Some("now".to_owned());
+    }
+    if target.paused {
+        return Some("paused".to_owned());
     }
     match target.state {
         DeliveryState::Dead
@@ -265,11 +226,19 @@ pub(super) fn is_event(delivery: &Delivery) -> bool {
     delivery.origin.kind == "tenant"
 }
 
-/// Renders the last line: `3 of 3, newest first`, and the option for the rest.
-fn foot(shown: u64, all: bool, order: Order, look: &Look, now: SystemTime) -> String {
+/// Renders the last line: `3 of 3, newest first`, and the option for the rest. An event has a line for each of its endpoints.
+fn foot(found: &[Delivery], all: bool, order: Order, look: &Look, now: SystemTime) -> String {
+    let shown = count(found);
     if shown == 0 {
         return "no delivery matches".to_owned();
     }
+    let lines = found.iter().map(|delivery| delivery.targets.len().max(1));
+    let lines = u64::try_from(lines.sum::<usize>()).unwrap_or(u64::MAX);
+    let lines = if lines > shown {
+        format!(" in {} lines", term::count(lines))
+    } else {
+        String::new()
+    };
     let order = if order == Order::Oldest {
         "oldest first"
     } else {
@@ -286,12 +255,12 @@ fn foot(shown: u64, all: bool, order: Order, look: &Look, now: SystemTime) -> St
         .unwrap_or_default();
     if all {
         format!(
-            "{shown} of {shown}, {order}{zone}",
+            "{shown} of {shown}{lines}, {order}{zone}",
             shown = term::count(shown)
         )
     } else {
         format!(
-            "{} shown, {order}{zone}; for more: --limit {}",
+            "{} shown{lines}, {order}{zone}; for more: --limit {}",
             term::count(shown),
             shown.saturating_mul(10)
         )
@@ -340,21 +309,59 @@ mod tests {
             insta::assert_snapshot!(format!("{name}_plain"), plain);
             insta::assert_snapshot!(format!("{name}_coloured"), page.replace('\x1b', "^"));
         }
+        let found = fake::deliveries();
         assert_eq!(
-            foot(3, true, Order::Newest, &look, now),
+            foot(&found, true, Order::Newest, &look, now),
             "3 of 3, newest first"
         );
         assert_eq!(
-            foot(50, false, Order::Oldest, &look, now),
-            "50 shown, oldest first; for more: --limit 500"
+            foot(&found[..2], false, Order::Oldest, &look, now),
+            "2 shown, oldest first; for more: --limit 20"
         );
         let berlin = Look {
             zone: jiff::tz::TimeZone::fixed(jiff::tz::offset(1)),
             ..look
         };
         assert!(
-            foot(1, true, Order::Newest, &berlin, now).contains(", times in +01"),
+            foot(&found, true, Order::Newest, &berlin, now).contains(", times in +01"),
             "the zone is said once"
         );
+    }
+    #[test]
+    fn only_targets_in_the_asked_states_are_listed() {
+        let mut event = fake::deliveries().remove(0);
+        let target = event.targets.remove(0);
+        let states = [
+            DeliveryState::Delivered,
+            DeliveryState::Dead,
+            DeliveryState::Dead,
+        ];
+        event.targets = states
+            .map(|state| Target {
+                state,
+                ..target.clone()
+            })
+            .to_vec();
+        let kept = |states: &[DeliveryState]| {
+            let mut event = event.clone();
+            keep_states(&mut event, states);
+            event
+        };
+        assert_eq!(kept(&[]).targets.len(), 3);
+        let dead = kept(&[DeliveryState::Dead]);
+        assert_eq!(dead.targets, event.targets[1..]);
+        assert_eq!(kept(&[DeliveryState::Retrying]).targets.len(), 3);
+        assert_eq!(
+            foot(&[dead], true, Order::Newest, &fake::look(), fake::now()),
+            "1 of 1 in 2 lines, newest first"
+        );
+    }
+
+    #[test]
+    fn event_of_a_paused_endpoint_has_no_next_attempt() {
+        let mut target = fake::deliveries().remove(0).targets.remove(0);
+        target.paused = true;
+        let next = next(&target, fake::now(), &fake::look());
+        assert_eq!(next.as_deref(), Some("paused"));
     }
 }

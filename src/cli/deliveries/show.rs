@@ -225,6 +225,7 @@ fn state(target: &Target, now: SystemTime, look: &Look) -> String {
     match next(target, now, look).as_deref() {
         Some("now") => description.push_str(", attempt in progress"),
         Some("in line") => description.push_str(", waiting for earlier deliveries"),
+        Some("paused") => description.push_str(", waiting until its endpoint is resumed"),
         Some("due") => description.push_str(", next attempt is due"),
         Some(wait) => description.push_str(&format!(", next attempt in {wait}")),
         None => {}

@@ -83,6 +83,8 @@ pub(super) struct Target {
     #[serde(default)]
     pub(super) attempts: u64,
     pub(super) next_at: Option<String>,
+    #[serde(default)]
+    pub(super) paused: bool,
 }
 
 /// Runs `events list`.
@@ -180,16 +182,26 @@ async fn show(client: &OutboundClient, args: &ShowEventArgs) -> Result<Exit, Err
         context::now(),
         &look,
     ))?;
-    if let Some(target) = event.targets.iter().find(|target| is_over(target)) {
+    if let Some(command) = next(&args.tenant, &event) {
         term::say(&format!(
-            "next: hookgate endpoints recover {} {} --id {}{}",
-            term::clean(&quoted(&args.tenant)),
-            term::clean(&target.endpoint),
-            term::clean(&event.id),
+            "next: hookgate endpoints {command}{}",
             client.options()
         ));
     }
     Ok(Exit::DONE)
+}
+
+/// Returns the command that sends the event to an endpoint that does not get it.
+fn next(tenant: &str, event: &Event) -> Option<String> {
+    let of = |endpoint: &str| format!("{} {endpoint}", quoted(tenant));
+    let over = event.targets.iter().find(|target| is_over(target));
+    let paused = event.targets.iter().find(|target| target.paused);
+    let command = match (over, paused) {
+        (Some(over), _) => format!("recover {} --id {}", of(&over.endpoint), event.id),
+        (None, Some(paused)) => format!("resume {} --waiting all --dry-run", of(&paused.endpoint)),
+        (None, None) => return None,
+    };
+    Some(term::clean(&command))
 }
 
 /// Returns whether no attempt follows although the event was not delivered.
@@ -242,7 +254,11 @@ pub(super) fn render(
             term::clean(&target.endpoint).into(),
             Cell::styled(target.state.word(), style),
             term::count(target.attempts).into(),
-            time(target.next_at.as_deref(), now, look).into(),
+            if target.paused {
+                Cell::styled("waits for `resume`", YELLOW)
+            } else {
+                time(target.next_at.as_deref(), now, look).into()
+            },
         ]);
     }
     text.push('\n');
@@ -252,4 +268,42 @@ pub(super) fn render(
         text.push_str(&outbound_attempts::render(attempts, Of::Event, now, look));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_of_a_paused_endpoint_waits_for_its_resume() {
+        let target = |endpoint: &str, state, paused| Target {
+            endpoint: endpoint.to_owned(),
+            state,
+            attempts: 0,
+            next_at: None,
+            paused,
+        };
+        let mut event = Event {
+            id: "msg_1".to_owned(),
+            targets: vec![
+                target("ep_1", DeliveryState::Delivered, false),
+                target("ep_2", DeliveryState::Pending, true),
+            ],
+            ..Event::default()
+        };
+        let look = Look {
+            width: None,
+            utf8: true,
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        let text = render("acme", &event, &[], SystemTime::UNIX_EPOCH, &look);
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert_eq!(text.matches("waits for `resume`").count(), 1, "{text}");
+        let command = |event: &Event| next("acme", event).unwrap();
+        assert_eq!(command(&event), "resume acme ep_2 --waiting all --dry-run");
+        event
+            .targets
+            .push(target("ep_3", DeliveryState::Dead, false));
+        assert_eq!(command(&event), "recover acme ep_3 --id msg_1");
+    }
 }
