@@ -56,6 +56,35 @@ const WORDS: &[(&str, &str)] = &[
         "add `\"url\": \"https://hooks.example.com/path\"`",
         "write `--url https://hooks.example.com/path`",
     ),
+    (
+        "leave them out, and set an `Authorization` header in `headers`",
+        "leave them out, and set a header: `--header 'Authorization: Basic …'`",
+    ),
+    (
+        "write the types that it gets, such as `[\"invoice.*\"]`, or `[\"*\"]` for all",
+        "write the types that it gets, such as `--types 'invoice.*'`, or `--types '*'` for all",
+    ),
+    (
+        "write `\"ordered\": true` as well, or `\"on_dead\": \"continue\"`",
+        "write `--ordered` as well, or `--on-dead continue`",
+    ),
+    (
+        "write the time from which on events are sent, such as `2026-11-21T09:00:00Z`",
+        "write the time from which on events are sent, such as `--since 2h`",
+    ),
+    (
+        "write `\"waiting\": \"since\"` as well, or leave it out",
+        "write `--waiting since` as well, or leave it out",
+    ),
+    ("add `data`", "write `--data JSON`"),
+    (
+        "GET the endpoint and its secrets, and change what cannot be used",
+        "`hookgate endpoints show` shows the endpoint and its secrets: change what cannot be used",
+    ),
+    (
+        "GET /v1/event-types to see its versions",
+        "`hookgate events types --live` shows its versions",
+    ),
 ];
 
 /// The body of a refused request.
@@ -136,4 +165,35 @@ fn words(message: &str) -> String {
         .find(|(of_the_api, _)| *of_the_api == message)
         .map(|(_, ours)| (*ours).to_owned());
     known.unwrap_or_else(|| message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn read(directory: &Path, all: &mut String) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, all);
+            } else {
+                all.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_translated_message_is_one_of_the_api() {
+        let mut sources = String::new();
+        for room in ["src/outbound", "src/tenant"] {
+            read(Path::new(room), &mut sources);
+        }
+        let sources = sources.replace("\\\"", "\"");
+        for (of_the_api, ours) in WORDS {
+            assert!(sources.contains(of_the_api), "{of_the_api}");
+            assert!(!ours.contains('"') && !ours.contains("GET "), "{ours}");
+        }
+    }
 }

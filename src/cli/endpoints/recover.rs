@@ -148,7 +148,14 @@ pub(super) async fn recover(client: &OutboundClient, args: &RecoverArgs) -> Resu
                 .trim_end(),
         );
     }
-    if args.dry_run || plan.count == 0 {
+    if args.dry_run {
+        return Ok(Exit::DONE);
+    }
+    if plan.count == 0 {
+        if args.json {
+            term::print_line(json.get())?;
+        }
+        term::say(order.nothing_found());
         return Ok(Exit::DONE);
     }
     order.reason = args.confirm.ask(plan.count)?;
@@ -177,6 +184,21 @@ impl RecoverArgs {
             stop_after: self.stop_after,
             dry_run: true,
             reason: self.confirm.reason.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl Recover {
+    /// Returns the line about a plan without events.
+    fn nothing_found(&self) -> &'static str {
+        match self.what {
+            "failed" => {
+                "there is nothing to recover: no such event is dead or cancelled. Events that wait are sent without it"
+            }
+            "missing" => {
+                "there is nothing to recover: the endpoint got each such event, or it waits"
+            }
+            _ => "there is nothing to recover",
         }
     }
 }
