@@ -9,7 +9,7 @@ use url::Url;
 use crate::delivery::{Fault, TlsFault};
 use crate::tenant::cause::Cause;
 use crate::tenant::health::Streak;
-use crate::tenant::secret::SecretEntry;
+use crate::tenant::secret::{FIRST, SecretEntry};
 use crate::tenant::texts::format_time;
 use crate::tenant::url::EndpointUrl;
 
@@ -174,10 +174,10 @@ fn is_same_site(one: &EndpointUrl, other: &EndpointUrl) -> bool {
 
 /// Returns the time of the last change of secrets in the hour before `since`: one was added, or one ended.
 fn rotated_before(secrets: &[SecretEntry], since: SystemTime) -> Option<SystemTime> {
-    let first = secrets.iter().map(|secret| secret.n).min();
+    // the others may be gone already: a rotation without an overlap ends them at once
     let added = secrets
         .iter()
-        .filter(|secret| Some(secret.n) != first)
+        .filter(|secret| secret.n != FIRST)
         .map(|secret| secret.created);
     let ended = secrets.iter().filter_map(|secret| secret.ends);
     added

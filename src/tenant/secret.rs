@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use crate::verify::SecretText;
 
 pub use list::{
-    ListError, MAX_LIVE, MAX_OVERLAP, Rotation, SecretEntry, Signers, end, expired, first, rotate,
-    signing,
+    FIRST, ListError, MAX_LIVE, MAX_OVERLAP, Rotation, SecretEntry, Signers, end, expired, first,
+    rotate, signing,
 };
 
 /// The text in front of the base64 of a secret of Standard Webhooks.

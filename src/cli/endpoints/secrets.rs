@@ -76,9 +76,14 @@ pub(super) async fn rotate(client: &OutboundClient, args: &RotateArgs) -> Result
     let new: NewSecret = client.parse(json.get().as_bytes())?;
     let (look, now) = (Look::of_stdout(), context::now());
     let until = new.old_until.as_deref();
-    let until = until.map_or_else(String::new, |at| {
-        format!(", the old ones are valid until {}", time(at, now, &look))
-    });
+    let until = match until {
+        None => String::new(),
+        Some(_) if args.overlap == Some(0) => {
+            ", the old ones are not valid any more: requests fail until your customer has it"
+                .to_owned()
+        }
+        Some(at) => format!(", the old ones are valid until {}", time(at, now, &look)),
+    };
     let line = format!(
         "{} secret {BOLD}{}{BOLD:#} signs from {}{until}",
         look.sign(Sign::Good),

@@ -222,6 +222,7 @@ fn streak_tells_what_waits_and_what_changed() {
     let secrets = rotate(&[old], None, Signers::All, moment(), 24 * HOUR)
         .unwrap()
         .entries;
+    let alone = &secrets[1..];
     let streak = |status, since| {
         let failure = Failure {
             at: since,
@@ -268,6 +269,13 @@ fn streak_tells_what_waits_and_what_changed() {
             "wait",
         ),
         (streak(403, soon), &[], 0, "(403); the first", "rotated"),
+        (
+            streak(401, soon),
+            alone,
+            0,
+            "rotated on 24 Nov 13:02 UTC",
+            "wait",
+        ),
     ] {
         let words = about.streak(&streak, secrets, waiting);
         assert!(words.contains(has) && !words.contains(lacks), "{words}");

@@ -12,6 +12,8 @@ use crate::tenant::texts::format_time;
 pub const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The most secrets of an endpoint that are valid at the same time: each one adds a signature to a header.
 pub const MAX_LIVE: usize = 5;
+/// The number of the secret that an endpoint is made with.
+pub const FIRST: u32 = 1;
 /// The longest name of a secret.
 const MAX_NAME: usize = 64;
 
@@ -108,7 +110,7 @@ pub fn signing(entries: &[SecretEntry], signers: Signers, now: SystemTime) -> Ve
 /// The name cannot be one.
 pub fn first(name: Option<&str>, now: SystemTime) -> Result<SecretEntry, ListError> {
     Ok(SecretEntry {
-        n: 1,
+        n: FIRST,
         name: chosen_name(&[], name, now)?,
         created: now,
         ends: None,
