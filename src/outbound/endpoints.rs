@@ -274,7 +274,7 @@ async fn create(
         .await?;
     match saved {
         Saved::Done { .. } => Ok(Some(MadeEndpoint {
-            endpoint: ShownEndpoint::of(&row, rules, 0),
+            endpoint: ShownEndpoint::with_types(&row, rules, 0),
             secret: (!is_given).then(|| secret.text().to_string()),
         })),
         Saved::Taken => Ok(None),

@@ -5,8 +5,10 @@ use serde::Serialize;
 use super::state::Api;
 use crate::clock::rfc3339;
 use crate::deliver::{Rules, open_headers, streak_message};
+use crate::event::Pattern;
+use crate::event::catalogue::Catalogue;
 use crate::store::address_book::{Endpoint, EndpointState, Tenant};
-use crate::store::archive::WaitingCount;
+use crate::store::archive::{Filter, Order, Scope, Status, Statuses, UnitsShown, WaitingCount};
 use crate::tenant::event_id::event_id;
 use crate::tenant::health::Notified;
 use crate::tenant::job::{EndpointJob, StopReason};
@@ -17,6 +19,8 @@ use crate::web::problem::Problem;
 const MAX_COUNTED: u32 = 100_000;
 /// The most waiting events of each endpoint that are counted in a list.
 const MAX_COUNTED_IN_LIST: u32 = 1_000;
+/// The most dead events of an endpoint that are counted: each is a row to read.
+const MAX_DEAD: u16 = 100;
 
 /// A page of tenants.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -84,6 +88,12 @@ pub(super) struct ShownEndpoint {
     paused: Option<Paused>,
     /// Its failures since its last success, if there are any.
     health: Option<Health>,
+    /// The events whose attempts are exhausted, counted up to 100; none in a list, and for a new endpoint. A recovery sends them again.
+    dead: Option<u64>,
+    /// The patterns of `types` that match no type of the catalogue; none in a list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    unknown_types: Vec<String>,
     /// Its last job, if it had one.
     job: Option<Job>,
 }
@@ -189,7 +199,10 @@ pub(super) async fn shown(
     rules: &Rules,
 ) -> Result<ShownEndpoint, Problem> {
     let waiting = count_waiting(api, row, MAX_COUNTED).await?;
-    Ok(ShownEndpoint::of(row, rules, waiting))
+    Ok(ShownEndpoint {
+        dead: Some(count_dead(api, row).await?),
+        ..ShownEndpoint::with_types(row, rules, waiting)
+    })
 }
 
 /// Shows the endpoints of a list.
@@ -209,6 +222,30 @@ pub(super) async fn all_shown(
     Ok(all)
 }
 
+/// Counts the events whose attempts at an endpoint are exhausted.
+async fn count_dead(api: &Api, row: &Endpoint) -> Result<u64, Problem> {
+    let filter = Filter {
+        targets: [row.target].into(),
+        statuses: Statuses::of(&[Status::Dead]),
+        ..Filter::default()
+    };
+    let (scope, units) = (Scope::of(row.tenant), UnitsShown::Of(row.target));
+    let page = api
+        .store()
+        .page(scope, &filter, Order::Newest, None, MAX_DEAD, units);
+    Ok(u64::try_from(api.ask(page).await?.rows.len()).unwrap_or(u64::MAX))
+}
+
+/// Returns the patterns that match no type of the catalogue, as they are written. Without a catalogue there are none.
+fn unknown_types(types: &[Pattern], catalogue: Option<&Catalogue>) -> Vec<String> {
+    let Some(catalogue) = catalogue else {
+        return Vec::new();
+    };
+    let is_known = |pattern: &&Pattern| catalogue.types().any(|(known, _)| pattern.matches(known));
+    let unknown = types.iter().filter(|pattern| !is_known(pattern));
+    unknown.map(ToString::to_string).collect()
+}
+
 /// Counts the events that wait for an endpoint. Returns 0 for an endpoint that gets its events.
 async fn count_waiting(api: &Api, row: &Endpoint, most: u32) -> Result<u64, Problem> {
     if row.state == EndpointState::Active && row.health.is_none() {
@@ -225,7 +262,7 @@ async fn count_waiting(api: &Api, row: &Endpoint, most: u32) -> Result<u64, Prob
 }
 
 impl ShownEndpoint {
-    pub(super) fn of(row: &Endpoint, rules: &Rules, waiting: u64) -> Self {
+    fn of(row: &Endpoint, rules: &Rules, waiting: u64) -> Self {
         let headers = open_headers(row, &rules.keys).unwrap_or_default();
         Self {
             id: row.id.to_string(),
@@ -240,7 +277,42 @@ impl ShownEndpoint {
                 waiting,
             }),
             health: Health::of(row, rules, waiting),
+            dead: None,
+            unknown_types: Vec::new(),
             job: Job::of(row),
         }
+    }
+
+    /// Shows an endpoint, and which of its patterns match nothing.
+    pub(super) fn with_types(row: &Endpoint, rules: &Rules, waiting: u64) -> Self {
+        let shown = Self::of(row, rules, waiting);
+        let events = rules.outbound.events.as_ref();
+        Self {
+            unknown_types: unknown_types(
+                &shown.settings.types,
+                events.map(|events| &*events.catalogue),
+            ),
+            ..shown
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::catalogue::Files;
+
+    #[test]
+    fn patterns_that_match_no_type_are_named() {
+        let patterns = ["*", "invoice.*", "invoice.paid", "invoce.*", "invoice"];
+        let patterns = patterns.map(|text| Pattern::new(text).unwrap());
+        assert!(unknown_types(&patterns, None).is_empty());
+        let path = "invoice.paid/1.schema.json".to_owned();
+        let files = Files::from([(path, br#"{"type": "object"}"#.to_vec())]);
+        let (catalogue, _) = Catalogue::compile(&files);
+        assert_eq!(
+            unknown_types(&patterns, Some(&catalogue)),
+            ["invoce.*", "invoice"]
+        );
     }
 }

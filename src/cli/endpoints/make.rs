@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::fields::FieldsArgs;
 use super::name::EndpointName;
 use super::secrets;
+use super::shown::unknown;
 use crate::cli::error::{Error, Exit};
 use crate::cli::outbound_client::{OutboundClient, within};
 use crate::cli::policy::quoted;
@@ -58,6 +59,16 @@ pub(super) struct EditArgs {
 struct Made {
     id: String,
     secret: Option<String>,
+    unknown_types: Vec<String>,
+}
+
+impl Made {
+    /// Warns of patterns that match nothing.
+    fn warn(&self) {
+        if let Some(words) = unknown(&self.unknown_types) {
+            term::warn(&words);
+        }
+    }
 }
 
 /// Runs `endpoints create`.
@@ -87,6 +98,7 @@ pub(super) async fn create(client: &OutboundClient, args: &CreateArgs) -> Result
         }
         None => term::print_line(&line)?,
     }
+    made.warn();
     term::say(&format!(
         "next: hookgate endpoints show {} {id}{}",
         term::clean(&quoted(&args.tenant)),
@@ -127,5 +139,6 @@ pub(super) async fn edit(client: &OutboundClient, args: &EditArgs) -> Result<Exi
         term::clean(&changed.id),
         term::clean(&names.join(", "))
     ))?;
+    changed.warn();
     Ok(Exit::DONE)
 }

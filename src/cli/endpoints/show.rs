@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::name::EndpointName;
-use super::shown::{Endpoint, Health, Secret, time};
+use super::shown::{Endpoint, Health, Secret, time, unknown};
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::outbound_attempts::{self, Attempt, Of};
@@ -16,6 +16,8 @@ use crate::cli::term::{self, BOLD, Look};
 
 /// The number of attempts that are shown.
 const ATTEMPTS: u64 = 5;
+/// The number of dead events up to which the gateway counts them.
+const MAX_DEAD: u64 = 100;
 
 /// Arguments of `endpoints show`.
 #[derive(Debug, clap::Args)]
@@ -130,7 +132,10 @@ fn lines(
             lines.extend(waiting.map(|count| ("waiting", term::counted(count, "event"))));
         }
     }
+    let dead = endpoint.dead.filter(|count| *count > 0);
+    lines.extend(dead.map(|count| ("dead", dead_events(count))));
     lines.push(("sends", sends(endpoint)));
+    lines.extend(unknown(&endpoint.unknown_types).map(|words| ("types", words)));
     if !secrets.is_empty() {
         lines.push(("secrets", described(secrets, now, look)));
     }
@@ -145,6 +150,15 @@ fn lines(
         lines.push(("job", job.describe(now, look)));
     }
     lines
+}
+
+/// Describes the events whose attempts are exhausted.
+fn dead_events(count: u64) -> String {
+    let more = if count >= MAX_DEAD { " or more" } else { "" };
+    format!(
+        "{}{more}; `hookgate endpoints recover` sends them again",
+        term::counted(count, "event")
+    )
 }
 
 /// Returns the failures in words.

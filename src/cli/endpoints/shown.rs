@@ -27,6 +27,10 @@ pub(super) struct Endpoint {
     pub(super) state: String,
     pub(super) paused: Option<Paused>,
     pub(super) health: Option<Health>,
+    /// The events whose attempts are exhausted, as far as they were counted.
+    pub(super) dead: Option<u64>,
+    /// The patterns of `types` that match no type of the catalogue.
+    pub(super) unknown_types: Vec<String>,
     pub(super) job: Option<Job>,
 }
 
@@ -72,6 +76,17 @@ pub(super) struct Secret {
     pub(super) name: String,
     pub(super) ends_at: Option<String>,
     pub(super) signs: bool,
+}
+
+/// Describes patterns that match no type of the catalogue; `None` if there are none.
+pub(super) fn unknown(patterns: &[String]) -> Option<String> {
+    let quoted: Vec<String> = patterns.iter().map(|one| format!("`{one}`")).collect();
+    (!quoted.is_empty()).then(|| {
+        format!(
+            "no type of the catalogue matches {}",
+            term::clean(&quoted.join(", "))
+        )
+    })
 }
 
 /// Renders a time of the API.

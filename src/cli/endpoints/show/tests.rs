@@ -141,6 +141,29 @@ fn endpoint_is_shown_with_its_failures() {
 }
 
 #[test]
+fn dead_events_and_types_without_events_are_shown() {
+    let show = |dead, unknown_types: &[&str]| {
+        let endpoint = Endpoint {
+            dead: Some(dead),
+            unknown_types: unknown_types.iter().map(ToString::to_string).collect(),
+            ..active()
+        };
+        plain(&render("acme", &endpoint, &[], &[], now(), &look(None)))
+    };
+    let text = show(1, &["invoce.*"]);
+    assert!(
+        text.contains("  dead      1 event; `hookgate endpoints recover` sends them again\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  types     no type of the catalogue matches `invoce.*`\n"),
+        "{text}"
+    );
+    assert!(show(100, &[]).contains("100 events or more;"));
+    assert!(!show(0, &[]).contains("dead"));
+}
+
+#[test]
 fn list_shows_states() {
     let failing = Endpoint {
         paused: None,
