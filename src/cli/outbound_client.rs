@@ -123,6 +123,11 @@ impl OutboundArgs {
         }
     }
 
+    /// Returns the config that was named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Finds the listener and the tokens.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use crate::cli::error::{Error, Exit};
-use crate::cli::events::source::{self, Dir};
+use crate::cli::events::source::{self, DirArgs};
 use crate::cli::term;
 use crate::event::{openapi, pages};
 use crate::units::saturating;
@@ -16,7 +16,7 @@ pub(super) struct ExampleArgs {
     #[arg(long, value_name = "NUMBER")]
     version: Option<u32>,
     #[command(flatten)]
-    dir: Dir,
+    dir: DirArgs,
 }
 
 /// Arguments of `events docs`.
@@ -26,19 +26,20 @@ pub(super) struct DocsArgs {
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     #[command(flatten)]
-    dir: Dir,
+    dir: DirArgs,
 }
 
 /// Arguments of `events openapi`.
 #[derive(Debug, clap::Args)]
 pub(super) struct OpenapiArgs {
     #[command(flatten)]
-    dir: Dir,
+    dir: DirArgs,
 }
 
 /// Runs `events example`.
 pub(super) fn example(args: &ExampleArgs) -> Result<Exit, Error> {
-    let catalogue = source::load(&args.dir.dir)?;
+    let dir = args.dir.path()?;
+    let catalogue = source::load(&dir)?;
     let (event_type, entry) = source::entry(&catalogue, &args.event_type)?;
     let number = args.version.or_else(|| entry.newest()).unwrap_or_default();
     let Some(version) = entry.versions.get(&number) else {
@@ -55,7 +56,7 @@ pub(super) fn example(args: &ExampleArgs) -> Result<Exit, Error> {
         return Err(
             Error::no(format!("{event_type} {number} has no example")).hint(format!(
                 "write {}/{event_type}/{number}.example.json",
-                args.dir.dir.display()
+                dir.display()
             )),
         );
     };
@@ -65,7 +66,7 @@ pub(super) fn example(args: &ExampleArgs) -> Result<Exit, Error> {
 
 /// Runs `events docs`.
 pub(super) fn docs(args: &DocsArgs) -> Result<Exit, Error> {
-    let catalogue = source::load(&args.dir.dir)?;
+    let catalogue = source::load(&args.dir.path()?)?;
     let pages = pages::render(&catalogue);
     let cannot = |path: &std::path::Path, error: std::io::Error| {
         Error::no("the page cannot be written")
@@ -88,7 +89,7 @@ pub(super) fn docs(args: &DocsArgs) -> Result<Exit, Error> {
 
 /// Runs `events openapi`.
 pub(super) fn openapi(args: &OpenapiArgs) -> Result<Exit, Error> {
-    let document = openapi::document(&source::load(&args.dir.dir)?);
+    let document = openapi::document(&source::load(&args.dir.path()?)?);
     let text = serde_json::to_string_pretty(&document)
         .map_err(|error| Error::no("the document cannot be written").cause(error))?;
     term::print_line(&text)?;

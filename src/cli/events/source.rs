@@ -3,6 +3,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::cli::ask::beside;
+use crate::cli::context;
 use crate::cli::error::Error;
 use crate::cli::events::git::{self, MAX_FILES};
 use crate::cli::term;
@@ -10,12 +12,56 @@ use crate::config::diagnostic::did_you_mean;
 use crate::event::EventType;
 use crate::event::catalogue::{Catalogue, Files, Finding, Level, MAX_FILE_BYTES, TypeEntry};
 
+/// The directory where no option and no config names one.
+const DEFAULT_DIR: &str = "events";
+
 /// The directory of a catalogue.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Dir {
-    /// The directory of the catalogue.
-    #[arg(long, value_name = "DIR", default_value = "events")]
-    pub(super) dir: PathBuf,
+    /// The directory of the catalogue (default: `outbound.events.dir` of the config; without it `events`).
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// The directory of a catalogue, or a config that names it.
+#[derive(Debug, clap::Args)]
+pub(super) struct DirArgs {
+    #[command(flatten)]
+    dir: Dir,
+    /// The config of the gateway, which names the directory.
+    #[arg(long, env = "HOOKGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Dir {
+    /// Returns the directory.
+    ///
+    /// # Errors
+    /// The config cannot be read.
+    pub(super) fn path(&self, config: Option<&Path>) -> Result<PathBuf, Error> {
+        if let Some(dir) = &self.dir {
+            return Ok(dir.clone());
+        }
+        let outbound = match config {
+            Some(path) => context::written(path)?.outbound,
+            None => None,
+        };
+        let dir = outbound.and_then(|outbound| outbound.events?.dir);
+        Ok(dir.map_or_else(
+            || PathBuf::from(DEFAULT_DIR),
+            |dir| beside(config).join(dir),
+        ))
+    }
+}
+
+impl DirArgs {
+    /// Returns the directory.
+    ///
+    /// # Errors
+    /// As [`Dir::path`].
+    pub(super) fn path(&self) -> Result<PathBuf, Error> {
+        self.dir.path(self.config.as_deref())
+    }
 }
 
 /// A compiled catalogue, with the findings about it.

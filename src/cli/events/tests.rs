@@ -267,3 +267,22 @@ fn hostile_name_of_a_commit_does_nothing() {
     let error = report("git:main", None).unwrap_err();
     assert_eq!(error.message, "`git:main` needs the path of the catalogue");
 }
+
+#[test]
+fn directory_is_that_of_the_option_or_of_the_config() {
+    let path = |yaml: Option<&str>| {
+        let beside = tempfile::tempdir().unwrap();
+        let config = beside.path().join("config.yaml");
+        if let Some(yaml) = yaml {
+            std::fs::write(&config, yaml).unwrap();
+        }
+        let named = yaml.map(|_| config.as_path());
+        let found = source::Dir::default().path(named).unwrap();
+        let below = found.strip_prefix(beside.path()).map(Path::to_owned);
+        below.map_or_else(|_| found, |below| Path::new("…").join(below))
+    };
+    assert_eq!(path(None), Path::new("events"));
+    assert_eq!(path(Some("routes: []\n")), Path::new("events"));
+    let yaml = "outbound: { events: { dir: types } }\n";
+    assert_eq!(path(Some(yaml)), Path::new("…/types"));
+}

@@ -35,7 +35,7 @@ pub(super) fn types(args: &TypesArgs) -> Result<Exit, Error> {
             None => print_all(&running::all(&client)?, args.json),
         };
     }
-    let catalogue = source::load(&args.dir.dir)?;
+    let catalogue = source::load(&args.dir.path(args.outbound.config())?)?;
     match &args.event_type {
         Some(name) => {
             let (event_type, entry) = source::entry(&catalogue, name)?;
