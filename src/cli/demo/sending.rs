@@ -137,6 +137,9 @@ impl Sending {
     }
 }
 
+/// The data of another event, as a person writes it. The catalogue of the demo accepts it.
+const OTHER_DATA: &str = r#"{"id": "in_2", "amount": {"value": 4200, "currency": "EUR"}, "status": "paid", "paid_at": "2026-11-25T09:14:00Z"}"#;
+
 /// Renders the command that publishes another event.
 pub(super) fn tail(config: &str) -> String {
     let program = std::env::args_os().next().map_or_else(
@@ -144,7 +147,7 @@ pub(super) fn tail(config: &str) -> String {
         |program| program.to_string_lossy().into_owned(),
     );
     format!(
-        "    {BOLD}{} publish --config {} --tenant {TENANT} --type {TYPE} --data '{{\"id\": \"in_2\"}}'{BOLD:#}     {DIM}sends another event{DIM:#}\n",
+        "    {BOLD}{} publish --config {} --tenant {TENANT} --type {TYPE} --data '{OTHER_DATA}'{BOLD:#}     {DIM}sends another event{DIM:#}\n",
         term::clean(&program),
         term::clean(&quoted(config))
     )
@@ -213,4 +216,25 @@ async fn publish(client: &OutboundClient) -> Result<String, Error> {
     }
     let published: Published = client.parse(&reply.body)?;
     Ok(published.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::events::source;
+    use crate::event::EventType;
+    use crate::event::catalogue::{Given, Policy};
+
+    #[test]
+    fn the_catalogue_of_the_demo_accepts_another_event() {
+        let catalogue = source::load(Path::new("demo/events")).unwrap();
+        let data: Box<RawValue> = serde_json::from_str(OTHER_DATA).unwrap();
+        let event_type = EventType::new(TYPE).unwrap();
+        let given = Given::One(None, &data);
+        let published = catalogue.publish(&event_type, &given, &BTreeSet::new(), Policy::default());
+        assert!(published.unwrap().faults.is_empty());
+        assert!(tail("demo/config.yaml").contains(OTHER_DATA));
+    }
 }
