@@ -177,17 +177,21 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
         .gate
         .ask::<Status>("/-/status")
         .map(|(_, status)| status);
-    let mut findings = vec![match &status {
-        Ok(status) => gate::clock(status.clock),
+    // a gateway that only sends gets no signed times to compare with; that its clock jumped matters all the same
+    let receives = loaded.is_none_or(|loaded| gate::receives(&loaded.snapshot));
+    let clock = match &status {
+        Ok(status) => (receives || status.clock.jumped).then(|| gate::clock(status.clock)),
         Err(error) => {
             let location = error
                 .location
                 .as_deref()
                 .map(|location| format!(" at {location}"))
                 .unwrap_or_default();
-            Finding::skipped("clock", format!("not checked: {}{location}", error.message))
+            let message = format!("not checked: {}{location}", error.message);
+            Some(Finding::skipped("clock", message))
         }
-    }];
+    };
+    let mut findings: Vec<Finding> = clock.into_iter().collect();
     if let Ok(status) = &status
         && !status.ready
     {
@@ -196,6 +200,9 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
             "it is not ready",
             "hookgate status",
         ));
+    }
+    if let Ok(status) = &status {
+        findings.extend(gate::restarts(&status.config.needs_restart));
     }
     let old_seals = status.as_ref().ok();
     let old_seals = old_seals.and_then(|status| status.store.sealed_by_old_keys);
@@ -217,11 +224,7 @@ fn running(args: &DoctorArgs, loaded: Option<&Loaded>) -> Vec<Finding> {
             .map(|(limit, _)| limit)
     };
     if let (Some(limit), Some(loaded)) = (of_gate.or_else(own), loaded) {
-        findings.push(gate::open_files(
-            limit,
-            loaded.snapshot.limits.connections,
-            of_gate.is_some(),
-        ));
+        findings.push(gate::open_files(limit, &loaded.snapshot, of_gate.is_some()));
     }
     findings
 }

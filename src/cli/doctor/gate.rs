@@ -15,13 +15,26 @@ use crate::config::snapshot::{AdminAddress, Snapshot, WebhookRoute};
 const OTHER_FILES: u64 = 64;
 /// Open files for each connection: one from the sender, one to the upstream.
 const FILES_PER_CONNECTION: u64 = 2;
+/// The connections of the app, at most, where the gateway sends.
+const APP_CONNECTIONS: u64 = 512;
 
-/// Judges the limit of open files. `by_gate` is whether it is the limit of the gateway's process.
-pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Finding {
-    let needed = u64::try_from(connections)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(FILES_PER_CONNECTION)
-        .saturating_add(OTHER_FILES);
+/// Judges the limit of open files by the settings of the config. `by_gate` is whether it is the limit of the gateway's process.
+pub(super) fn open_files(limit: u64, snapshot: &Snapshot, by_gate: bool) -> Finding {
+    let (mut needed, mut settings) = (OTHER_FILES, Vec::new());
+    if receives(snapshot) {
+        let connections = snapshot.limits.connections;
+        let files = u64::try_from(connections).unwrap_or(u64::MAX);
+        needed = needed.saturating_add(files.saturating_mul(FILES_PER_CONNECTION));
+        settings.push(format!("`limits.connections: {connections}`"));
+    }
+    if let Some(outbound) = &snapshot.outbound {
+        let attempts = outbound.limits.attempts;
+        needed = needed
+            .saturating_add(u64::from(attempts))
+            .saturating_add(APP_CONNECTIONS);
+        settings.push(format!("`outbound.limits.attempts: {attempts}`"));
+    }
+    let settings = settings.join(" and ");
     let whose = if by_gate {
         "the gateway"
     } else {
@@ -40,7 +53,7 @@ pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Findi
         );
     }
     let message = format!(
-        "{whose} may open {} files; `limits.connections: {connections}` needs {}",
+        "{whose} may open {} files; with {settings} it needs {}",
         term::count(limit),
         term::count(needed)
     );
@@ -49,6 +62,20 @@ pub(super) fn open_files(limit: u64, connections: usize, by_gate: bool) -> Findi
         message,
         format!("ulimit -n {needed} (systemd: LimitNOFILE={needed})"),
     )
+}
+
+/// Returns whether a gateway receives requests. One that only sends has no listener for senders.
+pub(super) fn receives(snapshot: &Snapshot) -> bool {
+    !snapshot.listeners.is_empty()
+}
+
+/// Judges the changes of the config that the gateway has read, and that take effect after a restart.
+pub(super) fn restarts(keys: &[String]) -> Vec<Finding> {
+    let finding = |key: &String| {
+        let message = format!("the change of `{key}` needs a restart: it has no effect yet");
+        Finding::warning("restart", message, "restart the gateway")
+    };
+    keys.iter().map(finding).collect()
 }
 
 /// Judges the keys that sealed customers' secrets. `left` is the number of secrets that a former key sealed.
@@ -197,7 +224,7 @@ pub(super) fn listeners(snapshot: &Snapshot) -> Vec<Finding> {
             ));
         }
     }
-    if findings.is_empty() {
+    if findings.is_empty() && receives(snapshot) {
         findings.push(Finding::good(
             "listen",
             "every listener is on loopback, uses TLS, or is behind a proxy",

@@ -31,18 +31,52 @@ fn loaded(yaml: &str) -> Loaded {
     .unwrap_or_else(|refused| panic!("{}", refused.report.render(false)))
 }
 
+/// A config that receives, one that sends, and one that does both.
+fn configs() -> [Loaded; 3] {
+    let receives = "listen: [{ address: \"127.0.0.1:80\" }]\nroutes: [{ name: a, path: /a, verify: none, forward: { upstream: app } }]\n";
+    let sends = "store: { path: state, key: { insecure_inline: \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\" } }
+outbound: { listen: { address: \"127.0.0.1:94\" }, tokens: [{ name: app, env: A, allow: [publish, read, manage] }] }\n";
+    [
+        loaded(receives),
+        loaded(sends),
+        loaded(&format!("{receives}{sends}")),
+    ]
+}
+
 #[test]
-fn open_files_limit_counts_both_sides() {
-    assert_eq!(open_files(20_064, 10_000, true).level, Level::Good);
-    let few = open_files(1_024, 10_000, false);
+fn open_files_limit_counts_what_the_config_needs() {
+    let [receives, sends, both] = configs();
+    let of = |limit, loaded: &Loaded| open_files(limit, &loaded.snapshot, true);
+    for (needed, loaded) in [(20_064, &receives), (1_088, &sends), (21_088, &both)] {
+        assert_eq!(of(needed, loaded).level, Level::Good);
+        assert_eq!(of(needed - 1, loaded).level, Level::Warning);
+    }
     assert_eq!(
-        (few.level, few.message.as_str()),
-        (
-            Level::Warning,
-            "this process may open 1,024 files; `limits.connections: 10000` needs 20,064"
-        )
+        open_files(1_024, &receives.snapshot, false).message,
+        "this process may open 1,024 files; with `limits.connections: 10000` it needs 20,064"
     );
-    assert_eq!(open_files(u64::MAX, usize::MAX, true).level, Level::Good);
+    assert!(
+        of(1_024, &both)
+            .message
+            .contains("`limits.connections: 10000` and `outbound.limits.attempts: 512`")
+    );
+}
+
+#[test]
+fn gateway_that_only_sends_has_no_listener_for_senders() {
+    let [received, sends, _] = configs().map(|loaded| receives(&loaded.snapshot));
+    assert!(received && !sends);
+    let [_, sends, _] = configs();
+    let found = listeners(&sends.snapshot);
+    assert!(found.iter().all(|finding| finding.check != "listen"));
+}
+
+#[test]
+fn change_that_waits_for_a_restart_is_a_finding() {
+    assert_eq!(restarts(&[]), []);
+    let found = restarts(&["store".to_owned()]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].needs_attention() && found[0].message.contains("`store` needs a restart"));
 }
 
 #[test]
