@@ -1,10 +1,7 @@
 //! `hookgate endpoints list`: one line for each endpoint of a tenant.
-use std::time::SystemTime;
-
 use clap::builder::NonEmptyStringValueParser;
 
 use super::shown::Endpoint;
-use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::outbound_client::{OutboundClient, within};
 use crate::cli::outbound_list::{ListArgs, foot};
@@ -20,9 +17,6 @@ pub(super) struct ListEndpointsArgs {
     tenant: String,
     #[command(flatten)]
     list: ListArgs,
-    /// Prints times in UTC also on a terminal.
-    #[arg(long)]
-    utc: bool,
 }
 
 /// Runs `endpoints list`.
@@ -39,8 +33,7 @@ pub(super) async fn list_endpoints(
         return Ok(Exit::DONE);
     };
     if !found.items.is_empty() {
-        let look = Look::of_stdout_in(args.utc);
-        term::print(&render(&found.items, context::now(), &look))?;
+        term::print(&render(&found.items, &Look::of_stdout()))?;
     }
     term::say(&foot(&found, "endpoint"));
     let tenant = term::clean(&quoted(&args.tenant));
@@ -63,7 +56,7 @@ pub(super) async fn list_endpoints(
 }
 
 /// Renders the table.
-pub(super) fn render(endpoints: &[Endpoint], now: SystemTime, look: &Look) -> String {
+pub(super) fn render(endpoints: &[Endpoint], look: &Look) -> String {
     let with_uid = endpoints.iter().any(|endpoint| endpoint.uid.is_some());
     let mut columns = vec![
         ("ID", Align::Left),
@@ -76,7 +69,7 @@ pub(super) fn render(endpoints: &[Endpoint], now: SystemTime, look: &Look) -> St
     }
     let mut table = Table::new(&columns, 0);
     for endpoint in endpoints {
-        let (sign, state) = endpoint.state(now, look);
+        let (sign, state) = endpoint.short_state(look);
         let mut cells = vec![
             Cell::styled(term::clean(&endpoint.id), BOLD),
             term::clean(&endpoint.url).into(),

@@ -97,6 +97,24 @@ pub(super) fn time(text: &str, now: SystemTime, look: &Look) -> String {
 impl Endpoint {
     /// Describes the state with its sign: `✓ active`, `! failing since 13:04:33`, `✕ paused: failing, since 21 Nov 09:14`.
     pub(super) fn state(&self, now: SystemTime, look: &Look) -> (Sign, String) {
+        let (sign, mut words) = self.short_state(look);
+        match (&self.paused, &self.health) {
+            (Some(paused), _) => {
+                words.push_str(&format!(", since {}", time(&paused.since, now, look)));
+            }
+            (None, Some(health)) => {
+                words.push_str(&format!(
+                    " since {}",
+                    time(&health.failing_since, now, look)
+                ));
+            }
+            (None, None) => {}
+        }
+        (sign, words)
+    }
+
+    /// Describes the state with its sign in few words, for a list: `✓ active`, `! failing`, `✕ paused: failing`.
+    pub(super) fn short_state(&self, look: &Look) -> (Sign, String) {
         let (sign, words) = match (&self.paused, &self.health) {
             (Some(paused), _) => {
                 let why = match paused.why.as_str() {
@@ -104,18 +122,14 @@ impl Endpoint {
                     "gone" => "it answered 410",
                     other => other,
                 };
-                let since = time(&paused.since, now, look);
                 let sign = if paused.why == "by_hand" {
                     Sign::Warning
                 } else {
                     Sign::Bad
                 };
-                (sign, format!("paused: {}, since {since}", term::clean(why)))
+                (sign, format!("paused: {}", term::clean(why)))
             }
-            (None, Some(health)) => {
-                let since = time(&health.failing_since, now, look);
-                (Sign::Warning, format!("failing since {since}"))
-            }
+            (None, Some(_)) => (Sign::Warning, "failing".to_owned()),
             (None, None) if self.state == "active" => (Sign::Good, self.state.clone()),
             (None, None) => (Sign::Warning, term::clean(&self.state)),
         };

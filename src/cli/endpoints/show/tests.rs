@@ -184,9 +184,9 @@ fn list_shows_states() {
         ..paused()
     };
     let all = [active(), paused(), failing, resuming, by_hand];
-    let shown = list::render(&all, now(), &look(Some(100)));
+    let shown = list::render(&all, &look(Some(100)));
     insta::assert_snapshot!("list_plain", plain(&shown));
     insta::assert_snapshot!("list_coloured", shown.replace('\x1b', "^"));
-    let narrow = plain(&list::render(&all[..1], now(), &look(None)));
+    let narrow = plain(&list::render(&all[..1], &look(None)));
     assert!(!narrow.contains("UID"), "{narrow}");
 }
