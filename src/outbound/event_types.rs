@@ -52,6 +52,8 @@ struct TypeSummary {
     versions: Vec<u32>,
     /// The versions that you want to stop sending.
     deprecated: Vec<u32>,
+    /// The mappings between its versions.
+    mappings: Vec<MappingDetails>,
 }
 
 /// A type of events with its schemas.
@@ -63,8 +65,6 @@ pub(super) struct TypeDetails {
     about: Option<String>,
     /// The schema and the example of each version.
     schemas: Vec<VersionDetails>,
-    /// The mappings between its versions.
-    mappings: Vec<MappingDetails>,
 }
 
 /// A version of a type.
@@ -130,11 +130,16 @@ struct PublishedEvent {
 
 impl TypeSummary {
     fn of(event_type: &EventType, entry: &TypeEntry) -> Self {
+        let mappings = entry.mappings.keys().map(|(from, to)| MappingDetails {
+            from: *from,
+            to: *to,
+        });
         Self {
             event_type: event_type.to_string(),
             summary: entry.summary().map(ToOwned::to_owned),
             versions: entry.versions.keys().copied().collect(),
             deprecated: entry.deprecated.iter().copied().collect(),
+            mappings: mappings.collect(),
         }
     }
 }
@@ -150,17 +155,10 @@ impl TypeDetails {
                 .as_deref()
                 .and_then(|example| serde_json::from_str(example.get()).ok()),
         });
-        let mappings = entry.mappings.keys();
         Self {
             summary: TypeSummary::of(event_type, entry),
             about: entry.about.clone(),
             schemas: schemas.collect(),
-            mappings: mappings
-                .map(|(from, to)| MappingDetails {
-                    from: *from,
-                    to: *to,
-                })
-                .collect(),
         }
     }
 }
