@@ -64,6 +64,7 @@ mod outbound_recovery;
 mod outbound_requests;
 mod outbound_responses;
 mod outbound_ssrf;
+mod outbound_tenants;
 mod pass;
 mod queue;
 mod queue_cli;

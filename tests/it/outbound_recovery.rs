@@ -303,30 +303,6 @@ fn a_test_reaches_a_paused_endpoint_and_enters_no_queue() {
     assert_eq!(refused["code"], "invalid", "{refused}");
 }
 
-#[test]
-fn an_endpoint_of_another_tenant_cannot_be_recovered_or_tested() {
-    let receiver = Receiver::start(200);
-    let gate = start(&[&receiver], "");
-    set_up(&gate, &receiver);
-    let id = get(&gate, ENDPOINT)["id"].as_str().unwrap().to_owned();
-    assert_eq!(call(&gate, "PUT", "/v1/tenants/other", json!({})).0, 200);
-    let recover = json!({ "what": "failed", "since": an_hour_ago() });
-    for (path, body) in [
-        ("recover", recover),
-        ("job/stop", json!({})),
-        ("test", json!({})),
-    ] {
-        let answer = |id: &str| {
-            let path = format!("/v1/tenants/other/endpoints/{id}/{path}");
-            call(&gate, "POST", &path, body.clone())
-        };
-        let theirs = answer(&id);
-        assert_eq!((theirs.0, &theirs.1["code"]), (404, &json!("no_endpoint")));
-        assert_eq!(theirs, answer("ep_00000000000000000000000000000000"));
-    }
-    assert_eq!(receiver.app.count(), 0);
-}
-
 /// Returns the part of a config that notifies `ops`.
 fn notices(ops: &Receiver, pause: &str) -> String {
     let url = ops.app.url();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::gate::{Gate, wait_for};
-use super::http;
+use super::http::{self, Answer};
 
 /// The token of the app, with all rights.
 pub const TOKEN: &str = "outbound-token-of-the-app-0123456789";
@@ -67,15 +67,20 @@ impl Api {
         }
     }
 
-    /// Sends a request. Returns the status of its answer, and the JSON in it.
-    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    /// Sends a request.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let body = body.map(Value::to_string).unwrap_or_default();
         let authorization = format!("Bearer {TOKEN}");
         let mut headers = vec![("authorization", authorization.as_str())];
         if !body.is_empty() {
             headers.push(("content-type", "application/json"));
         }
-        let answer = http::request(self.address, method, path, &headers, body.as_bytes());
+        http::request(self.address, method, path, &headers, body.as_bytes())
+    }
+
+    /// Sends a request. Returns the status of its answer, and the JSON in it.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let answer = self.ask(method, path, body);
         let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         (answer.status, json)
     }
