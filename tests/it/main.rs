@@ -59,6 +59,8 @@ mod outbound_catalogue;
 mod outbound_cli;
 mod outbound_crash;
 mod outbound_crash_jobs;
+mod outbound_events_cli;
+mod outbound_jobs_cli;
 mod outbound_operate;
 mod outbound_recovery;
 mod outbound_requests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::app::App;
-use super::support::gate::{Gate, hookgate, wait_at_most, wait_for};
+use super::support::gate::{Gate, wait_at_most, wait_for};
 use super::support::http;
 use super::support::outbound::{TOKEN, config};
 
@@ -472,55 +472,4 @@ fn catalogue_is_read_by_the_api() {
     );
     let (_, events) = read("/invoice.paid/events");
     assert_eq!(events["events"].as_array().unwrap().len(), 3, "{events}");
-}
-
-#[test]
-fn check_asks_the_running_gateway() {
-    let app = App::start();
-    let sender = Sender::start(&[&app], "{ dir: events }");
-    sender.endpoint("main", &app, &json!({}));
-    sender.publish("a", &two(&json!(1)));
-    let token = sender.dir.path().join("token");
-    std::fs::write(&token, TOKEN).unwrap();
-    let new = tempfile::tempdir().unwrap();
-    for (name, text) in [
-        ("invoice.paid/1.schema.json", ONE),
-        ("invoice.paid/2-to-1.yaml", TWO_TO_ONE),
-        ("order.created/1.schema.json", r#"{ "type": "object" }"#),
-    ] {
-        write(new.path(), name, text);
-    }
-    let changed = TWO
-        .replace(r#""USD""#, r#""USD", "GBP""#)
-        .replace(r#""id", "amount"]"#, r#""id", "amount", "due"]"#);
-    write(new.path(), "invoice.paid/2.schema.json", &changed);
-    let check = |more: &[&str]| {
-        let output = hookgate()
-            .args(["events", "check", "--live", "--outbound"])
-            .arg(sender.gate.address("outbound").to_string())
-            .arg("--token-file")
-            .arg(&token)
-            .arg(sender.dir.path().join("events"))
-            .arg(new.path().join("events"))
-            .args(more)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        (output.status.code(), text)
-    };
-    let (code, text) = check(&[]);
-    assert_eq!(code, Some(1), "{text}");
-    for line in [
-        "invoice.paid 2: 1 tenant gets it, at 1 endpoint",
-        "invoice.paid: the last event would be refused: msg_",
-        "in version 2: `/due` is missing",
-    ] {
-        assert!(text.contains(line), "{text}");
-    }
-    let (_, text) = check(&["--json"]);
-    let judged = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .find(|line| line["judged"] == json!(1));
-    assert_eq!(judged.unwrap()["refused"], json!(1), "{text}");
 }

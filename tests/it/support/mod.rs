@@ -9,6 +9,7 @@ pub mod gate;
 pub mod http;
 pub mod in_process;
 pub mod outbound;
+pub mod outbound_cli;
 pub mod queue;
 pub mod raw_app;
 pub mod sentinel;
