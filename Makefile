@@ -23,10 +23,11 @@ sdk-test: setup
 	$(CARGO) build --locked
 	@tests/sdk/run.sh
 
-# Kills a release build a thousand times under load, or `KILLS=N` times: one that receives and one that sends. About twenty minutes.
+# Kills release builds a thousand times under load, or `KILLS=N` times: one that receives and one that sends. Others are killed a part as often
+# while they resume, recover, notify the app, or seal secrets again. About half an hour.
 KILLS ?= 1000
 torture: setup build
-	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it -- --nocapture queue_crash outbound_crash
+	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it -- --nocapture queue_crash outbound_crash outbound_notices reseal
 
 # Sends what the documents of the admin API and of the app's API allow, and what they do not, to a real gateway; schemathesis comes from PyPI.
 api-test: setup

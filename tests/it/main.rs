@@ -61,6 +61,7 @@ mod outbound_crash;
 mod outbound_crash_jobs;
 mod outbound_events_cli;
 mod outbound_jobs_cli;
+mod outbound_notices;
 mod outbound_operate;
 mod outbound_recovery;
 mod outbound_requests;

@@ -1,4 +1,4 @@
-//! Sending goes wrong: endpoints fail, are paused and tested, the app is notified, and events are recovered, also by a gateway that is killed meanwhile.
+//! Sending goes wrong: endpoints fail, are paused and tested, the app is notified, and events are recovered.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -436,66 +436,4 @@ fn an_endpoint_that_fails_is_reported_paused_and_its_events_end() {
             .iter()
             .all(|event| state_of(&gate, event) == "delivered")
     });
-}
-
-/// The most events that are being attempted when a gateway is killed, and arrive again.
-const IN_FLIGHT: usize = 8;
-
-#[test]
-fn recover_and_resume_survive_a_kill() {
-    let receiver = Receiver::start(500);
-    let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = yaml(&dir, &[&receiver], "");
-    let start = || Gate::start_in(Arc::clone(&dir), &yaml);
-    let gate = start();
-    set_up(&gate, &receiver);
-    let events = publish(&gate, "invoice.paid", 200);
-    wait_until_dead(&gate, &events);
-    receiver.set(200);
-    let before = receiver.app.count();
-    let body = json!({ "what": "failed", "since": an_hour_ago(), "rate": 100 });
-    assert_eq!(post(&gate, "recover", body).0, 202);
-    let mut gate = Some(gate);
-    for arrived in [40, 90, 140] {
-        let running = gate.take().unwrap_or_else(&start);
-        wait_at_most(Duration::from_secs(60), "some events", || {
-            receiver.arrived(before).len() >= arrived
-        });
-        running.signal("KILL");
-    }
-    let gate = start();
-    let job = ended_job(&gate);
-    assert_eq!(
-        (&job["state"], &job["done"]),
-        (&json!("done"), &json!(200)),
-        "{job}"
-    );
-    check(&receiver, before, &events, 3 * IN_FLIGHT);
-
-    assert_eq!(post(&gate, "pause", json!({})).0, 200);
-    let waiting = publish(&gate, "invoice.voided", 300);
-    let before = receiver.app.count();
-    assert_eq!(post(&gate, "resume", json!({})).1["count"], 300);
-    gate.signal("KILL");
-    drop(gate);
-    let gate = start();
-    wait_at_most(Duration::from_secs(60), "the endpoint to be active", || {
-        get(&gate, ENDPOINT)["state"] == "active"
-    });
-    check(&receiver, before, &waiting, IN_FLIGHT);
-    assert_eq!(ended_job(&gate)["state"], "done");
-}
-
-/// Waits until all events arrived, and checks that only some arrived twice.
-fn check(receiver: &Receiver, skip: usize, events: &[String], twice: usize) {
-    // what was in flight at a kill is sent again once its lease has lapsed
-    wait_at_most(Duration::from_secs(120), "all events", || {
-        let arrived = receiver.arrived(skip);
-        events.iter().all(|event| arrived.contains_key(event))
-    });
-    std::thread::sleep(Duration::from_millis(300));
-    let arrived = receiver.arrived(skip);
-    let more = arrived.values().filter(|count| **count > 1).count();
-    assert!(more <= twice, "{more} events arrived more than once");
-    assert!(arrived.values().all(|count| *count <= 4), "{arrived:?}");
 }

@@ -13,6 +13,7 @@ use super::support::dice::{Dice, seed};
 use super::support::fault::{Fault, FaultServer, digest};
 use super::support::gate::{Gate, wait_at_most};
 use super::support::http::Connection;
+use super::support::killed::kills;
 use super::support::queue::waiting;
 use super::support::sign;
 
@@ -149,7 +150,7 @@ fn app(mut dice: Dice, fails: u64) -> FaultServer {
 
 #[test]
 fn a_gate_that_is_killed_again_and_again_loses_nothing() {
-    let kills: u32 = std::env::var("HOOKGATE_KILLS").map_or(100, |kills| kills.parse().unwrap());
+    let kills = kills(100, 1);
     let mut dice = Dice::new(seed("a gate that is killed"));
     let (app, flaky) = (
         app(Dice::new(dice.next()), 3),

@@ -8,6 +8,7 @@ pub mod flood;
 pub mod gate;
 pub mod http;
 pub mod in_process;
+pub mod killed;
 pub mod outbound;
 pub mod outbound_cli;
 pub mod queue;
