@@ -1,5 +1,6 @@
 //! Sending: an app publishes events, and endpoints of tenants get them, signed, retried and recorded.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use hookgate::verify::{SecretText, SigningKey};
@@ -9,6 +10,7 @@ use super::support::app::{Act, App, Seen};
 use super::support::gate::{Gate, wait_at_most, wait_for};
 use super::support::http::{self, Answer};
 use super::support::outbound::{PUBLISHER, TOKEN, config};
+use super::support::queue::waiting;
 
 /// Starts a gateway that may send to these receivers.
 fn start(receivers: &[&App], more: &str) -> Gate {
@@ -22,10 +24,21 @@ fn start_in(dir: Arc<tempfile::TempDir>, receivers: &[&App], more: &str) -> Gate
         .map(|app| app.address.port())
         .chain([443])
         .collect();
+    // no test waits until the attempts are exhausted
+    let waits = vec!["1s"; 100].join(", ");
     let yaml = config(more)
         .replace("STORE", dir.path().join("store").to_str().unwrap())
-        .replace("PORTS", &format!("{ports:?}"));
+        .replace("PORTS", &format!("{ports:?}"))
+        .replace("1s, 1s, 1s", &waits);
     Gate::in_process_in(dir, &yaml)
+}
+
+/// A receiver that answers with a status that the test sets.
+fn answering(status: u16) -> (App, Arc<AtomicU16>) {
+    let status = Arc::new(AtomicU16::new(status));
+    let current = Arc::clone(&status);
+    let app = App::answering(move |_, _| Act::status(current.load(Ordering::SeqCst)));
+    (app, status)
 }
 
 /// Sends a request to the API.
@@ -218,9 +231,18 @@ fn a_repeated_publish_gets_the_first_answer_and_sends_nothing() {
     // another tenant's key is another key
     let (status, theirs) = publish(&gate, "other", "key-1", &json!({ "amount": 13 }));
     assert_eq!((status, &theirs["targets"]), (202, &json!(0)), "{theirs}");
-    wait_for("the event", || app.count() == 1);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(app.count(), 1);
+    // what comes after it arrives, and nothing else is left to send
+    let (_, last) = publish(&gate, "acme", "key-2", &json!({}));
+    wait_for("nothing to wait", || waiting(gate.dir()) == 0);
+    let arrived = app.seen();
+    let mut arrived: Vec<&str> = arrived
+        .iter()
+        .map(|seen| seen.header("webhook-id").unwrap())
+        .collect();
+    arrived.sort_unstable();
+    let mut published = [&first, &last].map(|event| event["id"].as_str().unwrap());
+    published.sort_unstable();
+    assert_eq!(arrived, published);
 }
 
 #[test]
@@ -253,27 +275,23 @@ fn concurrent_publishes_with_one_key_make_one_event() {
 
 #[test]
 fn a_failing_endpoint_is_retried_and_its_health_is_shown() {
-    let app = App::answering(|n, _| {
-        if n < 2 {
-            Act::status(500)
-        } else {
-            Act::status(200)
-        }
-    });
+    let (app, status) = answering(500);
     let gate = start(&[&app], "");
     tenant(&gate, "acme");
     let (id, _) = endpoint(&gate, "acme", &app, json!({}));
     publish(&gate, "acme", "key-1", &json!(1));
-    wait_for("a failure", || {
+    wait_for("two failures", || {
         let (_, shown) = call(
             &gate,
             "GET",
             &format!("/v1/tenants/acme/endpoints/{id}"),
             None,
         );
-        shown["health"]["failures"].as_u64() >= Some(1)
+        shown["health"]["failures"].as_u64() >= Some(2)
     });
-    wait_at_most(Duration::from_secs(20), "the retries", || app.count() == 3);
+    status.store(200, Ordering::SeqCst);
+    wait_for("the event to be delivered", || waiting(gate.dir()) == 0);
+    assert!(app.count() >= 3);
     let ids: Vec<_> = app
         .seen()
         .iter()
@@ -313,7 +331,8 @@ fn an_endpoint_that_answers_410_is_paused_and_keeps_its_events() {
         json!("gone")
     );
     publish(&gate, "acme", "key-2", &json!(2));
-    std::thread::sleep(Duration::from_millis(300));
+    let waits = || call(&gate, "GET", &path, None).1["paused"]["waiting"] == json!(2);
+    wait_for("both events to wait", waits);
     assert_eq!(gone.count(), 1, "a paused endpoint gets nothing");
     let (status, answer) = call(
         &gate,
@@ -341,9 +360,7 @@ fn events_survive_a_restart() {
     drop(gate);
     let before = app.count();
     let gate = start_in(dir, &[&app], "");
-    wait_at_most(Duration::from_secs(20), "another attempt", || {
-        app.count() > before
-    });
+    wait_for("another attempt", || app.count() > before);
     let seen = app.last();
     assert_eq!(seen.header("webhook-id"), first["id"].as_str());
     assert!(is_signed(&seen, &secret));
@@ -555,8 +572,9 @@ fn a_dry_run_says_who_would_get_an_event() {
         ),
         (&json!(left_out), &json!("type"))
     );
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(app.count(), 0);
+    let (_, events) = call(&gate, "GET", "/v1/tenants/acme/events", None);
+    assert_eq!(events["events"], json!([]), "nothing is stored");
+    assert_eq!((waiting(gate.dir()), app.count()), (0, 0));
 }
 
 /// Pauses an endpoint and publishes so many events for it.
@@ -580,7 +598,7 @@ fn a_backlog_drains_as_fast_as_the_endpoint_answers() {
     assert_eq!(app.count(), 0);
     call(&gate, "POST", &format!("{path}/resume"), Some(&json!({})));
     // one a second would take a minute
-    wait_at_most(Duration::from_secs(30), "all events", || app.count() == 60);
+    wait_at_most(Duration::from_secs(50), "all events", || app.count() == 60);
 }
 
 #[test]
@@ -602,9 +620,8 @@ fn resume_with_none_cancels_what_waited() {
         call(&gate, "GET", &path, None).1["state"] == json!("active")
     });
     publish(&gate, "acme", "new", &json!("new"));
-    wait_for("the new event", || app.count() == 1);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(app.count(), 1);
+    wait_for("nothing to wait", || waiting(gate.dir()) == 0);
+    assert_eq!(app.count(), 1, "only the new event is sent");
     let (_, events) = call(&gate, "GET", "/v1/tenants/acme/events?key=key-1", None);
     let event = events["events"][0]["id"].as_str().unwrap();
     let (_, shown) = call(
@@ -637,8 +654,8 @@ fn a_removed_endpoint_gets_nothing_and_its_tenant_can_be_removed() {
         call(&gate, "DELETE", "/v1/tenants/acme", None).0 == 204
     });
     assert_eq!(publish(&gate, "acme", "key-3", &json!(3)).0, 404);
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(app.count(), 1, "no retry follows");
+    assert_eq!(waiting(gate.dir()), 0, "no retry follows");
+    assert_eq!(app.count(), 1);
 }
 
 #[test]
@@ -662,7 +679,7 @@ fn an_ordered_endpoint_gets_its_events_in_order() {
     for number in 0..6 {
         publish(&gate, "acme", &format!("key-{number}"), &json!(number));
     }
-    wait_at_most(Duration::from_secs(30), "all events", || app.count() == 8);
+    wait_for("all events", || app.count() == 8);
     let bodies: Vec<String> = app
         .seen()
         .iter()

@@ -13,9 +13,12 @@ use super::support::outbound::{TOKEN, config};
 /// Returns the config of a gateway that may send to these receivers.
 fn yaml(dir: &tempfile::TempDir, receivers: &[&App]) -> String {
     let ports: Vec<u16> = receivers.iter().map(|app| app.address.port()).collect();
+    // no test waits until the attempts are exhausted
+    let waits = vec!["1s"; 100].join(", ");
     config("")
         .replace("STORE", dir.path().join("store").to_str().unwrap())
         .replace("PORTS", &format!("{ports:?}"))
+        .replace("1s, 1s, 1s", &waits)
 }
 
 fn start(receivers: &[&App]) -> Gate {

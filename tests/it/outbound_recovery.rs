@@ -269,8 +269,14 @@ fn a_test_reaches_a_paused_endpoint_and_enters_no_queue() {
     );
     let body: Value = serde_json::from_slice(&receiver.app.last().body).unwrap();
     assert_eq!(body["type"], "hookgate.test");
-    let (status, refused) = post(&gate, "test", json!({}));
-    assert_eq!((status, &refused["code"]), (503, &json!("slow_down")));
+    // a slow machine makes some more before one comes too early
+    wait_for("a test too early", || {
+        let (status, answer) = post(&gate, "test", json!({}));
+        let is_early = status == 503;
+        assert!(!is_early || answer["code"] == "slow_down", "{answer}");
+        is_early
+    });
+    let early = receiver.app.count();
     receiver.set(503);
     wait_for("the next test", || {
         let body = json!({ "type": "invoice.paid", "data": { "id": 7 } });
@@ -295,7 +301,7 @@ fn a_test_reaches_a_paused_endpoint_and_enters_no_queue() {
         "{shown}"
     );
     let attempts = get(&gate, &format!("{ENDPOINT}/attempts"));
-    assert_eq!(attempts["attempts"].as_array().unwrap().len(), 2);
+    assert_eq!(attempts["attempts"].as_array().unwrap().len(), early + 1);
     // a test is no event to recover
     let plan = json!({ "what": "both", "since": an_hour_ago(), "dry_run": true });
     assert_eq!(post(&gate, "recover", plan).1["count"], 0);
@@ -400,6 +406,7 @@ fn an_endpoint_that_fails_is_reported_paused_and_its_events_end() {
     for (days, count) in [(1, 1), (2, 1), (3, 2), (6, 2)] {
         let gate = start("pause: {}", days);
         wait_for("the notification", || ops.app.count() >= count);
+        // time for a look that would send another one: a slow machine finds no fault that is not there
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(ops.app.count(), count, "after {days} days");
         let notice = notices_of(&ops).remove(count - 1);
