@@ -234,7 +234,7 @@ impl App {
 /// Delivers what is queued. Without a store nothing is queued, and nothing will be until a restart.
 fn deliver_from(gate: &Arc<Gate>, tasks: &mut JoinSet<()>) {
     let snapshot = gate.snapshot();
-    if snapshot.store.path.is_none() {
+    if !snapshot.store.engine.is_durable() {
         return;
     }
     tasks.spawn(deliver::run(gate.worker()));

@@ -83,8 +83,8 @@ pub(super) async fn listen(
     };
     let token_directory = snapshot
         .store
-        .path
-        .as_ref()
+        .engine
+        .directory()
         .filter(|_| admin.token.is_none() && admin.tokens.is_empty());
     let made = match token_directory {
         Some(store) => {

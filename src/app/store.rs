@@ -21,7 +21,7 @@ pub(super) async fn open(
     health: &mut HealthListener,
 ) -> Result<(Arc<Embedded>, Option<String>), StartError> {
     let capacity = snapshot.store.ledger_entries;
-    let Some(path) = &snapshot.store.path else {
+    let Some(path) = snapshot.store.engine.directory() else {
         let store = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(StartError::Open)?;
         return Ok((Arc::new(store), None));
     };
@@ -46,7 +46,7 @@ pub(super) async fn open(
             }
             Err(held @ OpenError::InUse { .. }) => return Err(StartError::StoreHeld(held)),
             Err(OpenError::Store(cause)) => {
-                let path = path.clone();
+                let path = path.to_owned();
                 return Err(StartError::Store { path, cause });
             }
             Err(error) => return Err(StartError::Open(error)),

@@ -154,7 +154,7 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> 
 
 /// Checks the disk of the store.
 fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
-    let Some(path) = &loaded.snapshot.store.path else {
+    let Some(path) = loaded.snapshot.store.engine.directory() else {
         let remembers = loaded
             .snapshot
             .webhooks

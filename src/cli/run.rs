@@ -77,7 +77,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Starts the gateway, and runs it until a signal stops it.
 async fn serve(setup: Setup) -> Result<Exit, Error> {
     let config = running::absolute(&setup.config);
-    let store = setup.loaded.snapshot.store.path.clone();
+    let engine = setup.loaded.snapshot.store.engine.clone();
     // from here on the signals are handled: one that comes while the gateway starts must not kill it while it already serves requests
     let (stop, mut hangups) = (Stop::default(), handler(SignalKind::hangup())?);
     let stopping = stop_on(
@@ -91,7 +91,7 @@ async fn serve(setup: Setup) -> Result<Exit, Error> {
         Err(StartError::Stopped) => return Ok(Exit::DONE),
         Err(error) => return Err(not_started(&error)),
     };
-    let mut running = addresses(&app, config).leave(store.as_deref());
+    let mut running = addresses(&app, config).leave(engine.directory());
     let reloader = app.reloader();
     let reloading = reload_on(&mut hangups, &reloader, &stop, running.as_mut());
     tokio::join!(app.run(), reloading);

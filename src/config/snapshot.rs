@@ -9,7 +9,6 @@ use crate::limit::Quota;
 use crate::route::guard::GuardedPathsByApp;
 use crate::route::router::Router;
 use crate::telemetry::LogPolicy;
-use crate::tenant::seal::SealKeys;
 use crate::verify::Candidate;
 
 pub mod addresses;
@@ -19,6 +18,7 @@ mod certificates;
 mod deliver;
 mod outbound;
 mod route;
+mod store;
 mod token;
 mod upstream;
 mod webhook;
@@ -38,6 +38,7 @@ pub use outbound::{
     STANDARD,
 };
 pub use route::{Pass, Route};
+pub use store::{Engine, Store};
 pub use token::Token;
 pub use upstream::{Breaker, Upstream};
 pub use webhook::{Dedupe, Forward, RateKey, RateLimit, WebhookRoute};
@@ -173,15 +174,4 @@ pub struct Shutdown {
     pub delay: Duration,
     /// The time for requests in flight after that.
     pub grace: Duration,
-}
-
-/// The storage of the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// The directory; `None`: all state is in memory.
-    pub path: Option<PathBuf>,
-    /// The largest number of delivery IDs that are remembered.
-    pub ledger_entries: usize,
-    /// The keys that seal secrets of endpoints, if the config has one.
-    pub keys: Option<Arc<SealKeys>>,
 }

@@ -38,7 +38,7 @@ impl GatewaySource {
     /// Makes the source of a gateway that has just started.
     pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, alarm: Option<String>) -> Self {
         Self {
-            has_disk: gate.snapshot().store.path.is_some(),
+            has_disk: gate.snapshot().store.engine.is_durable(),
             started: gate.clock.now(),
             gate,
             reloader,

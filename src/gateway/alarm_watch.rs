@@ -1,5 +1,6 @@
 //! Observes the gateway every few seconds, and queues the alarms that are raised or resolved. `alarm` decides, and `deliver` sends them.
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
             disables_after: webhook.disables_after,
         }
     };
-    let disk = match snapshot.store.path.clone() {
+    let disk = match snapshot.store.engine.directory().map(Path::to_owned) {
         // a disk that does not answer must not block a worker thread
         Some(path) => tokio::task::spawn_blocking(move || Space::of(&path))
             .await

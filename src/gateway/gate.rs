@@ -90,7 +90,7 @@ impl Gate {
         let lifecycle = Lifecycle::default();
         let worker = Worker::new(
             Arc::clone(&store),
-            snapshot.store.path.is_some(),
+            snapshot.store.engine.is_durable(),
             Arc::clone(&clock),
             Arc::clone(&config_time),
             Arc::clone(&telemetry),

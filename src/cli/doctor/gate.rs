@@ -259,7 +259,7 @@ fn admin(snapshot: &Snapshot) -> Finding {
             "listen on 127.0.0.1 or unix:",
         );
     }
-    if admin.token.is_none() && snapshot.store.path.is_none() {
+    if admin.token.is_none() && snapshot.store.engine.directory().is_none() {
         return Finding::warning(
             "admin",
             "without a token it allows no changes",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Limits, Shutdown, Store};
+use crate::config::snapshot::{Engine, Limits, Shutdown, Store};
 use crate::limit::Quota;
 use crate::mount::{self, Storage};
 use crate::telemetry::{LogFormat, LogPolicy, LogRequests};
@@ -141,10 +141,11 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
             None,
         );
     }
+    let path = path.filter(|path| !path.is_empty());
     Store {
-        path: path
-            .filter(|path| !path.is_empty())
-            .map(|path| cx.loader.base.join(path)),
+        engine: path.map_or(Engine::Memory, |path| {
+            Engine::Directory(cx.loader.base.join(path))
+        }),
         ledger_entries: ledger_entries.map_or(10_000_000, |entries| {
             usize::try_from(entries).unwrap_or(usize::MAX)
         }),

@@ -81,7 +81,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let at = root.key("store");
     let store = limits::store(store, &at, cx);
-    cx.has_store = store.path.is_some()
+    cx.has_store = store.engine.is_durable()
         || cx.problems.has_error_at(&at)
         || cx.problems.is_spoiled(&at.key("path"));
     let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), cx));
@@ -99,7 +99,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let webhooks: Vec<Arc<WebhookRoute>> =
         routes.iter().filter_map(Route::webhook).cloned().collect();
     if outbound.is_some() || webhooks.iter().any(|webhook| webhook.action.keeps()) {
-        limits::note_disk(store.path.as_deref(), &at.key("path"), cx);
+        limits::note_disk(store.engine.directory(), &at.key("path"), cx);
     }
     Snapshot {
         generation,

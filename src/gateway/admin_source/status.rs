@@ -142,7 +142,7 @@ impl GatewaySource {
 
     fn store_status(&self, snapshot: &Snapshot) -> StoreStatus {
         let counts = self.gate.worker.counts();
-        let path = snapshot.store.path.as_deref();
+        let path = snapshot.store.engine.directory();
         let free = path.and_then(Space::of).map(|space| space.free);
         StoreStatus {
             path: path.map(|path| path.display().to_string()),

@@ -149,7 +149,7 @@ store: {{ path: state{store} }}\n",
             routes,
             ..
         } = loaded.snapshot;
-        store.path = None;
+        store.engine = crate::config::snapshot::Engine::Memory;
         let webhook = &webhooks[0];
         // `timeout` is the upstream's if it says one, else the route's; what counts is the forward's.
         let upstreams = format!("{upstreams:?}").replace("timeout: Some(15s)", "timeout: None");
