@@ -23,7 +23,7 @@ use crate::gateway::admin_source::GatewaySource;
 use crate::gateway::reload::Reloader;
 use crate::gateway::serve::Server;
 use crate::gateway::{Gate, alarm_watch};
-use crate::store::embedded::Embedded;
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use start_error::StartError;
@@ -70,7 +70,7 @@ impl Stop {
 pub struct App {
     gate: Arc<Gate>,
     server: Server,
-    store: Arc<Embedded>,
+    store: Arc<dyn Store>,
     reloader: Arc<Reloader>,
     operators: Operators,
     outbound: Option<OutboundListener>,
@@ -134,7 +134,7 @@ impl App {
             Err(error) => {
                 // requests were accepted already: they get their answers
                 server.shut_down(snapshot.shutdown).await;
-                store.close();
+                close(&*store).await;
                 return Err(error);
             }
         };
@@ -181,7 +181,7 @@ impl App {
             tracing::warn!(requests = cut_off, "grace is over, requests were cut off");
         }
         self.closed.send_replace(true);
-        self.store.close();
+        close(&*self.store).await;
         self.tasks.abort_all();
         tracing::info!("left");
     }
@@ -231,10 +231,17 @@ impl App {
     }
 }
 
-/// Delivers what is queued. Without a store nothing is queued, and nothing will be until a restart.
+/// Closes the store.
+async fn close(store: &dyn Store) {
+    if let Err(error) = store.close().await {
+        tracing::error!(%error, "cannot close the store");
+    }
+}
+
+/// Delivers what is queued. Without a durable store nothing is queued, and nothing will be until a restart.
 fn deliver_from(gate: &Arc<Gate>, tasks: &mut JoinSet<()>) {
     let snapshot = gate.snapshot();
-    if !snapshot.store.engine.is_durable() {
+    if !gate.store().nature().durable {
         return;
     }
     tasks.spawn(deliver::run(gate.worker()));
@@ -264,14 +271,14 @@ async fn serve(
     snapshot: &Arc<Snapshot>,
     clock: &Arc<dyn Clock>,
     telemetry: Arc<Telemetry>,
-    store: &Arc<Embedded>,
+    store: &Arc<dyn Store>,
 ) -> Result<(Arc<Gate>, Server), StartError> {
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
     let gate = Gate::new(
         Arc::clone(snapshot),
         Arc::clone(clock),
         telemetry,
-        Arc::clone(store) as _,
+        Arc::clone(store),
     );
     let gate = Arc::new(gate.await?);
     let server = Server::start(Arc::clone(&gate)).await?;

@@ -1,10 +1,9 @@
 //! The reason why a gateway did not start.
-use std::path::PathBuf;
+use std::error::Error;
 
 use crate::gateway::CannotRun;
 use crate::gateway::serve::CannotListen;
 use crate::store::StoreError;
-use crate::store::embedded::sqlite::OpenError;
 
 /// The reason why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -14,18 +13,10 @@ pub enum StartError {
     Stopped,
     /// Another process holds the store and did not leave it in time.
     #[error(transparent)]
-    StoreHeld(OpenError),
-    /// The database of the store cannot be used.
-    #[error("{}: {cause}", path.display())]
-    Store {
-        /// The directory of the store.
-        path: PathBuf,
-        /// The error of the database.
-        cause: StoreError,
-    },
+    StoreHeld(Box<dyn Error + Send + Sync>),
     /// The store cannot be opened.
     #[error(transparent)]
-    Open(OpenError),
+    Open(Box<dyn Error + Send + Sync>),
     /// The gate cannot be built from the config.
     #[error(transparent)]
     Gate(#[from] CannotRun),

@@ -1,11 +1,12 @@
-//! Opens the store of a gateway, and waits for it while another process holds it.
+//! Opens the store of a gateway, and waits for it while another process holds it. The rooms above do not know its engine.
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::operators::HealthListener;
 use crate::app::start_error::StartError;
 use crate::clock::Clock;
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Engine, Snapshot};
+use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::sqlite::OpenError;
 
@@ -19,11 +20,15 @@ pub(super) async fn open(
     snapshot: &Snapshot,
     clock: &Arc<dyn Clock>,
     health: &mut HealthListener,
-) -> Result<(Arc<Embedded>, Option<String>), StartError> {
+) -> Result<(Arc<dyn Store>, Option<String>), StartError> {
     let capacity = snapshot.store.ledger_entries;
-    let Some(path) = snapshot.store.engine.directory() else {
-        let store = Embedded::in_memory(capacity, Arc::clone(clock)).map_err(StartError::Open)?;
-        return Ok((Arc::new(store), None));
+    let path = match &snapshot.store.engine {
+        Engine::Memory => {
+            let store = Embedded::in_memory(capacity, Arc::clone(clock));
+            let store = store.map_err(|error| StartError::Open(error.into()))?;
+            return Ok((Arc::new(store), None));
+        }
+        Engine::Directory(path) => path,
     };
     let wait_ends = clock.mono() + STORE_WAIT;
     let mut is_logged = false;
@@ -44,12 +49,14 @@ pub(super) async fn open(
                 health.listen().await.ok();
                 tokio::time::sleep(STORE_PAUSE).await;
             }
-            Err(held @ OpenError::InUse { .. }) => return Err(StartError::StoreHeld(held)),
-            Err(OpenError::Store(cause)) => {
-                let path = path.to_owned();
-                return Err(StartError::Store { path, cause });
+            Err(held @ OpenError::InUse { .. }) => {
+                return Err(StartError::StoreHeld(held.into()));
             }
-            Err(error) => return Err(StartError::Open(error)),
+            Err(OpenError::Store(cause)) => {
+                let message = format!("{}: {cause}", path.display());
+                return Err(StartError::Open(message.into()));
+            }
+            Err(error) => return Err(StartError::Open(error.into())),
         }
     }
 }

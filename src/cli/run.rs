@@ -106,7 +106,6 @@ fn not_started(error: &StartError) -> Error {
             Some(cause)
         }
         StartError::Stopped
-        | StartError::Store { .. }
         | StartError::Open(_)
         | StartError::Gate(_)
         | StartError::SealCheck(_)

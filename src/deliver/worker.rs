@@ -34,8 +34,6 @@ pub struct Worker {
     pub(super) activity: Arc<Activity>,
     /// The client for places that no `upstreams` names.
     pub(super) outside: Arc<Outside>,
-    /// Whether the store was opened on disk. A reload does not change that.
-    is_durable: bool,
     /// The destinations of the present config generation.
     destinations: ArcSwap<Destinations>,
     targets: Mutex<HashMap<TargetId, Arc<Target>>>,
@@ -49,10 +47,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Makes a worker without destinations. It delivers nothing unless the store is on disk (`is_durable`).
+    /// Makes a worker without destinations. It delivers nothing unless the store is durable.
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        is_durable: bool,
         clock: Arc<dyn Clock>,
         config_time: Arc<ArcSwap<ConfigTime>>,
         telemetry: Arc<Telemetry>,
@@ -72,7 +69,6 @@ impl Worker {
             telemetry,
             activity,
             outside,
-            is_durable,
             destinations: ArcSwap::default(),
             targets: Mutex::default(),
             memory: Arc::default(),
@@ -81,16 +77,15 @@ impl Worker {
         }
     }
 
-    /// Returns the app of a route as a destination, whose target follows the route's policy from now on; `None` if the store is not on disk.
+    /// Returns the app of a route as a destination, whose target follows the route's policy from now on; `None` if the store is not durable.
     pub(crate) fn app_of(
         &self,
         webhook: &Arc<WebhookRoute>,
         upstream: &RouteClient,
         numbers: &Numbers,
     ) -> Option<Arc<App>> {
-        let target = self
-            .is_durable
-            .then(|| self.target(TargetId(numbers.number)))?;
+        let is_durable = self.store.nature().durable;
+        let target = is_durable.then(|| self.target(TargetId(numbers.number)))?;
         let numbers = numbers.all().map(TargetId).collect();
         Some(Arc::new(App::new(
             Arc::clone(webhook),
@@ -110,12 +105,13 @@ impl Worker {
         notices: Option<TargetId>,
     ) {
         self.outside.reload();
+        let is_durable = self.store.nature().durable;
         let alarms = alarms
-            .filter(|_| self.is_durable)
+            .filter(|_| is_durable)
             .and_then(|number| AlarmReceiver::of(snapshot, &self.target(number), &self.outside))
             .map(Arc::new);
         let notices = notices
-            .filter(|_| self.is_durable)
+            .filter(|_| is_durable)
             .and_then(|number| {
                 AlarmReceiver::of_notices(snapshot, &self.target(number), &self.outside)
             })

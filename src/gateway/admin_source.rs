@@ -27,8 +27,6 @@ mod status;
 pub struct GatewaySource {
     gate: Arc<Gate>,
     reloader: Arc<Reloader>,
-    /// Whether the store is on disk. It stays as it is until a restart.
-    has_disk: bool,
     /// The problem that was found when the store was opened.
     alarm: Option<String>,
     started: Now,
@@ -38,7 +36,6 @@ impl GatewaySource {
     /// Makes the source of a gateway that has just started.
     pub fn new(gate: Arc<Gate>, reloader: Arc<Reloader>, alarm: Option<String>) -> Self {
         Self {
-            has_disk: gate.snapshot().store.engine.is_durable(),
             started: gate.clock.now(),
             gate,
             reloader,
@@ -50,7 +47,8 @@ impl GatewaySource {
     fn alarm(&self) -> Option<String> {
         self.gate
             .store
-            .trouble()
+            .health()
+            .trouble
             .map(|trouble| trouble.to_string())
             .or_else(|| self.alarm.clone())
     }
@@ -161,7 +159,8 @@ impl AdminSource for GatewaySource {
     }
 
     fn store(&self) -> Option<Arc<dyn Store>> {
-        self.has_disk.then(|| Arc::clone(&self.gate.store))
+        let store = &self.gate.store;
+        store.nature().durable.then(|| Arc::clone(store))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::deliver::alarm;
 use crate::mount::Space;
 use crate::store::StoreError;
 use crate::store::address_book::EndpointState;
-use crate::store::embedded::drift::Drift;
+use crate::store::drift::Drift;
 use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, TargetId};
 
 /// The time from the beginning of one observation to that of the next.
@@ -85,14 +85,15 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
             .flatten(),
         None => None,
     };
+    let health = gate.store.health();
     Observation {
         routes: snapshot.webhooks.iter().map(route).collect(),
         disk,
         store_bytes: counts.used,
         parked: gate.parked(),
-        failing: gate.store.trouble().map(|trouble| trouble.to_string()),
+        failing: health.trouble.map(|trouble| trouble.to_string()),
         set_aside,
-        clock_jump: gate.store.counts().clock_jump,
+        clock_jump: health.clock_jump,
         out_of_files: gate.lifecycle.connections.out_of_files(),
         certificates: certificates(snapshot, &gate.dates(gate.clock.mono())),
         unresolved: gate

@@ -19,7 +19,7 @@ use crate::gateway::lifecycle::Lifecycle;
 use crate::gateway::limits::Limits;
 use crate::gateway::numbers::numbers_of;
 use crate::store::archive::Counts;
-use crate::store::embedded::drift::Drift;
+use crate::store::drift::Drift;
 use crate::store::queue::TargetId;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
@@ -90,7 +90,6 @@ impl Gate {
         let lifecycle = Lifecycle::default();
         let worker = Worker::new(
             Arc::clone(&store),
-            snapshot.store.engine.is_durable(),
             Arc::clone(&clock),
             Arc::clone(&config_time),
             Arc::clone(&telemetry),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::queue::{Attempt, DeliveryRef, OriginId, Stored, TargetId};
 use super::record::Record;
-use super::{Answer, Key, StoreError};
+use super::{Answer, Key};
 use crate::retry::Reason;
 
 mod act;
@@ -265,6 +265,4 @@ pub trait Archive: Send + Sync {
     fn totals(&self) -> Answer<'_, Counts>;
     /// Returns the sums of one tenant.
     fn sums(&self, tenant: OriginId) -> Answer<'_, TenantCounts>;
-    /// Returns the reason why writes do not reach the disk, if they do not. IDs stay in memory and are written later.
-    fn trouble(&self) -> Option<StoreError>;
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Now};
+use crate::store::drift::Drift;
 use crate::store::embedded::disk::Disk;
-use crate::store::embedded::drift::Drift;
 use crate::store::embedded::room::Room;
 use crate::store::embedded::sqlite::writing::FaultHook;
 use crate::store::embedded::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::embedded::time::StoreTime;
 use crate::store::names::NumberRow;
 use crate::store::{
-    Answer, Changed, ClaimResult, Key, Ledger, LedgerCounts, Ownership, Remembered, StoreError,
-    Token, WriteQueue,
+    Answer, Changed, ClaimResult, Health, Key, Ledger, LedgerCounts, Nature, Ownership, Remembered,
+    Store, StoreError, Token, WriteQueue,
 };
 use crate::units::saturating;
 
@@ -26,7 +26,6 @@ pub(crate) mod batch;
 mod checkpoint;
 mod continuity;
 mod disk;
-pub mod drift;
 pub mod memory;
 mod queue;
 mod reader;
@@ -290,15 +289,9 @@ impl Ledger for Embedded {
 
     fn counts(&self) -> LedgerCounts {
         let now = self.shared.time.elapsed();
-        let clock_jump = {
-            let mut drift = self.drift.lock();
-            drift.observe(self.shared.time.clock().now());
-            drift.jumped()
-        };
         let unsaved = self.disk.as_ref().map_or(0, |disk| disk.writes().unsaved());
         let mut counts = LedgerCounts {
             unsaved,
-            clock_jump,
             ..LedgerCounts::default()
         };
         for shard in &self.shared.shards {
@@ -310,6 +303,36 @@ impl Ledger for Embedded {
             counts.bytes += shard.bytes();
         }
         counts
+    }
+}
+
+impl Store for Embedded {
+    fn nature(&self) -> Nature {
+        Nature {
+            durable: self.disk.is_some(),
+            shared: false,
+        }
+    }
+
+    fn health(&self) -> Health {
+        let clock_jump = {
+            let mut drift = self.drift.lock();
+            drift.observe(self.shared.time.clock().now());
+            drift.jumped()
+        };
+        let trouble = self.disk.as_ref().and_then(|disk| {
+            let full = || disk.room().is_full().then_some(StoreError::Full);
+            disk.writes().trouble().or_else(full)
+        });
+        Health {
+            trouble,
+            clock_jump,
+        }
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Self::close(self);
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -119,6 +119,4 @@ pub struct LedgerCounts {
     pub bytes: usize,
     /// Commits that should be on disk and are not.
     pub unsaved: usize,
-    /// Wall and monotonic time drifted apart by more than 60 s within the last ten minutes: purging is suspended.
-    pub clock_jump: bool,
 }

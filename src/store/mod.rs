@@ -1,4 +1,4 @@
-//! State that outlives a request: the traits that every store implements, and their types.
+//! State that outlives a request: the traits that every store implements, and their types. Only the code that opens a store names its engine.
 //!
 //! A store keeps its own time: callers pass durations, never instants, so that clocks of replicas need not agree.
 //! Every call may be repeated with the same token: after [`StoreError::Unknown`] the caller repeats it and gets the answer of the first
@@ -7,6 +7,7 @@ pub mod address_book;
 pub mod agenda;
 mod answer;
 pub mod archive;
+pub mod drift;
 pub mod embedded;
 mod ids;
 pub mod ledger;
@@ -24,9 +25,32 @@ pub use ledger::{
 pub(crate) use crate::store::embedded::batch::{WriteOptions, WriteQueue};
 
 /// A whole store: ledger, queue, what looks into them, and the address book of sending.
-pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {}
+pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
+    /// Returns the properties that it has as long as it is open.
+    fn nature(&self) -> Nature;
+    /// Returns its condition now. It is maintained, not examined at each call.
+    fn health(&self) -> Health;
+    /// Writes what is not on the disk yet, and stops writing. A repeated call does nothing.
+    fn close(&self) -> Answer<'_, ()>;
+}
 
-impl<T: queue::Queue + archive::Archive + address_book::AddressBook> Store for T {}
+/// The properties that a store has as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nature {
+    /// Whether its state outlives the process. Without that there is no queue, no archive and no address book.
+    pub durable: bool,
+    /// Whether other gateways use it at the same time.
+    pub shared: bool,
+}
+
+/// The condition of a store.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// The reason why writes do not reach the disk, if they do not. IDs stay in memory and are written later.
+    pub trouble: Option<StoreError>,
+    /// Whether wall and monotonic time drifted apart by more than 60 s within the last ten minutes: purging is suspended.
+    pub clock_jump: bool,
+}
 
 #[cfg(test)]
 pub(crate) mod contract;

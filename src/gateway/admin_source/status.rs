@@ -53,7 +53,7 @@ impl GatewaySource {
             clock: ClockStatus {
                 skew_seconds: skew.seconds,
                 samples: count(skew.samples),
-                jumped: ledger.clock_jump,
+                jumped: self.gate.store.health().clock_jump,
             },
             ledger: LedgerStatus {
                 entries: count(ledger.committed),

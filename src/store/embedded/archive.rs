@@ -350,11 +350,4 @@ impl Archive for Embedded {
     fn sums(&self, tenant: OriginId) -> Answer<'_, TenantCounts> {
         self.read(move |reading| size::sums(reading, tenant))
     }
-
-    fn trouble(&self) -> Option<StoreError> {
-        let disk = self.disk.as_ref()?;
-        disk.writes()
-            .trouble()
-            .or_else(|| disk.room().is_full().then_some(StoreError::Full))
-    }
 }

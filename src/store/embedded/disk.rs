@@ -6,12 +6,12 @@ use tokio::sync::oneshot;
 
 use super::batch::{Maintenance, Remember, Write, WriteOptions, WriteQueue, Writer};
 use super::checkpoint::Checkpointer;
-use super::drift::Drift;
 use super::reader::Reader;
 use super::room::Room;
 use super::sqlite::writing::Writing;
 use super::sqlite::{Database, Directory};
 use super::time::StoreTime;
+use crate::store::drift::Drift;
 use crate::store::{Answer, Key, StoreError};
 
 /// An open store. Fields are dropped in order: what is being written is, before the directory is let go.

@@ -122,6 +122,20 @@ async fn ledger_contract_holds_with_a_file() {
 }
 
 #[tokio::test]
+async fn store_with_a_file_is_durable_and_can_be_closed_twice() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let in_memory = Embedded::in_memory(10, clock.clone()).unwrap();
+    assert!(!in_memory.nature().durable);
+    let store: Arc<dyn Store> = Arc::new(open(directory.path(), &clock));
+    assert!(store.nature().durable && !store.nature().shared);
+    store.note_soon(key(1), WINDOW);
+    for _ in 0..2 {
+        store.close().await.unwrap();
+        assert_eq!(rows(directory.path()), 1);
+    }
+}
+
+#[tokio::test]
 async fn commit_survives_a_restart_until_its_window_ends() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     let path = directory.path().join("store");
@@ -275,14 +289,14 @@ async fn expired_rows_are_deleted_by_elapsed_time() {
     commit(&ledger, 0..1200).await;
     until("saved", || ledger.counts().unsaved == 0).await;
     clock.jump(WINDOW * 2);
-    assert!(ledger.counts().clock_jump);
+    assert!(ledger.health().clock_jump);
     assert_eq!(
         remembered(&ledger, 0..1200).await,
         1200,
         "memory goes by elapsed time"
     );
     clock.advance(Duration::from_secs(601));
-    assert!(!ledger.counts().clock_jump);
+    assert!(!ledger.health().clock_jump);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(rows(directory.path()), 1200, "so does the disk");
     clock.advance(WINDOW);
@@ -326,12 +340,12 @@ async fn failing_disk_loses_no_commit() {
     // A trigger stands for the full disk: each write fails, nothing is written.
     other.execute_batch("create trigger refuse before insert on journal begin select raise(abort, 'no room'); end").unwrap();
     commit(&ledger, 0..10).await;
-    until("trouble", || ledger.trouble().is_some()).await;
+    until("trouble", || ledger.health().trouble.is_some()).await;
     assert_eq!(ledger.counts().unsaved, 10);
     assert_eq!(remembered(&ledger, 0..10).await, 10);
     other.execute_batch("drop trigger refuse").unwrap();
     until("saved", || ledger.counts().unsaved == 0).await;
-    assert!(ledger.trouble().is_none());
+    assert!(ledger.health().trouble.is_none());
     assert_eq!(rows(directory.path()), 10);
 }
 
@@ -353,11 +367,12 @@ async fn removed_database_is_reported() {
     let ledger = open(&directory.path().join("state"), &clock);
     commit(&ledger, 0..10).await;
     until("all is written", || ledger.counts().unsaved == 0).await;
-    assert!(ledger.trouble().is_none());
+    assert!(ledger.health().trouble.is_none());
     std::fs::remove_dir_all(directory.path().join("state")).unwrap();
     until("trouble is told", || {
         ledger
-            .trouble()
+            .health()
+            .trouble
             .is_some_and(|trouble| trouble.to_string().contains("removed"))
     })
     .await;

@@ -238,7 +238,7 @@ async fn failed_write_releases_the_claim() {
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::Full));
-    until("trouble is told", || store.trouble().is_some()).await;
+    until("trouble is told", || store.health().trouble.is_some()).await;
     assert!(matches!(
         store.claim(key(1), Token(1), LEASE).await.unwrap(),
         ClaimResult::InFlight { .. }
@@ -258,7 +258,7 @@ async fn failed_write_releases_the_claim() {
         store.claim(key(1), Token(1), LEASE).await.unwrap(),
         ClaimResult::Committed
     );
-    until("trouble is over", || store.trouble().is_none()).await;
+    until("trouble is over", || store.health().trouble.is_none()).await;
 }
 
 /// Of many that come together, only the one that cannot be written fails.

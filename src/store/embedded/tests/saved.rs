@@ -141,7 +141,7 @@ async fn ledger_with_lost_commits_is_not_complete() {
         let store = kept_for_an_hour(directory.path(), &disk, &clock).await;
         disk.refuses(true);
         commit(&store, 10..20).await;
-        until("trouble is told", || store.trouble().is_some()).await;
+        until("trouble is told", || store.health().trouble.is_some()).await;
         clock.advance(MINUTE / 2);
         assert_eq!(
             complete_for(&store),
