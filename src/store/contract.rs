@@ -62,6 +62,7 @@ fn key(byte: u8) -> Key {
 pub(crate) async fn holds(ledger: &dyn Ledger, clock: &HandClock) {
     claim_commit_duplicate_expiry(ledger, clock).await;
     released_key_can_be_claimed_again(ledger).await;
+    commit_without_a_claim_is_remembered(ledger, clock).await;
     lapsed_claim_can_be_taken_over(ledger, clock).await;
     repeated_calls_change_nothing(ledger).await;
     extend_holds_longer(ledger, clock).await;
@@ -135,11 +136,23 @@ async fn released_key_can_be_claimed_again(ledger: &dyn Ledger) {
         Ownership::Lost
     );
     ledger.release_soon(key, Token(2));
-    assert_eq!(
-        ledger.commit(key, Token(2), WINDOW).await.unwrap(),
-        Ownership::Lost,
-        "nobody holds it"
-    );
+}
+
+/// The delivery was forwarded, even if the ledger does not know of its claim any more.
+async fn commit_without_a_claim_is_remembered(ledger: &dyn Ledger, clock: &HandClock) {
+    let key = key(9);
+    let commit = async |token| ledger.commit(key, Token(token), WINDOW).await.unwrap();
+    let claim = async || ledger.claim(key, Token(3), LEASE).await.unwrap();
+    assert_eq!(commit(1).await, Ownership::Owned);
+    assert_eq!(claim().await, ClaimResult::Committed);
+    assert_eq!(commit(1).await, Ownership::Owned, "repeated");
+    assert_eq!(commit(2).await, Ownership::Lost, "another committed it");
+    clock.advance(WINDOW + Duration::from_secs(2));
+    assert_eq!(claim().await, ClaimResult::Fresh, "its window has passed");
+    assert_eq!(commit(2).await, Ownership::Lost, "another holds it");
+    ledger.release_soon(key, Token(3));
+    assert_eq!(commit(2).await, Ownership::Owned, "it was released");
+    assert_eq!(claim().await, ClaimResult::Committed);
 }
 
 async fn lapsed_claim_can_be_taken_over(ledger: &dyn Ledger, clock: &HandClock) {

@@ -65,7 +65,7 @@ pub enum ClaimResult {
 pub enum Ownership {
     /// It did.
     Owned,
-    /// The lease ended and another token took over, or no token held it any more.
+    /// It did not: another token took over, or no token has it any more.
     Lost,
 }
 
@@ -78,7 +78,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     fn hash_key(&self) -> [u8; 16];
     /// Claims `key` until `lease` has passed, if no other token has it.
     fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult>;
-    /// Commits a claimed key, which is then remembered for `window`.
+    /// Commits a key, which is then remembered for `window`. That is also done if nobody holds it: the delivery was forwarded, whether or not
+    /// the ledger still knows of the claim. [`Ownership::Lost`]: another token holds the key, or committed it; nothing is changed.
     fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Ownership>;
     /// Extends a claim to `lease` from now, never shortens it. Reserved for a store of several processes: nothing calls it yet.
     fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Ownership>;

@@ -38,7 +38,7 @@ struct Flight {
 /// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Whether the claim was still the caller's.
+    /// Whether the ID is committed by the caller.
     pub ownership: Ownership,
     /// The ID that was forgotten before its time, to make room.
     pub forgot: Option<Key>,
@@ -102,22 +102,22 @@ impl Memory {
         ClaimResult::Fresh
     }
 
-    /// Remembers `key` for `window`, if the claim is `token`'s, or was until it expired and no other token took it over.
+    /// Remembers `key` for `window`, unless another token has the claim, or committed it.
     pub fn commit(&mut self, key: Key, token: Token, window: Duration, now: u64) -> Commit {
-        if self
-            .in_flight
-            .get(&key)
-            .is_none_or(|flight| flight.token != token)
-        {
-            let repeated = self.recent.contains(&(key, token)) && self.remembers(key, now);
-            return Commit {
-                ownership: if repeated {
-                    Ownership::Owned
-                } else {
-                    Ownership::Lost
-                },
-                forgot: None,
-            };
+        let holder = self.in_flight.get(&key).map(|flight| flight.token);
+        if holder != Some(token) {
+            let remembered = self.remembers(key, now);
+            if holder.is_some() || remembered {
+                let repeated = remembered && self.recent.contains(&(key, token));
+                return Commit {
+                    ownership: if repeated {
+                        Ownership::Owned
+                    } else {
+                        Ownership::Lost
+                    },
+                    forgot: None,
+                };
+            }
         }
         self.in_flight.remove(&key);
         if self.recent.len() == RECENT {

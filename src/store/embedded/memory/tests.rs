@@ -67,11 +67,8 @@ impl Model {
     }
 
     fn commit(&mut self, key: u64, token: u128, window: u64, now: u64) -> Ownership {
-        if self
-            .in_flight
-            .get(&key)
-            .is_some_and(|(holder, _)| *holder == token)
-        {
+        let holder = self.in_flight.get(&key).map(|(holder, _)| *holder);
+        if holder == Some(token) || (holder.is_none() && !self.remembers(key, now)) {
             self.in_flight.remove(&key);
             self.committed.insert(key, now + window);
             self.tokens.push((key, token));
