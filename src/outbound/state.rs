@@ -18,6 +18,7 @@ use crate::event::EventType;
 use crate::limit::{Meter, Quota};
 use crate::store::address_book::{AuditEntry, Endpoint, EndpointState, Saved, Tenant};
 use crate::store::queue::{OriginId, TargetId};
+use crate::store::text::storable;
 use crate::store::{Answer, Store, StoreError, repeated};
 use crate::telemetry::Telemetry;
 use crate::tenant::settings::{EndpointSettings, TenantSettings};
@@ -383,6 +384,6 @@ pub(super) fn audit(who: &Arc<str>, what: &str, which: String, reason: &str) -> 
         who: Arc::clone(who),
         what: what.into(),
         which: which.into(),
-        reason: reason.into(),
+        reason: storable(reason).into(),
     }
 }

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod names;
 pub mod queue;
 pub mod record;
+pub mod text;
 pub mod turns;
 
 pub(crate) use answer::repeated;

@@ -22,3 +22,15 @@ pub(super) fn shown(text: &[u8], longest: usize) -> Box<str> {
     }
     shown.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The store keeps such a text, and not every store takes U+0000.
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(&*shown(b"a\0b\n", 64), "a\\x00b\\x0a");
+        assert_eq!(&*shown("\u{e9}".as_bytes(), 64), "\\xc3\\xa9");
+    }
+}

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::errors::bad_request;
 use crate::admin::answer::Denied;
+use crate::store::text::storable;
 
 /// The maximum length of a reason in bytes.
 const MAX_REASON: usize = 1024;
@@ -30,7 +31,7 @@ pub(super) fn parse_body<T: DeserializeOwned>(body: RequestBody) -> Result<T, De
     serde_json::from_slice(json).map_err(|error| bad_request(&error.to_string(), HELP))
 }
 
-/// Checks the length of a reason for the audit log.
+/// Checks the length of a reason for the audit log, and returns it as it is stored.
 pub(super) fn parse_reason(text: &str) -> Result<Arc<str>, Denied> {
     if text.len() > MAX_REASON {
         return Err(bad_request(
@@ -38,5 +39,5 @@ pub(super) fn parse_reason(text: &str) -> Result<Arc<str>, Denied> {
             "write a shorter reason",
         ));
     }
-    Ok(text.into())
+    Ok(storable(text).into())
 }

@@ -9,6 +9,7 @@ use crate::replay::{Names, Search, Selection, StoreAccess, is_waiting};
 use crate::store::address_book::EndpointName;
 use crate::store::archive::{self, Row, Scope, Status, Statuses};
 use crate::store::queue::{OriginId, TargetId};
+use crate::store::text::storable;
 use crate::units;
 use crate::web::problem::quoted;
 
@@ -104,8 +105,9 @@ pub(super) async fn search_of(
         until: given("until", until.as_deref(), |name, text| {
             time(name, text, now)
         })?,
-        delivery_id: given("id", id.as_deref(), check_length)?.map(Arc::from),
-        event_type: given("type", event_type.as_deref(), check_length)?.map(Arc::from),
+        delivery_id: given("id", id.as_deref(), check_length)?.map(|id| storable(id).into()),
+        event_type: given("type", event_type.as_deref(), check_length)?
+            .map(|event_type| storable(event_type).into()),
         key: None,
         text: given("text", text.as_deref(), check_length)?.map(|text| text.as_bytes().into()),
     };

@@ -22,6 +22,7 @@ use crate::replay::{DeliveryName, LedgerKeys, Search, StoreAccess};
 use crate::request::Params;
 use crate::store::Key;
 use crate::store::archive::{self, Forgetting};
+use crate::store::text::storable;
 use crate::web::problem::quoted;
 
 /// The maximum size of a request to forget an ID in bytes. It may have the body of a delivery in base64.
@@ -52,7 +53,7 @@ pub(super) async fn forget(
     let forgetting = Forgetting {
         keys,
         who,
-        which: which.into(),
+        which: storable(&which).into(),
         reason,
     };
     let forgotten = access

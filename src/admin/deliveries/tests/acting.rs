@@ -522,7 +522,7 @@ async fn an_id_that_cannot_be_forgotten_is_an_error() {
     // the stored one knows its key
     api.attempted(1, "evt_2", 200, Next::Delivered).await;
     assert_eq!(
-        forget(json!({ "route": "github", "id": "evt_2", "reason": "redo" })).await,
+        forget(json!({ "route": "github", "id": "evt_2", "reason": "re\0do" })).await,
         (200, json!({ "forgotten": true }))
     );
     let key = api.deliveries.key("evt_2");
@@ -534,10 +534,9 @@ async fn an_id_that_cannot_be_forgotten_is_an_error() {
             .unwrap(),
         ClaimResult::Fresh
     );
-    assert_eq!(
-        api.get("/-/audit?limit=1").await["audit"][0]["selection"],
-        "route github id `evt_2`"
-    );
+    let audit = api.get("/-/audit?limit=1").await;
+    assert_eq!(audit["audit"][0]["selection"], "route github id `evt_2`");
+    assert_eq!(audit["audit"][0]["reason"], "re\u{fffd}do");
 }
 
 #[tokio::test]
