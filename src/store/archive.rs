@@ -9,6 +9,7 @@ use crate::retry::Reason;
 
 mod act;
 mod filter;
+pub(crate) mod search;
 
 pub use act::{
     Act, ActKind, Audit, AuditRow, Forgetting, Step, WaitingPosition, WaitingUnits, Which,

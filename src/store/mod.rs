@@ -7,6 +7,7 @@ pub mod address_book;
 pub mod agenda;
 mod answer;
 pub mod archive;
+pub(crate) mod codes;
 pub mod drift;
 pub mod embedded;
 mod ids;

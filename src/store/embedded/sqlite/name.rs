@@ -8,6 +8,7 @@ use super::look::Reading;
 use super::park::park;
 use super::writing::Writing;
 use crate::store::StoreError;
+use crate::store::codes::{of_kind, to_kind};
 use crate::store::names::{Kind, Named, NumberRow, Numbers, Owner, assign};
 use crate::store::queue::FIRST_TENANT;
 
@@ -15,7 +16,7 @@ use crate::store::queue::FIRST_TENANT;
 const ALL: &str = "select number, kind, name, owners from name order by number";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Option<NumberRow>> {
-    let Some(kind) = kind_of(row.get(1)?) else {
+    let Some(kind) = to_kind(row.get(1)?) else {
         return Ok(None);
     };
     let owners: String = row.get(3)?;
@@ -45,12 +46,7 @@ pub(crate) fn numbers(writing: &Writing<'_>, names: &[Named]) -> Result<Vec<Numb
             let owners: Vec<String> = row.owners.iter().map(ToString::to_string).collect();
             writing.execute(
                 put,
-                params![
-                    row.number,
-                    number_of(row.kind),
-                    row.ledger,
-                    owners.join(" ")
-                ],
+                params![row.number, of_kind(row.kind), row.ledger, owners.join(" ")],
             )?;
         }
     }
@@ -67,22 +63,4 @@ pub(crate) fn names(reading: &Reading<'_>) -> Result<Vec<(Kind, u32, Arc<str>)>,
     Ok(rows
         .map(|row| (row.kind, row.number, Arc::from(row.owner())))
         .collect())
-}
-
-/// Encodes a kind of name for a row.
-fn number_of(kind: Kind) -> i64 {
-    match kind {
-        Kind::Route => 0,
-        Kind::Alarm => 1,
-        Kind::Pass => 2,
-    }
-}
-
-fn kind_of(number: i64) -> Option<Kind> {
-    match number {
-        0 => Some(Kind::Route),
-        1 => Some(Kind::Alarm),
-        2 => Some(Kind::Pass),
-        _ => None,
-    }
 }

@@ -9,19 +9,14 @@ use rusqlite::types::ToSql;
 use super::look::Reading;
 use super::shown::{duration, units};
 use super::unsigned;
-use crate::store::archive::{
-    Audit, Filter, Order, Page, Row, Scope, Status, Statuses, UnitShown, UnitsShown,
+use crate::store::archive::search::{
+    Bounds, MAX_BYTES_PER_STEP, MAX_ROWS_PER_STEP, MAX_UNITS_PER_STEP, Match, Rows, needed_units,
+    show,
 };
+use crate::store::archive::{Audit, Filter, Order, Page, Row, Scope, UnitsShown};
 use crate::store::queue::{DeliveryRef, OriginId};
 use crate::store::record::Record;
 use crate::store::{Key, StoreError};
-
-/// Rows that a step looks at, at most.
-const MAX_ROWS_PER_STEP: usize = 500;
-/// Units that a step reads, at most (but for those of the last delivery).
-const MAX_UNITS_PER_STEP: usize = 20_000;
-/// Bytes of bodies that a step searches, at most (but for the last one).
-const MAX_BYTES_PER_STEP: u64 = 8 << 20;
 
 /// Deliveries after a cursor that the filter wants.
 pub(crate) fn page(
@@ -58,40 +53,6 @@ pub(crate) fn page(
     Ok(page)
 }
 
-/// Returns the units that must be read to know whether a delivery matches, and to show it.
-fn needed_units(filter: &Filter, shown: UnitsShown) -> UnitsShown {
-    let any = filter.statuses.is_empty() && !filter.parked;
-    match (&*filter.targets, shown) {
-        ([], _) if any => shown,
-        ([one], UnitsShown::Of(target)) if *one == target => shown,
-        _ => UnitsShown::All,
-    }
-}
-
-/// Leaves the units that are shown.
-fn show(units: &mut Vec<UnitShown>, shown: UnitsShown) {
-    match shown {
-        UnitsShown::All => {}
-        UnitsShown::Of(target) => units.retain(|unit| unit.target == target),
-        UnitsShown::First(most) => units.truncate(usize::from(most)),
-    }
-}
-
-/// Returns the smallest table that has all columns that the filter needs.
-fn table(filter: &Filter) -> &'static str {
-    let wants = |some: &[Status]| some.iter().any(|status| filter.statuses.contains(*status));
-    let waiting = filter.parked || wants(&[Status::Pending, Status::Retrying]);
-    match (
-        waiting,
-        wants(&[Status::Dead, Status::Cancelled]),
-        wants(&[Status::Delivered]),
-    ) {
-        (true, false, false) => "due",
-        (false, true, false) => "dead",
-        _ => "delivery",
-    }
-}
-
 /// Returns IDs to look at, and whether these are the last.
 fn candidates(
     reading: &Reading<'_>,
@@ -104,33 +65,26 @@ fn candidates(
         Scope::All => Vec::new(),
         Scope::Origins(origins) => origins.iter().map(|origin| origin.0).collect(),
     };
-    let (table, column, numbers): (_, _, Vec<u32>) = match table(filter) {
+    let of_targets = || filter.targets.iter().map(|target| target.0).collect();
+    let (table, column, numbers): (_, _, Vec<u32>) = match Rows::of(filter) {
         _ if filter.delivery_id.is_some() => (
             "delivery indexed by delivery_own",
             "delivery_id = ?5 and origin",
             origins,
         ),
-        "delivery" => ("delivery", "origin", origins),
-        table => (
-            table,
-            "target",
-            filter.targets.iter().map(|target| target.0).collect(),
-        ),
+        Rows::Deliveries => ("delivery", "origin", origins),
+        Rows::Waiting => ("due", "target", of_targets()),
+        Rows::Dead => ("dead", "target", of_targets()),
     };
-    let first = DeliveryRef(uuid::Uuid::nil());
-    let end = DeliveryRef(uuid::Uuid::max());
-    let since = filter.since.map_or(first, DeliveryRef::first_of);
-    let until = filter.until.map_or(end, DeliveryRef::first_of);
-    // one bound is the cursor's, the other the filter's; the first query of a page has no cursor
-    let (low, high, direction) = match order {
-        Order::Oldest => (after.map_or(since, |after| after.max(since)), until, "asc"),
-        Order::Newest => (since, after.map_or(until, |after| after.min(until)), "desc"),
-    };
-    // the cursor itself was seen; a bound that the filter set is one that belongs to it
-    let low_sign = if order == Order::Oldest && after.is_some_and(|after| after >= since) {
-        ">"
-    } else {
-        ">="
+    let Bounds {
+        low,
+        is_after_low,
+        high,
+    } = Bounds::of(filter, order, after);
+    let low_sign = if is_after_low { ">" } else { ">=" };
+    let direction = match order {
+        Order::Oldest => "asc",
+        Order::Newest => "desc",
     };
     let condition = match (&filter.delivery_id, numbers.is_empty()) {
         (Some(_), true) => "and delivery_id = ?4".to_owned(),
@@ -219,40 +173,15 @@ fn matches_filter(
     row: &Row,
     searched: &mut u64,
 ) -> Result<bool, StoreError> {
-    let Filter {
-        targets,
-        statuses,
-        gone,
-        parked,
-        since: _,
-        until: _,
-        delivery_id,
-        event_type,
-        key,
-        text,
-    } = filter;
-    let any = statuses.is_empty() && !parked;
-    let unit = |unit: &UnitShown| {
-        let is_parked = Statuses::waiting().contains(unit.status) && gone.contains(&unit.target);
-        let is_one = if is_parked {
-            *parked
-        } else {
-            statuses.contains(unit.status)
-        };
-        (targets.is_empty() || targets.contains(&unit.target)) && (any || is_one)
-    };
-    let all = scope.contains(row.origin)
-        && (targets.is_empty() && any || row.units.iter().any(unit))
-        && (delivery_id.is_none() || row.delivery_id == *delivery_id)
-        && (event_type.is_none() || row.event_type == *event_type)
-        && (key.is_none() || row.key == *key);
-    let Some(text) = text.as_ref().filter(|_| all) else {
-        return Ok(all);
+    let text = match Match::of(scope, filter, row) {
+        Match::No => return Ok(false),
+        Match::Yes => return Ok(true),
+        Match::IfBodyHas(text) => text,
     };
     *searched = searched.saturating_add(row.size);
     let found = reading.row(
         "select instr(body, ?2) > 0 from delivery where id = ?1",
-        params![row.id, &text[..]],
+        params![row.id, text],
         |row| row.get(0),
     )?;
     Ok(found.unwrap_or(false))

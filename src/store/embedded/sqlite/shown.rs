@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use rusqlite::{Row, params};
 
-use super::columns::to_reason;
 use super::look::{Reading, one};
 use crate::store::StoreError;
+use crate::store::archive::search::{dead_status, waiting_status};
 use crate::store::archive::{
     AttemptOf, AttemptPage, AttemptPosition, AttemptShown, AttemptSummary, AttemptsOf, Scope,
     Shown, Status, UnitShown, UnitsShown,
 };
+use crate::store::codes::to_reason;
 use crate::store::queue::{Attempt, DeliveryRef, OriginId, Stored, TargetId};
 
 /// The rows of units that a query reads, besides the delivery's ID: all if both are null.
@@ -75,11 +76,7 @@ fn waiting_units(
         let leased: bool = row.get(3)?;
         Ok(UnitShown {
             target: row.get(0)?,
-            status: if attempts == 0 {
-                Status::Pending
-            } else {
-                Status::Retrying
-            },
+            status: waiting_status(attempts),
             leased: leased && next_in.is_some_and(|left| !left.is_zero()),
             attempts,
             leases: row.get(2)?,
@@ -101,11 +98,7 @@ fn dead_units(
         let reason = row.get::<_, Option<i64>>(1)?.map(to_reason);
         Ok(UnitShown {
             target: row.get(0)?,
-            status: if reason.is_some() {
-                Status::Dead
-            } else {
-                Status::Cancelled
-            },
+            status: dead_status(reason),
             leased: false,
             attempts: row.get(3)?,
             leases: row.get(2)?,

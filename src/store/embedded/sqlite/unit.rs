@@ -2,7 +2,6 @@
 use rusqlite::params;
 
 use super::attempt::cut_off;
-use super::columns::from_reason;
 use super::ended::{close, reopen};
 use super::lane::{self, WAITS_IN_LANE};
 use super::ledger::hold;
@@ -11,6 +10,7 @@ use super::writing::{CANCELLED, DEAD, WAITING, Writing};
 use crate::retry::Reason;
 use crate::store::StoreError;
 use crate::store::address_book::EndpointState;
+use crate::store::codes::of_reason;
 use crate::store::queue::{Cause, DeliveryRef, Lane, Lease, TargetId, Unit};
 
 /// A new row of `due`.
@@ -246,7 +246,7 @@ pub(super) fn insert_dead(
     writing.ensure_marker()?;
     writing.execute(
         "insert into dead (id, target, at, reason, lease, attempt_count, lane, last_attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![unit.delivery, unit.target, writing.now, reason.map(from_reason), lease, attempts, lane.map(|lane| lane.0), attempt],
+        params![unit.delivery, unit.target, writing.now, reason.map(of_reason), lease, attempts, lane.map(|lane| lane.0), attempt],
     )?;
     writing.count_unit(DEAD, unit, 1)?;
     if reason.is_none() {
