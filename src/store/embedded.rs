@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Now};
 use crate::store::drift::Drift;
+use crate::store::embedded::batch::WriteQueue;
 use crate::store::embedded::disk::Disk;
 use crate::store::embedded::room::Room;
 use crate::store::embedded::sqlite::writing::FaultHook;
@@ -16,7 +17,7 @@ use crate::store::embedded::time::StoreTime;
 use crate::store::names::NumberRow;
 use crate::store::{
     Answer, Changed, ClaimResult, Health, Key, Ledger, LedgerCounts, Nature, Ownership, Remembered,
-    Store, StoreError, Token, WriteQueue,
+    Store, StoreError, Token,
 };
 use crate::units::saturating;
 

@@ -24,8 +24,6 @@ pub use ledger::{
     Changed, ClaimResult, Key, KeyMap, Ledger, LedgerCounts, Ownership, Remembered, Token,
 };
 
-pub(crate) use crate::store::embedded::batch::{WriteOptions, WriteQueue};
-
 /// A whole store: ledger, queue, what looks into them, and the address book of sending.
 pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
     /// Returns the properties that it has as long as it is open.

@@ -11,13 +11,14 @@ use crate::store::address_book::{
     AddressBook, AddressCounts, AuditEntry, Endpoint, EndpointChange, EndpointName, EndpointState,
     Inactive, Resealed, Saved, SealedRows, Tenant, Unhealthy,
 };
+use crate::store::embedded::batch::WriteOptions;
 use crate::store::embedded::sqlite::accept::{Unique, accept};
 use crate::store::embedded::sqlite::act::{Audited, Entry};
 use crate::store::embedded::sqlite::look::Reading;
 use crate::store::embedded::sqlite::writing::{ENDPOINTS, TENANTS, Writing};
 use crate::store::embedded::sqlite::{endpoint, endpoint_save, health, sealed, tenant};
 use crate::store::queue::{Accept, OriginId, TargetId};
-use crate::store::{Answer, StoreError, WriteOptions};
+use crate::store::{Answer, StoreError};
 use crate::tenant::health::Notified;
 
 impl Embedded {

@@ -10,6 +10,7 @@ use crate::store::archive::{
     Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts,
     UnitsShown, WaitingCount, WaitingPosition, Which,
 };
+use crate::store::embedded::batch::WriteOptions;
 use crate::store::embedded::sqlite::act::{self, Entry};
 use crate::store::embedded::sqlite::look::Reading;
 use crate::store::embedded::sqlite::sweep::{Ages, sweep};
@@ -18,7 +19,7 @@ use crate::store::embedded::sqlite::writing::{
 };
 use crate::store::embedded::sqlite::{page, shown, size, waiting};
 use crate::store::queue::{DeliveryRef, OriginId, Stored, TargetId};
-use crate::store::{Answer, StoreError, WriteOptions};
+use crate::store::{Answer, StoreError};
 
 /// The options of writes that finish earlier work. They are accepted even when new deliveries are not.
 pub(super) const FINISHES_WORK: WriteOptions = WriteOptions {

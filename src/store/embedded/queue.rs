@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Embedded;
 use super::writes::{PendingCommit, bytes_of, encoded, recorded};
 use crate::retry::Schedule;
+use crate::store::embedded::batch::WriteOptions;
 use crate::store::embedded::disk::Disk;
 use crate::store::embedded::sqlite::accept::{Commit, Unique, accept};
 use crate::store::embedded::sqlite::look::Reading;
@@ -19,7 +20,7 @@ use crate::store::queue::{
     Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lease, LeaseRequest, Leased, Next, Queue,
     Ready, Start, TargetId,
 };
-use crate::store::{Answer, Changed, ClaimResult, Ownership, StoreError, WriteOptions};
+use crate::store::{Answer, Changed, ClaimResult, Ownership, StoreError};
 
 /// The wait of a stored delivery whose record cannot be decoded.
 const UNREADABLE: Duration = Duration::from_secs(3600);
