@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Now};
 use crate::store::drift::Drift;
-use crate::store::embedded::batch::WriteQueue;
-use crate::store::embedded::disk::Disk;
-use crate::store::embedded::room::Room;
+use crate::store::embedded::sqlite::batch::WriteQueue;
+use crate::store::embedded::sqlite::disk::Disk;
+use crate::store::embedded::sqlite::room::Room;
 use crate::store::embedded::sqlite::writing::FaultHook;
 use crate::store::embedded::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::embedded::time::StoreTime;
@@ -23,14 +23,9 @@ use crate::units::saturating;
 
 mod address_book;
 mod archive;
-pub(crate) mod batch;
-mod checkpoint;
 mod continuity;
-mod disk;
 pub mod memory;
 mod queue;
-mod reader;
-pub mod room;
 mod shared;
 pub mod sqlite;
 mod time;

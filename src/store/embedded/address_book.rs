@@ -11,9 +11,9 @@ use crate::store::address_book::{
     AddressBook, AddressCounts, AuditEntry, Endpoint, EndpointChange, EndpointName, EndpointState,
     Inactive, Resealed, Saved, SealedRows, Tenant, Unhealthy,
 };
-use crate::store::embedded::batch::WriteOptions;
 use crate::store::embedded::sqlite::accept::{Unique, accept};
 use crate::store::embedded::sqlite::act::{Audited, Entry};
+use crate::store::embedded::sqlite::batch::WriteOptions;
 use crate::store::embedded::sqlite::look::Reading;
 use crate::store::embedded::sqlite::writing::{ENDPOINTS, TENANTS, Writing};
 use crate::store::embedded::sqlite::{endpoint, endpoint_save, health, sealed, tenant};

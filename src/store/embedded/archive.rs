@@ -3,15 +3,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Embedded;
-use super::disk::Disk;
 use super::queue::at_once;
 use crate::store::archive::{
     Act, ActKind, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, Counts, Filter,
     Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts,
     UnitsShown, WaitingCount, WaitingPosition, Which,
 };
-use crate::store::embedded::batch::WriteOptions;
 use crate::store::embedded::sqlite::act::{self, Entry};
+use crate::store::embedded::sqlite::batch::WriteOptions;
+use crate::store::embedded::sqlite::disk::Disk;
 use crate::store::embedded::sqlite::look::Reading;
 use crate::store::embedded::sqlite::sweep::{Ages, sweep};
 use crate::store::embedded::sqlite::writing::{

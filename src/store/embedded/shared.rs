@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 
 use super::continuity::{Continuity, GAP_AHEAD};
 use crate::store::agenda::Agenda;
-use crate::store::embedded::batch::WriteQueue;
 use crate::store::embedded::memory::Memory;
 use crate::store::embedded::sqlite::Change;
+use crate::store::embedded::sqlite::batch::WriteQueue;
 use crate::store::embedded::sqlite::look::ScanPosition;
 use crate::store::embedded::time::StoreTime;
 use crate::store::{Changed, ClaimResult, Key, KeyMap, Ownership, Token};

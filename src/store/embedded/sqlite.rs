@@ -1,4 +1,5 @@
-//! The file of the embedded store: SQLite in WAL mode, in a directory that one process holds. Takes and gives rows; what they mean is said elsewhere.
+//! The file of the embedded store: SQLite in WAL mode, in a directory that one process holds, with the threads that write, read and tidy up.
+//! Takes and gives rows; what they mean is said elsewhere.
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -13,9 +14,12 @@ use crate::store::agenda::Agenda;
 pub(crate) mod accept;
 pub(crate) mod act;
 mod attempt;
+pub(crate) mod batch;
+mod checkpoint;
 mod columns;
 mod connection;
 mod directory;
+pub(crate) mod disk;
 mod ended;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_save;
@@ -32,7 +36,9 @@ pub(crate) mod orphan;
 pub(crate) mod page;
 mod park;
 mod query;
+mod reader;
 pub(crate) mod reschedule;
+pub(crate) mod room;
 pub(crate) mod saved;
 mod schema;
 pub(crate) mod sealed;

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::room::Room;
-use super::sqlite::writing::{ALL_TENANTS, Tally};
-use super::sqlite::{Change, Database, journal};
-use super::time::StoreTime;
+use super::writing::{ALL_TENANTS, Tally};
+use super::{Change, Database, journal};
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::StoreError;
+use crate::store::embedded::time::StoreTime;
 use crate::units::saturating;
 
 mod maintenance;

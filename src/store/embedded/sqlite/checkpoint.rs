@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::sqlite::{checkpoint, connect};
+use super::connection::{checkpoint, connect};
 use crate::store::StoreError;
 
 /// The bytes that a transaction needs in the log beside its bodies: at least one page.

@@ -8,10 +8,10 @@ use super::batch::{Maintenance, Remember, Write, WriteOptions, WriteQueue, Write
 use super::checkpoint::Checkpointer;
 use super::reader::Reader;
 use super::room::Room;
-use super::sqlite::writing::Writing;
-use super::sqlite::{Database, Directory};
-use super::time::StoreTime;
+use super::writing::Writing;
+use super::{Database, Directory};
 use crate::store::drift::Drift;
+use crate::store::embedded::time::StoreTime;
 use crate::store::{Answer, Key, StoreError};
 
 /// An open store. Fields are dropped in order: what is being written is, before the directory is let go.

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use super::{Maintenance, Thread, WriteQueue};
 use crate::store::StoreError;
-use crate::store::embedded::room::Room;
 use crate::store::embedded::sqlite::Database;
+use crate::store::embedded::sqlite::room::Room;
 use crate::store::embedded::time::StoreTime;
 
 /// The thread, until it is closed or dropped.

@@ -8,9 +8,9 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::sqlite::connect_reader;
-use super::sqlite::look::Reading;
-use super::time::StoreTime;
+use super::connect_reader;
+use super::look::Reading;
+use crate::store::embedded::time::StoreTime;
 use crate::store::{Answer, StoreError};
 
 /// Reads that wait at most.

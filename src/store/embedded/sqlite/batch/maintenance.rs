@@ -5,9 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::super::checkpoint::Checkpoints;
-use super::super::sqlite::{Database, journal, ledger, saved};
-use super::super::time::StoreTime;
+use super::super::{Database, journal, ledger, saved};
 use crate::store::drift::Drift;
+use crate::store::embedded::time::StoreTime;
 use crate::store::{Key, StoreError};
 
 /// Rows of the ledger deleted at once: a few milliseconds.
