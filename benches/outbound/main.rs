@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use client::Client;
-use service::{Program, Service, cpu_of, qhook};
+use service::{CONCURRENCY, Program, Service, cpu_of, qhook};
 use sinks::{Arrivals, Fault, bad, dns, good, nanos};
 
 mod client;
@@ -110,7 +110,10 @@ async fn run(inside: bool) {
         println!("|---|---|---|---|---|---|---|");
         for program in &programs {
             for (callers, tenants) in [(1, 1), (64, 1), (64, TENANTS.len())] {
-                rate(*program, callers, &TENANTS[..tenants]).await;
+                rate(*program, callers, &TENANTS[..tenants], CONCURRENCY).await;
+            }
+            if *program == Program::Hookgate {
+                rate(*program, 64, &TENANTS[..1], 64).await;
             }
         }
         println!();
@@ -167,11 +170,17 @@ pub(crate) fn at(sorted: &[Duration], thousandths: usize) -> Duration {
     sorted.get(index).copied().unwrap_or_default()
 }
 
-/// Publishes by `callers` at once for a while, and prints the row.
-async fn rate(program: Program, callers: usize, tenants: &'static [&'static str]) {
+/// Publishes by `callers` at once for a while, and prints the row. Each tenant has an endpoint that gets `concurrency` attempts at the same time.
+async fn rate(
+    program: Program,
+    callers: usize,
+    tenants: &'static [&'static str],
+    concurrency: u32,
+) {
     let directory = tempfile::tempdir().unwrap();
     let (address, arrivals) = good().await;
-    let service = Arc::new(Service::start(program, directory.path(), &[address.port()]));
+    let service = Service::start_with(program, directory.path(), &[address.port()], concurrency);
+    let service = Arc::new(service);
     let mut client = Client::new(service.address);
     for tenant in tenants {
         service.tenant(&mut client, tenant, 1).await;
@@ -203,7 +212,7 @@ async fn rate(program: Program, callers: usize, tenants: &'static [&'static str]
     let arrived = arrivals.take();
     let micros = |cpu: Duration| cpu.as_secs_f64() * 1e6 / events;
     println!(
-        "| {program:?}, {callers} callers, {} tenants | {:.0} | {:.0}{} | {:.2}, {:.2}, {:.2} | {:.1}, {:.1} | {:.0}, {:.0} | {:.0}, {:.0} |",
+        "| {program:?}, {callers} callers, {} endpoints of {concurrency} | {:.0} | {:.0}{} | {:.2}, {:.2}, {:.2} | {:.1}, {:.1} | {:.0}, {:.0} | {:.0}, {:.0} |",
         tenants.len(),
         events / published.as_secs_f64(),
         delivered as f64 / until.as_secs_f64(),

@@ -13,6 +13,9 @@ use crate::client::Client;
 const TOKEN: &str = "token-of-the-bench-0123456789-0123456789";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
+/// The attempts at the same time that an endpoint gets unless the config says otherwise.
+pub(crate) const CONCURRENCY: u32 = 4;
+
 /// A program that sends events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
@@ -50,10 +53,20 @@ fn free_port() -> u16 {
 impl Service {
     /// Starts a gateway on a directory that may have a store already, and waits until it is ready. `ports` are those of endpoints.
     pub(crate) fn start(program: Program, directory: &Path, ports: &[u16]) -> Self {
+        Self::start_with(program, directory, ports, CONCURRENCY)
+    }
+
+    /// Starts a gateway whose endpoints get this many attempts at the same time, as [`Self::start`] does.
+    pub(crate) fn start_with(
+        program: Program,
+        directory: &Path,
+        ports: &[u16],
+        concurrency: u32,
+    ) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config = directory.join("config.yaml");
         let yaml = match program {
-            Program::Hookgate => hookgate_yaml(directory, address, ports),
+            Program::Hookgate => hookgate_yaml(directory, address, ports, concurrency),
             Program::Qhook => qhook_yaml(directory, address),
         };
         std::fs::write(&config, yaml).unwrap();
@@ -233,7 +246,7 @@ pub(crate) fn cpu_of(pid: &str) -> Duration {
     Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
-fn hookgate_yaml(directory: &Path, address: SocketAddr, ports: &[u16]) -> String {
+fn hookgate_yaml(directory: &Path, address: SocketAddr, ports: &[u16], concurrency: u32) -> String {
     format!(
         "listen: [{{ address: 127.0.0.1:0 }}]
 log: {{ requests: none }}
@@ -244,7 +257,7 @@ outbound:
   listen: {{ address: '{address}' }}
   tokens: [{{ name: app, insecure_inline: {TOKEN}, allow: [publish, read, manage] }}]
   egress: {{ allow: [127.0.0.0/8] }}
-  endpoints: {{ http: true, ports: {ports:?}, per_tenant: 1000 }}
+  endpoints: {{ http: true, ports: {ports:?}, per_tenant: 1000, concurrency: {concurrency} }}
   limits: {{ publish: 1000000/s }}
 ",
         directory.join("store").display()

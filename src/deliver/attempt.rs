@@ -144,11 +144,7 @@ pub(super) fn attempt_event(
     leased: Leased,
     is_probe: bool,
 ) {
-    let ReservedEndpoint {
-        endpoint,
-        slot,
-        place,
-    } = reserved;
+    let ReservedEndpoint { endpoint, slot } = reserved;
     let now = worker.clock.mono();
     let task = AttemptTask {
         worker: Arc::clone(worker),
@@ -156,7 +152,6 @@ pub(super) fn attempt_event(
             endpoint,
             due: now.checked_sub(leased.waited).unwrap_or(now),
             stored: leased.stored,
-            place,
             store: Arc::clone(&worker.store),
             outside: Arc::clone(worker.endpoints().outside()),
         })),
@@ -193,12 +188,15 @@ impl AttemptTask {
             worker,
             message,
             lease,
+            lane,
+            before,
+            cause,
             slot,
-            ..
-        } = &self;
+            _in_flight,
+        } = self;
         let begun = worker.clock.now();
         let dates = worker.dates(begun.mono);
-        let mut sent = message.send(lease.attempt, begun, dates).await;
+        let mut sent = message.send(lease.attempt, &slot, begun, dates).await;
         let outcome = sent.outcome;
         let excerpt = read_excerpt(sent.answer.take(), begun.wall).await;
         let ended = worker.clock.mono();
@@ -207,7 +205,7 @@ impl AttemptTask {
         if let Some(signal) = message.signal(outcome, &sent.facts, excerpt.retry_after) {
             let subject = Subject {
                 delivery: lease.unit.delivery,
-                lane: self.lane,
+                lane,
             };
             if let Some(change) = slot.record(signal, subject, message.first_pause(), ended) {
                 message.report_pause(change);
@@ -215,7 +213,7 @@ impl AttemptTask {
         }
         let planned = next_step(
             message.schedule(),
-            self.before,
+            before,
             outcome,
             excerpt.retry_after,
             random::number(),
@@ -225,15 +223,20 @@ impl AttemptTask {
             facts: sent.recorded.clone(),
             head: excerpt.head,
             body: excerpt.body,
-            ..attempt_row(self.cause, begun, took, outcome, sent.facts)
+            ..attempt_row(cause, begun, took, outcome, sent.facts)
         });
-        let ownership = settle(&*worker.store, *lease, row, next).await;
-        if let (Some(state), Message::Event(event)) = (new_state, message) {
+        // an endpoint that is to be paused gets no other event before its pause is saved
+        let (_slot, _held) = match new_state {
+            Some(_) => (Some(slot), None),
+            None => (None, slot.end()),
+        };
+        let ownership = settle(&*worker.store, lease, row, next).await;
+        if let (Some(state), Message::Event(event)) = (new_state, &message) {
             let row = event.endpoint.row();
-            pause_after_answer(worker, row.target, &row.url, state).await;
+            pause_after_answer(&worker, row.target, &row.url, state).await;
         }
         let report = AttemptReport {
-            lease: *lease,
+            lease,
             outcome,
             error: error_code(outcome),
             not_called: sent.not_called,

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use super::alarm_webhook::{self, AlarmReceiver};
 use super::app::App;
 use super::endpoint::{self, LiveEndpoint};
-use super::places::Place;
 use super::report::{AttemptReport, SendResult};
-use super::target::{PauseChange, Target};
+use super::target::{AttemptSlot, PauseChange, Target};
 use crate::clock::{Dates, Now};
 use crate::delivery::{Delivery, Outcome, SendFacts};
 use crate::queue::choose::Admission;
@@ -147,13 +146,12 @@ pub(super) enum Message {
     Event(Box<EventMessage>),
 }
 
-/// An event for an endpoint, with its place.
+/// An event for an endpoint.
 pub(super) struct EventMessage {
     pub(super) endpoint: Arc<LiveEndpoint>,
     /// The time at which it was due.
     pub(super) due: Instant,
     pub(super) stored: Arc<Stored>,
-    pub(super) place: Place,
     pub(super) store: Arc<dyn Store>,
     pub(super) outside: Arc<Outside>,
 }
@@ -178,7 +176,13 @@ impl Message {
     }
 
     /// Renders the request and sends it once.
-    pub(super) async fn send(&self, number: u32, begun: Now, dates: Dates) -> SendResult {
+    pub(super) async fn send(
+        &self,
+        number: u32,
+        slot: &AttemptSlot,
+        begun: Now,
+        dates: Dates,
+    ) -> SendResult {
         match self {
             Self::Webhook(app, delivery) => app.send(delivery, number, begun, dates).await,
             Self::Alarm(alarms, stored) => alarms.send(stored, begun).await,
@@ -186,12 +190,11 @@ impl Message {
                 let EventMessage {
                     endpoint,
                     stored,
-                    place,
                     store,
                     outside,
                     due: _,
                 } = &**event;
-                endpoint.send(stored, place, &**store, outside, begun).await
+                endpoint.send(stored, slot, &**store, outside, begun).await
             }
         }
     }

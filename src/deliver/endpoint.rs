@@ -9,7 +9,6 @@ use tokio::time::sleep;
 
 use super::event_facts::{EventFacts, chosen};
 use super::messages::URL;
-use super::places::Place;
 use super::report::{AttemptReport, SendResult};
 use super::rows::{UnusableEndpoint, open_headers};
 use super::rules::Rules;
@@ -69,11 +68,10 @@ pub(crate) struct LiveEndpoint {
     made: Now,
 }
 
-/// An endpoint with a slot and a place for an event.
+/// An endpoint with a slot for an event.
 pub(crate) struct ReservedEndpoint {
     pub(super) endpoint: Arc<LiveEndpoint>,
     pub(super) slot: AttemptSlot,
-    pub(super) place: Place,
 }
 
 impl ReservedEndpoint {
@@ -251,7 +249,7 @@ impl LiveEndpoint {
     pub(super) async fn send(
         &self,
         stored: &Stored,
-        place: &Place,
+        slot: &AttemptSlot,
         store: &dyn Store,
         outside: &Outside,
         begun: Now,
@@ -273,8 +271,7 @@ impl LiveEndpoint {
         let sent = tokio::select! {
             sent = &mut calling => sent,
             () = sleep(SLOW) => {
-                self.target.suspect();
-                place.suspect();
+                slot.suspect();
                 calling.await
             }
         };

@@ -239,13 +239,9 @@ async fn begin(
         candidate.tokens = candidate.tokens.saturating_sub(1);
         begun += 1;
         endpoint.target().record_turn(Turn::of(leased.attempts));
-        let slot = slot.hold(leased.bytes);
+        let slot = slot.hold(leased.bytes).in_place(place);
         let is_probe = candidate.pause == Admission::Probe;
-        let reserved = ReservedEndpoint {
-            endpoint,
-            slot,
-            place,
-        };
+        let reserved = ReservedEndpoint { endpoint, slot };
         attempt_event(worker, reserved, leased, is_probe);
     }
     Ok(begun)

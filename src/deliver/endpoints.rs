@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::endpoint::{LiveEndpoint, ReservedEndpoint};
+use super::memory::Memory;
 use super::places::Places;
 use super::rules::Rules;
-use super::target::{Memory, Target};
+use super::target::Target;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::store::address_book::{Endpoint, EndpointState};
@@ -125,7 +126,7 @@ impl Endpoints {
         &self.memory
     }
 
-    /// Reserves a slot and a place for an event of `bytes` that is being published, if it may be attempted at once.
+    /// Reserves a slot for an event of `bytes` that is being published, if it may be attempted at once.
     pub(crate) fn reserve(
         &self,
         endpoint: &Arc<LiveEndpoint>,
@@ -138,8 +139,7 @@ impl Endpoints {
         let slot = target.begin_new(bytes, self.clock.mono())?;
         Some(ReservedEndpoint {
             endpoint: Arc::clone(endpoint),
-            slot,
-            place,
+            slot: slot.in_place(place),
         })
     }
 

@@ -14,6 +14,7 @@ mod endpoint_round;
 mod endpoints;
 mod event_facts;
 mod job_steps;
+mod memory;
 mod messages;
 mod notice;
 mod places;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::queue::fair;
 use crate::store::queue::{OriginId, TargetId};
 
-use super::target::Memory;
+use super::memory::Memory;
 
 /// The share of all places that one tenant may have.
 const TENANT_SHARE: u32 = 8;

@@ -1,63 +1,21 @@
 //! The state of a target between two rounds: attempts under way and their memory, its rate, its pause, its backlog. It outlives reloads.
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
 
+use super::memory::Memory;
 use crate::config::snapshot::{Deliver, UpstreamAddress};
 use crate::limit::{Meter, Quota};
 use crate::queue::choose::Admission;
-use crate::queue::pause::{Pause, Probe, Signal};
-use crate::store::queue::{Subject, TargetId};
+use crate::queue::pause::Pause;
+use crate::store::queue::TargetId;
 use crate::store::turns::{Share, Turn};
 
-/// The memory of deliveries that are being attempted, of all targets together.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    held: AtomicUsize,
-    /// Whether a target waits for memory, so that freeing some wakes the worker.
-    short: AtomicBool,
-    /// Notified when a slot or memory is freed that deliveries wait for.
-    freed: Notify,
-    /// The endpoints of which a slot was freed since the last round.
-    freed_endpoints: Mutex<HashSet<TargetId>>,
-}
-
-impl Memory {
-    /// Returns the bytes held now.
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// Records whether a target waits for memory.
-    pub(super) fn set_short(&self, short: bool) {
-        self.short.store(short, Ordering::SeqCst);
-    }
-
-    /// Lets the worker look at an endpoint, although it was put off.
-    pub(super) fn free_endpoint(&self, id: TargetId) {
-        self.freed_endpoints.lock().insert(id);
-        self.freed.notify_one();
-    }
-
-    /// Wakes the worker that waits for a slot or memory.
-    pub(super) fn wake(&self) {
-        self.freed.notify_one();
-    }
-
-    /// Takes the endpoints of which a slot was freed since the last call, or whose pause has ended.
-    pub(super) fn take_freed_endpoints(&self) -> Vec<TargetId> {
-        self.freed_endpoints.lock().drain().collect()
-    }
-
-    /// Resolves when a slot or memory is freed that deliveries wait for.
-    pub(super) async fn freed(&self) {
-        self.freed.notified().await;
-    }
-}
+mod slot;
+pub(crate) use slot::AttemptSlot;
+pub(super) use slot::PauseChange;
 
 /// The speed of an endpoint at its last attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,12 +171,7 @@ impl Target {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| {
                 (busy < most).then_some(busy + 1)
             });
-        entered.ok().map(|_| AttemptSlot {
-            target: Arc::clone(self),
-            used: false,
-            bytes: 0,
-            probe: None,
-        })
+        entered.ok().map(|_| AttemptSlot::new(Arc::clone(self)))
     }
 
     /// Returns the bytes of its deliveries that are being attempted.
@@ -304,9 +257,10 @@ impl Target {
     /// Wakes the worker, and lets it look at the target.
     fn note_freed(&self) {
         if self.id.is_endpoint() {
-            self.memory.freed_endpoints.lock().insert(self.id);
+            self.memory.free_endpoint(self.id);
+        } else {
+            self.memory.wake();
         }
-        self.memory.freed.notify_one();
     }
 
     fn has_room_for(&self, bytes: usize) -> bool {
@@ -315,84 +269,6 @@ impl Target {
             total: self.memory.held(),
         }
         .has_room_for(bytes)
-    }
-}
-
-/// The right to make one attempt of a target, and the memory of its delivery. Dropping it frees both.
-#[derive(Debug)]
-pub(crate) struct AttemptSlot {
-    target: Arc<Target>,
-    used: bool,
-    bytes: usize,
-    probe: Option<Probe>,
-}
-
-impl AttemptSlot {
-    /// Marks the slot as used for a delivery of `bytes`, so that freeing it wakes the worker. A slot that was only reserved must not: the worker
-    /// would wake itself in a loop.
-    pub(super) fn hold(self, bytes: usize) -> Self {
-        self.target.held.fetch_add(bytes, Ordering::Relaxed);
-        self.target.memory.held.fetch_add(bytes, Ordering::Relaxed);
-        let mut slot = self;
-        (slot.used, slot.bytes) = (true, bytes);
-        slot
-    }
-
-    /// Makes the attempt the probe that may end the target's pause. Returns whether it is: not if another probe is under way.
-    pub(super) fn make_probe(&mut self, now: Instant) -> bool {
-        self.probe = self.target.pause().begin_probe(now);
-        self.probe.is_some()
-    }
-
-    /// Records the conclusion from the attempt. `first_pause` is the length of a new pause. Returns how the pause has changed.
-    pub(super) fn record(
-        &self,
-        signal: Signal,
-        subject: Subject,
-        first_pause: Duration,
-        now: Instant,
-    ) -> Option<PauseChange> {
-        let mut pause = self.target.pause();
-        let was_paused = pause.remaining(now).is_some();
-        pause.record(signal, subject, self.probe, first_pause, now);
-        match (was_paused, pause.remaining(now)) {
-            (false, Some(left)) => Some(PauseChange::Paused(left)),
-            (true, None) => {
-                self.target.note_freed();
-                Some(PauseChange::Resumed)
-            }
-            (false, None) | (true, Some(_)) => None,
-        }
-    }
-}
-
-/// A change of a target's pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PauseChange {
-    /// The target pauses now, for this time.
-    Paused(Duration),
-    /// The pause has ended.
-    Resumed,
-}
-
-impl Drop for AttemptSlot {
-    fn drop(&mut self) {
-        let Target {
-            held, memory, busy, ..
-        } = &*self.target;
-        held.fetch_sub(self.bytes, Ordering::Relaxed);
-        memory.held.fetch_sub(self.bytes, Ordering::SeqCst);
-        busy.fetch_sub(1, Ordering::Relaxed);
-        if let Some(probe) = self.probe {
-            self.target.pause().release(probe);
-        }
-        if self.used
-            && (self.target.id.is_endpoint()
-                || self.target.has_backlog()
-                || memory.short.load(Ordering::SeqCst))
-        {
-            self.target.note_freed();
-        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Lease {
     pub number: u32,
     /// The number of the attempt that it is for, as it is sent and shown: it only grows, past replays and restarts too.
     pub attempt: u32,
+    /// Whether the unit is in a lane, so that others may wait until it is settled.
+    pub in_lane: bool,
 }
 
 /// A lane of a target: its deliveries are sent one after the other, in the order in which they were accepted. The number is a hash of the

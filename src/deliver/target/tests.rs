@@ -86,3 +86,16 @@ fn new_events_leave_every_second_attempt_to_those_that_wait() {
     target.set_backlog(false);
     assert!(target.begin_new(1, now).is_some());
 }
+
+#[test]
+fn ended_attempt_keeps_its_memory_until_its_result_is_saved() {
+    let memory = Arc::<Memory>::default();
+    let target = Arc::new(Target::new(TargetId(1), Arc::clone(&memory)));
+    target.set_backlog(false);
+    let slot = target.begin(7, SystemClock.mono()).unwrap();
+    assert!(target.reserve(1).is_empty());
+    let held = slot.end();
+    assert_eq!((target.reserve(1).len(), memory.held()), (1, 7));
+    drop(held);
+    assert_eq!((memory.held(), target.held()), (0, 0));
+}

@@ -246,7 +246,8 @@ async fn accepted_delivery_is_leased_to_its_acceptor(queue: &dyn Both) {
         [Lease {
             unit,
             number: 1,
-            attempt: 1
+            attempt: 1,
+            in_lane: false,
         }]
     );
     assert!(take(queue, 10, 9).await.is_empty(), "it is held");

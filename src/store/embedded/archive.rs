@@ -27,6 +27,7 @@ pub(super) const FINISHES_WORK: WriteOptions = WriteOptions {
     bytes: 0,
     more_units: 0,
     finishes: true,
+    gathers: false,
 };
 
 impl Embedded {

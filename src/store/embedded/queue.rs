@@ -83,6 +83,7 @@ impl Embedded {
             bytes,
             more_units: delivery.to.len().saturating_sub(1),
             finishes: known,
+            gathers: false,
         };
         let others = delivery
             .to
@@ -303,6 +304,8 @@ impl Queue for Embedded {
             WriteOptions {
                 bytes,
                 finishes: true,
+                // its attempt is over: nothing waits for it but the next of its lane, or another holder
+                gathers: !lease.in_lane && next != Next::GiveBack,
                 ..WriteOptions::default()
             },
             move |writing| settle(writing, lease, attempt.as_ref(), was_made, next, wall),

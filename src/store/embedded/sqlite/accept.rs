@@ -195,6 +195,7 @@ fn begin(
                 unit,
                 number,
                 attempt: number,
+                in_lane: to.lane.is_some(),
             },
             attempt,
             false,
@@ -243,6 +244,7 @@ fn begin(
         unit,
         number,
         attempt: first_attempt(to),
+        in_lane: to.lane.is_some(),
     }))
 }
 
@@ -261,6 +263,7 @@ fn again(writing: &Writing<'_>, delivery: &Accept) -> Result<Accepted, StoreErro
             },
             number: first_lease(to),
             attempt: first_attempt(to),
+            in_lane: to.lane.is_some(),
         };
         let find = "select 1 from due where id = ?1 and target = ?2 and lease = ?3 and leased = 1";
         leases.extend(

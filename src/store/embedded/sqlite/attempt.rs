@@ -19,6 +19,7 @@ pub(super) fn cut_off(
         unit,
         number,
         attempt,
+        in_lane: _,
     } = lease;
     let insert = "insert or ignore into attempt (id, target, lease, number, cause, started, took, error, late, head, body, facts)
         values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, x'', x'', ?8)";
@@ -52,6 +53,7 @@ pub(super) fn insert_attempt(
         unit,
         number,
         attempt: nth,
+        in_lane: _,
     } = lease;
     let origin = match origin {
         Some(origin) => Some(origin),

@@ -1,7 +1,7 @@
 //! The writer thread. Groups all waiting writes into one transaction with one fsync, then completes their callers.
 //!
-//! Changes of the ledger's journal wait up to 25 ms for others, or are written with the next write that a caller waits for. Maintenance
-//! (expiry, extension, the time) is done between batches, for a few milliseconds a second.
+//! Changes of the ledger's journal and results of attempts wait up to 25 ms for others, or are written with the next write that a caller waits
+//! for. Maintenance (expiry, extension, the time) is done between batches, for a few milliseconds a second.
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ use write_queue::{Job, MAX_BATCH_CHANGES, Waiting, take};
 pub(crate) use write_queue::{Write, WriteOptions, WriteQueue};
 pub(crate) use writer::Writer;
 
-/// The time for which changes of the journal are gathered before they are written.
+/// The time for which writes that nothing waits for are gathered before they are written.
 const GATHER_TIME: Duration = Duration::from_millis(25);
 /// The pause after a write that failed, and between two steps of maintenance.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -97,13 +97,10 @@ impl Thread {
         };
         writes.wake.wait_while_for(&mut waiting, nothing, rest);
         let idle = nothing(&mut waiting);
-        let few = |w: &mut Waiting| {
-            !w.closing
-                && w.jobs.is_empty()
-                && !w.changes.is_empty()
-                && w.changes.len() < MAX_BATCH_CHANGES
-        };
-        writes.wake.wait_while_for(&mut waiting, few, GATHER_TIME);
+        let gathers = |w: &mut Waiting| w.gathers();
+        writes
+            .wake
+            .wait_while_for(&mut waiting, gathers, GATHER_TIME);
         self.backlog.extend(waiting.changes.drain(..));
         let jobs = take(&mut waiting);
         (jobs, waiting.closing, idle)

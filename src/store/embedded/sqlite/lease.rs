@@ -59,6 +59,7 @@ pub(crate) fn lease(
                 unit: Unit { delivery, target },
                 number,
                 attempt,
+                in_lane: _,
             } = unit.lease;
             if let Some(leased_at) = unit.unsettled {
                 let before = Lease {
@@ -131,17 +132,19 @@ fn due(
             let elapsed =
                 |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or_default();
             let (leased, leased_at) = (row.get::<_, bool>(8)?, row.get(9)?);
+            let lane = row.get::<_, Option<[u8; 16]>>(6)?.map(Lane);
             Ok(LeasedUnit {
                 lease: Lease {
                     unit,
                     number: row.get::<_, u32>(1)?.saturating_add(1),
                     attempt: row.get::<_, u32>(7)?.saturating_add(1),
+                    in_lane: lane.is_some(),
                 },
                 attempts: row.get(2)?,
                 cause: row.get(3)?,
                 age: Duration::from_millis(elapsed(since, time)),
                 waited: Duration::from_millis(elapsed(run_at, writing.now)),
-                lane: row.get::<_, Option<[u8; 16]>>(6)?.map(Lane),
+                lane,
                 bytes: usize::try_from(unsigned(row, 5)?).unwrap_or(usize::MAX),
                 unsettled: leased.then_some(leased_at),
             })

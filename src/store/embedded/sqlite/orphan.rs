@@ -19,7 +19,7 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Releases every leased unit and records its attempt as cut off: one process holds one store, so the holder of the lease is gone.
 /// Returns how many there were.
 pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
-    let find = "select id, target, lease, last_attempt, cause, leased_at from due where leased = 1";
+    let find = "select id, target, lease, last_attempt, cause, leased_at, lane is not null from due where leased = 1";
     let orphans = writing.rows(find, [], |row| {
         let unit = Unit {
             delivery: row.get(0)?,
@@ -30,6 +30,7 @@ pub(crate) fn give_back(writing: &Writing<'_>) -> Result<usize, StoreError> {
                 unit,
                 number: row.get(2)?,
                 attempt: row.get(3)?,
+                in_lane: row.get(6)?,
             },
             row.get::<_, Cause>(4)?,
             row.get(5)?,

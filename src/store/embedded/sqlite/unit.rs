@@ -184,6 +184,7 @@ pub(super) fn end_early(
                 unit,
                 number: removed.lease,
                 attempt: removed.attempt,
+                in_lane: removed.lane.is_some(),
             },
             cause,
             leased_at,

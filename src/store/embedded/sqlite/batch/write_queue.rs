@@ -15,6 +15,8 @@ use crate::store::{Key, StoreError};
 const MAX_QUEUED_CHANGES: usize = 1 << 20;
 /// The most changes in one transaction.
 pub(super) const MAX_BATCH_CHANGES: usize = 4096;
+/// The most writes that are gathered before they are written.
+const MAX_GATHERED_WRITES: usize = 256;
 /// The most writes in one transaction.
 const MAX_BATCH_WRITES: usize = 1024;
 /// The most bytes of bodies in one transaction, without the last body.
@@ -45,6 +47,8 @@ pub(crate) struct WriteOptions {
     pub(crate) more_units: usize,
     /// Whether it finishes earlier work. It is then accepted when new deliveries are not.
     pub(crate) finishes: bool,
+    /// Whether it may wait some milliseconds for others, because nothing waits for it.
+    pub(crate) gathers: bool,
 }
 
 /// A queued write.
@@ -57,6 +61,8 @@ pub(super) struct Job {
 #[derive(Default)]
 pub(super) struct Waiting {
     pub(super) jobs: VecDeque<Job>,
+    /// The writes among them that do not gather.
+    urgent: usize,
     bytes: usize,
     pub(super) changes: Vec<Change>,
     pub(super) closing: bool,
@@ -65,6 +71,25 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.changes.is_empty()
+    }
+
+    /// Adds a write. Returns whether the thread must know: it is the first, or ends the gathering. The writes between need not wake the thread,
+    /// which writes all that wait.
+    fn push(&mut self, job: Job) -> bool {
+        let gathered = self.gathers();
+        self.bytes += job.options.bytes;
+        self.urgent += usize::from(!job.options.gathers);
+        self.jobs.push_back(job);
+        self.jobs.len() == 1 || gathered && !self.gathers()
+    }
+
+    /// Returns whether what waits may wait for more.
+    pub(super) fn gathers(&self) -> bool {
+        !self.closing
+            && !self.is_empty()
+            && self.urgent == 0
+            && self.jobs.len() < MAX_GATHERED_WRITES
+            && self.changes.len() < MAX_BATCH_CHANGES
     }
 }
 
@@ -118,12 +143,9 @@ impl WriteQueue {
             drop(waiting);
             return write.finish(Err(StoreError::Unavailable(why.into())));
         }
-        waiting.bytes += options.bytes;
-        waiting.jobs.push_back(Job { options, write });
-        let first = waiting.jobs.len() == 1;
+        let wakes = waiting.push(Job { options, write });
         drop(waiting);
-        // the changes between need not wake the thread: it writes all that wait
-        if first {
+        if wakes {
             self.wake.notify_one();
         }
     }
@@ -215,6 +237,7 @@ pub(super) fn take(waiting: &mut Waiting) -> Vec<Job> {
         }
         bytes += job.options.bytes;
         units += job.options.more_units + 1;
+        waiting.urgent -= usize::from(!job.options.gathers);
         waiting.bytes = waiting.bytes.saturating_sub(job.options.bytes);
         taken.push(job);
     }
@@ -222,4 +245,55 @@ pub(super) fn take(waiting: &mut Waiting) -> Vec<Job> {
         waiting.jobs.push_front(job);
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Write for Nothing {
+        fn apply(&mut self, _: &Writing<'_>) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn finish(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+
+    fn job(gathers: bool) -> Job {
+        let options = WriteOptions {
+            gathers,
+            ..WriteOptions::default()
+        };
+        let write = Box::new(Nothing);
+        Job { options, write }
+    }
+
+    /// Returns what waits after these writes, and which of them wake the thread.
+    fn pushed(gathers: &[bool]) -> (Waiting, Vec<bool>) {
+        let mut waiting = Waiting::default();
+        let wakes = gathers.iter().map(|gathers| waiting.push(job(*gathers)));
+        let wakes = wakes.collect();
+        (waiting, wakes)
+    }
+
+    /// Results of attempts wait for each other, and are written with the next write that a caller waits for.
+    #[test]
+    fn writes_gather_until_one_is_urgent_or_they_are_many() {
+        assert!(!Waiting::default().gathers(), "nothing waits");
+        let (mut waiting, wakes) = pushed(&[true, true, false, true, false]);
+        assert_eq!(wakes, [true, false, true, false, false]);
+        assert!(!waiting.gathers());
+        assert_eq!(take(&mut waiting).len(), 5);
+        assert!(
+            waiting.push(job(true)) && waiting.gathers(),
+            "the urgent ones were taken"
+        );
+        waiting.closing = true;
+        assert!(!waiting.gathers());
+        let (waiting, mut wakes) = pushed(&[true; MAX_GATHERED_WRITES]);
+        assert!(!waiting.gathers() && wakes.pop() == Some(true));
+        assert_eq!(wakes.iter().filter(|wakes| **wakes).count(), 1);
+    }
 }
