@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::memory::Memory;
+use super::places::Place;
 use crate::config::snapshot::{Deliver, UpstreamAddress};
-use crate::limit::{Meter, Quota};
+use crate::limit::Quota;
 use crate::queue::choose::Admission;
-use crate::queue::pause::Pause;
-use crate::store::queue::TargetId;
+use crate::queue::pause::{Pause, Probe, Signal};
+use crate::store::queue::{Subject, TargetId};
 use crate::store::turns::{Share, Turn};
 
-mod slot;
-pub(crate) use slot::AttemptSlot;
-pub(super) use slot::PauseChange;
+mod rate;
+use rate::RateLimit;
 
 /// The speed of an endpoint at its last attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +26,6 @@ pub(super) enum Speed {
     Overloaded,
     /// It gave no answer, or a slow one.
     Suspect,
-}
-
-/// The rate limit of a target. Spent tokens stay spent while there is no limit.
-#[derive(Debug, Default)]
-struct RateLimit {
-    quota: Option<Quota>,
-    meter: Meter,
 }
 
 /// A target of deliveries.
@@ -202,30 +195,17 @@ impl Target {
 
     /// Takes the attempts that the rate lets begin, at most `most`.
     pub(super) fn take(&self, most: u32, now: Instant) -> u32 {
-        let mut rate = self.rate.lock();
-        let RateLimit { quota, meter } = &mut *rate;
-        let Some(quota) = *quota else {
-            return most;
-        };
-        let taken = (0..most)
-            .take_while(|_| meter.take(quota, now).is_ok())
-            .count();
-        u32::try_from(taken).unwrap_or(most)
+        self.rate.lock().take(most, now)
     }
 
     /// Gives back attempts that were taken and not used.
     pub(super) fn give_back(&self, tokens: u32, now: Instant) {
-        let mut rate = self.rate.lock();
-        if let Some(quota) = rate.quota {
-            (0..tokens).for_each(|_| rate.meter.refund(quota, now));
-        }
+        self.rate.lock().give_back(tokens, now);
     }
 
     /// Returns the time until the rate lets the next attempt begin; zero if it does now.
     pub(super) fn wait(&self, now: Instant) -> Duration {
-        let rate = self.rate.lock();
-        rate.quota
-            .map_or(Duration::ZERO, |quota| rate.meter.wait(quota, now))
+        self.rate.lock().wait(now)
     }
 
     /// Returns whether deliveries wait, as of the last round.
@@ -270,6 +250,136 @@ impl Target {
         }
         .has_room_for(bytes)
     }
+}
+
+/// The right to make one attempt of a target, and the memory of its delivery. Dropping it frees both.
+#[derive(Debug)]
+pub(crate) struct AttemptSlot {
+    target: Arc<Target>,
+    used: bool,
+    held: Option<HeldMemory>,
+    probe: Option<Probe>,
+    /// The place of an endpoint's attempt among those of all endpoints.
+    place: Option<Place>,
+}
+
+impl AttemptSlot {
+    fn new(target: Arc<Target>) -> Self {
+        Self {
+            target,
+            used: false,
+            held: None,
+            probe: None,
+            place: None,
+        }
+    }
+
+    /// Marks the slot as used for a delivery of `bytes`, so that freeing it wakes the worker. A slot that was only reserved must not: the worker
+    /// would wake itself in a loop.
+    pub(super) fn hold(mut self, bytes: usize) -> Self {
+        self.used = true;
+        self.held = Some(HeldMemory::new(&self.target, bytes));
+        self
+    }
+
+    /// Gives it a place, which is freed with it.
+    pub(super) fn in_place(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Records that the attempt waits for an answer of an endpoint.
+    pub(super) fn suspect(&self) {
+        self.target.suspect();
+        if let Some(place) = &self.place {
+            place.suspect();
+        }
+    }
+
+    /// Makes the attempt the probe that may end the target's pause. Returns whether it is: not if another probe is under way.
+    pub(super) fn make_probe(&mut self, now: Instant) -> bool {
+        self.probe = self.target.pause().begin_probe(now);
+        self.probe.is_some()
+    }
+
+    /// Records the conclusion from the attempt. `first_pause` is the length of a new pause. Returns how the pause has changed.
+    pub(super) fn record(
+        &self,
+        signal: Signal,
+        subject: Subject,
+        first_pause: Duration,
+        now: Instant,
+    ) -> Option<PauseChange> {
+        let mut pause = self.target.pause();
+        let was_paused = pause.remaining(now).is_some();
+        pause.record(signal, subject, self.probe, first_pause, now);
+        match (was_paused, pause.remaining(now)) {
+            (false, Some(left)) => Some(PauseChange::Paused(left)),
+            (true, None) => {
+                self.target.note_freed();
+                Some(PauseChange::Resumed)
+            }
+            (false, None) | (true, Some(_)) => None,
+        }
+    }
+
+    /// Lets the next attempt begin, because this one has its answer. The delivery stays in memory until its result is saved.
+    pub(super) fn end(mut self) -> Option<HeldMemory> {
+        self.held.take()
+    }
+}
+
+impl Drop for AttemptSlot {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        drop(self.place.take());
+        let Target { memory, busy, .. } = &*self.target;
+        busy.fetch_sub(1, Ordering::Relaxed);
+        if let Some(probe) = self.probe {
+            self.target.pause().release(probe);
+        }
+        if self.used
+            && (self.target.id.is_endpoint() || self.target.has_backlog() || memory.is_short())
+        {
+            self.target.note_freed();
+        }
+    }
+}
+
+/// The memory of a delivery that is being attempted, or whose result is being saved. Dropping it frees the memory.
+#[derive(Debug)]
+pub(super) struct HeldMemory {
+    target: Arc<Target>,
+    bytes: usize,
+}
+
+impl HeldMemory {
+    fn new(target: &Arc<Target>, bytes: usize) -> Self {
+        target.held.fetch_add(bytes, Ordering::Relaxed);
+        target.memory.hold(bytes);
+        Self {
+            target: Arc::clone(target),
+            bytes,
+        }
+    }
+}
+
+impl Drop for HeldMemory {
+    fn drop(&mut self) {
+        self.target.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.target.memory.release(self.bytes) {
+            self.target.note_freed();
+        }
+    }
+}
+
+/// A change of a target's pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PauseChange {
+    /// The target pauses now, for this time.
+    Paused(Duration),
+    /// The pause has ended.
+    Resumed,
 }
 
 #[cfg(test)]
