@@ -18,7 +18,7 @@ use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
 use crate::queue::outcome::{BeforeAttempt, error_code, next_step, was_attempted};
 use crate::random;
 use crate::store::queue::{Attempt, Cause, Lane, Lease, Leased, Next, Stored, Subject};
-use crate::store::{Ownership, Store};
+use crate::store::{Answer as StoreAnswer, Ownership, Store};
 
 /// The most bytes of an answer's body that are recorded.
 const MAX_RECORDED_BODY: usize = 4 << 10;
@@ -95,7 +95,9 @@ pub(super) fn attempt_leased(
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(delivery = %stored.id, destination = destination.name(), %error, retry_in_s = UNREADABLE_DELAY.as_secs(), "cannot read a stored delivery; it stays in the queue");
-                settle(&*worker.store, lease, None, Next::Later(UNREADABLE_DELAY)).await;
+                let next = Next::Later(UNREADABLE_DELAY);
+                let saving = worker.store.settle(lease, None, next);
+                saved(&*worker.store, saving, lease, None, next).await;
                 return;
             }
         };
@@ -225,12 +227,14 @@ impl AttemptTask {
             body: excerpt.body,
             ..attempt_row(cause, begun, took, outcome, sent.facts)
         });
+        // queued before the slot is free, so that the store saves it before the next attempt of the slot, or with it
+        let saving = worker.store.settle(lease, row.clone(), next);
         // an endpoint that is to be paused gets no other event before its pause is saved
         let (_slot, _held) = match new_state {
             Some(_) => (Some(slot), None),
             None => (None, slot.end()),
         };
-        let ownership = settle(&*worker.store, lease, row, next).await;
+        let ownership = saved(&*worker.store, saving, lease, row, next).await;
         if let (Some(state), Message::Event(event)) = (new_state, &message) {
             let row = event.endpoint.row();
             pause_after_answer(&worker, row.target, &row.url, state).await;
@@ -279,25 +283,29 @@ pub(super) async fn read_excerpt(answer: Option<Answer>, now: SystemTime) -> Ans
     }
 }
 
-/// Saves the result of an attempt. Returns `None` if the store does not take it: the lease lapses then, and the delivery is attempted again.
-async fn settle(
+/// Waits until the result of an attempt is saved, and repeats the call that fails. Returns `None` if the store does not take it: the lease lapses
+/// then, and the delivery is attempted again.
+async fn saved(
     store: &dyn Store,
+    first: StoreAnswer<'_, Ownership>,
     lease: Lease,
     attempt: Option<Attempt>,
     next: Next,
 ) -> Option<Ownership> {
+    let mut saving = first;
     for pause in SAVE_PAUSES {
-        match store.settle(lease, attempt.clone(), next).await {
+        match saving.await {
             Ok(ownership) => return Some(ownership),
             Err(error) => {
                 tracing::debug!(%error, delivery = %lease.unit.delivery, "the result of an attempt is not saved yet");
             }
         }
         sleep(pause).await;
+        saving = store.settle(lease, attempt.clone(), next);
     }
-    let settled = store.settle(lease, attempt, next).await;
-    if let Err(error) = &settled {
+    let saved = saving.await;
+    if let Err(error) = &saved {
         tracing::error!(%error, delivery = %lease.unit.delivery, "the result of an attempt could not be saved; the delivery will be attempted again");
     }
-    settled.ok()
+    saved.ok()
 }

@@ -81,7 +81,8 @@ pub(super) async fn publish(
     let customer = api.customer(uid).await?;
     let (event, _others) = match checked(api, body, headers, &rules, &customer).await {
         Ok(checked) => checked,
-        Err(refusal) if query.dry_run => return Err(refusal.problem),
+        // one that cannot be a repeated publish costs nothing of the limit
+        Err(refusal) if query.dry_run || refusal.publish.is_none() => return Err(refusal.problem),
         Err(refusal) => {
             api.pace(&customer, limits.publish)?;
             let published = accepted_before(api, &customer, *refusal).await?;

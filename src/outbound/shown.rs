@@ -21,6 +21,8 @@ const MAX_COUNTED: u32 = 100_000;
 const MAX_COUNTED_IN_LIST: u32 = 1_000;
 /// The most dead events of an endpoint that are counted: each is a row to read.
 const MAX_DEAD: u16 = 100;
+/// The most pages that are read to count them. Each looks at a limited number of rows.
+const MAX_DEAD_PAGES: usize = 8;
 
 /// A page of tenants.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -88,7 +90,8 @@ pub(super) struct ShownEndpoint {
     paused: Option<Paused>,
     /// Its failures since its last success, if there are any.
     health: Option<Health>,
-    /// The events whose attempts are exhausted, counted up to 100; none in a list, and for a new endpoint. A recovery sends them again.
+    /// The events whose attempts are exhausted, counted up to 100; none in a list, for a new endpoint, and where counting takes too long. A
+    /// recovery sends them again.
     dead: Option<u64>,
     /// The patterns of `types` that match no type of the catalogue; none in a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -200,7 +203,7 @@ pub(super) async fn shown(
 ) -> Result<ShownEndpoint, Problem> {
     let waiting = count_waiting(api, row, MAX_COUNTED).await?;
     Ok(ShownEndpoint {
-        dead: Some(count_dead(api, row).await?),
+        dead: count_dead(api, row).await,
         ..ShownEndpoint::with_types(row, rules, waiting)
     })
 }
@@ -222,18 +225,30 @@ pub(super) async fn all_shown(
     Ok(all)
 }
 
-/// Counts the events whose attempts at an endpoint are exhausted.
-async fn count_dead(api: &Api, row: &Endpoint) -> Result<u64, Problem> {
+/// Counts the events whose attempts at an endpoint are exhausted. `None` if there are too many cancelled ones between them, or the store cannot be
+/// read: the endpoint is shown nevertheless.
+async fn count_dead(api: &Api, row: &Endpoint) -> Option<u64> {
     let filter = Filter {
         targets: [row.target].into(),
         statuses: Statuses::of(&[Status::Dead]),
         ..Filter::default()
     };
-    let (scope, units) = (Scope::of(row.tenant), UnitsShown::Of(row.target));
-    let page = api
-        .store()
-        .page(scope, &filter, Order::Newest, None, MAX_DEAD, units);
-    Ok(u64::try_from(api.ask(page).await?.rows.len()).unwrap_or(u64::MAX))
+    let (mut count, mut after) = (0, None);
+    for _ in 0..MAX_DEAD_PAGES {
+        let (scope, units) = (Scope::of(row.tenant), UnitsShown::Of(row.target));
+        let page = api
+            .store()
+            .page(scope, &filter, Order::Newest, after, MAX_DEAD, units);
+        let page = api.ask(page).await.ok()?;
+        count += page.rows.len();
+        after = page.next;
+        if count >= usize::from(MAX_DEAD) || after.is_none() {
+            return u64::try_from(count)
+                .ok()
+                .map(|count| count.min(MAX_DEAD.into()));
+        }
+    }
+    None
 }
 
 /// Returns the patterns that match no type of the catalogue, as they are written. Without a catalogue there are none.

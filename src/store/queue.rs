@@ -348,7 +348,8 @@ pub trait Queue: Ledger {
     ) -> Answer<'_, Vec<Leased>>;
     /// Returns the body of a delivery for endpoints that get this version of its type, if it was accepted with one.
     fn version(&self, id: DeliveryRef, version: u16) -> Answer<'_, Option<Bytes>>;
-    /// Settles a leased unit, and records the attempt. [`Ownership::Lost`]: the lease has passed to another, or the unit is settled; the
+    /// Settles a leased unit, and records the attempt. The call is queued when this returns, before its answer is asked for: later calls come after
+    /// it. [`Ownership::Lost`]: the lease has passed to another, or the unit is settled; the
     /// attempt is recorded as late.
     fn settle(&self, lease: Lease, attempt: Option<Attempt>, next: Next) -> Answer<'_, Ownership>;
     /// Lets no retry of a target wait longer than `schedule` lets it, unless that was done for this schedule before.

@@ -7,7 +7,9 @@ use super::support::app::{Act, App, unused_address};
 use super::support::config::{self, SECRET};
 use super::support::gate::{metric, wait_for};
 use super::support::http::Answer;
-use super::support::queue::{attempts, send, start, start_in, start_process, start_process_in};
+use super::support::queue::{
+    attempts, send, start, start_in, start_process, start_process_in, waiting,
+};
 use super::support::sign;
 
 const QUICK: &str = "retry: { initial: 20ms, factor: 1, max: 20ms, max_attempts: 40 }";
@@ -388,9 +390,7 @@ fn dead_app_costs_no_attempts_once_the_breaker_is_open() {
     assert_eq!(metric(&gate, "hookgate_queue_dead{route=\"github\"}"), 0.0);
     let app = App::on(address, |_, _| Act::status(200));
     wait_for("all to arrive", || app.count() >= 5);
-    wait_for("all to be over", || {
-        metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0
-    });
+    wait_for("all to be over", || waiting(gate.dir()) == 0);
     assert_eq!(app.count(), 5);
 }
 
@@ -533,9 +533,7 @@ fn failed_forward_spills_and_arrives_later() {
     is(&send(&gate, "id-0", b"{\"n\":0}"), 200, Some("duplicate"));
     let app = App::on(address, |_, _| Act::status(200));
     wait_for("all to arrive", || app.count() == 6);
-    wait_for("all to be over", || {
-        metric(&gate, "hookgate_queue_waiting{route=\"github\"}") == 0.0
-    });
+    wait_for("all to be over", || waiting(gate.dir()) == 0);
     wait_for("the breaker to close", || {
         send(&gate, "id-9", b"{\"n\":9}").status == 200
     });

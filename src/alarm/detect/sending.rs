@@ -16,8 +16,8 @@ const RECENT: Duration = Duration::from_secs(86_400);
 /// The state between two looks.
 #[derive(Debug, Default)]
 pub(super) struct SendingState {
-    /// The pauses that the gateway had made at the last look.
-    pauses: Option<u64>,
+    /// The pauses that the gateway had made at the last look; 0 before the first, which may come after pauses.
+    pauses: u64,
     /// The time of the last one.
     last_pause: Option<Instant>,
 }
@@ -46,8 +46,8 @@ impl SendingState {
     fn paused(&mut self, observation: &SendingObservation, now: Instant) -> Finding {
         let paused = observation.paused;
         // the number of paused endpoints stays the same if one is resumed in the meantime
-        let before = self.pauses.replace(observation.pauses);
-        if before.is_some_and(|before| before < observation.pauses) {
+        let before = std::mem::replace(&mut self.pauses, observation.pauses);
+        if before < observation.pauses {
             self.last_pause = Some(now);
         }
         self.last_pause = self

@@ -671,6 +671,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
         [ids[0], ids[3]],
         "the first of each lane"
     );
+    assert!(births.iter().all(|lease| lease.in_lane));
     assert_eq!(
         queue
             .settle(births[0], Some(attempt(500)), Next::RetryIn(LEASE))
@@ -693,6 +694,7 @@ async fn lanes_keep_their_order(queue: &dyn Both, clock: &HandClock) {
         .find(|leased| leased.stored.id == ids[0])
         .unwrap()
         .lease;
+    assert!(first.in_lane);
     assert_eq!(
         queue
             .settle(first, Some(attempt(200)), Next::Delivered)

@@ -25,7 +25,7 @@ const SEGMENT: usize = 2048;
 const STEPS: usize = 16;
 /// Tokens of the last commits, to answer a repeated commit.
 const RECENT: usize = 32;
-/// The shortest time for which an expired claim that no other token took over can still be committed.
+/// The shortest time for which an expired claim that no other token took over can still be extended.
 const LAPSED_CLAIM_KEPT: u64 = 3_600_000;
 
 /// A claim that is neither committed nor released.
@@ -104,7 +104,9 @@ impl Memory {
 
     /// Remembers `key` for `window`, unless another token has the claim, or committed it.
     pub fn commit(&mut self, key: Key, token: Token, window: Duration, now: u64) -> Commit {
-        let holder = self.in_flight.get(&key).map(|flight| flight.token);
+        let holds = |flight: &&Flight| flight.token == token || flight.lapses > now;
+        let holder = self.in_flight.get(&key).filter(holds);
+        let holder = holder.map(|flight| flight.token);
         if holder != Some(token) {
             let remembered = self.remembers(key, now);
             if holder.is_some() || remembered {

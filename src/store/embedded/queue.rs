@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Embedded;
-use super::writes::{PendingCommit, bytes_of, encoded, recorded};
+use super::writes::{PendingCommit, bytes_of, encoded, may_gather, recorded};
 use crate::retry::Schedule;
 use crate::store::embedded::sqlite::accept::{Commit, Unique, accept};
 use crate::store::embedded::sqlite::batch::WriteOptions;
@@ -304,8 +304,7 @@ impl Queue for Embedded {
             WriteOptions {
                 bytes,
                 finishes: true,
-                // its attempt is over: nothing waits for it but the next of its lane, or another holder
-                gathers: !lease.in_lane && next != Next::GiveBack,
+                gathers: may_gather(lease, next),
                 ..WriteOptions::default()
             },
             move |writing| settle(writing, lease, attempt.as_ref(), was_made, next, wall),

@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Shared;
-use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Next, OnDead};
+use crate::store::queue::{Accept, Accepted, Attempt, Dedupe, Lease, Next, OnDead};
 use crate::store::record::{DIGEST, Record};
 use crate::store::{Key, StoreError, Token};
 
@@ -102,4 +102,42 @@ pub(super) fn recorded(attempt: Option<Attempt>, next: Next, is_full: bool) -> O
         facts: Bytes::new(),
         ..attempt
     })
+}
+
+/// Returns whether the result of an attempt may wait for others: the attempt is over, and neither the next of its lane nor another holder waits for
+/// the result.
+pub(super) fn may_gather(lease: Lease, next: Next) -> bool {
+    !lease.in_lane && next != Next::GiveBack
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retry::Reason;
+    use crate::store::queue::{DeliveryRef, TargetId, Unit};
+
+    #[test]
+    fn results_that_others_wait_for_are_written_at_once() {
+        let lease = |in_lane| Lease {
+            unit: Unit {
+                delivery: DeliveryRef::draw(),
+                target: TargetId(1),
+            },
+            number: 1,
+            attempt: 1,
+            in_lane,
+        };
+        let over = [
+            Next::Delivered,
+            Next::RetryIn(Duration::ZERO),
+            Next::Later(Duration::ZERO),
+            Next::Dead(Reason::Attempts),
+            Next::Cancelled,
+        ];
+        for next in over {
+            assert!(may_gather(lease(false), next), "{next:?}");
+            assert!(!may_gather(lease(true), next), "{next:?}");
+        }
+        assert!(!may_gather(lease(false), Next::GiveBack));
+    }
 }

@@ -67,7 +67,9 @@ impl Model {
     }
 
     fn commit(&mut self, key: u64, token: u128, window: u64, now: u64) -> Ownership {
-        let holder = self.in_flight.get(&key).map(|(holder, _)| *holder);
+        let holder = self.in_flight.get(&key);
+        let holder = holder.filter(|(holder, lapses)| *holder == token || *lapses > now);
+        let holder = holder.map(|(holder, _)| *holder);
         if holder == Some(token) || (holder.is_none() && !self.remembers(key, now)) {
             self.in_flight.remove(&key);
             self.committed.insert(key, now + window);

@@ -35,36 +35,30 @@ pub(crate) fn settle(
     wall: i64,
 ) -> Result<Settled, StoreError> {
     let unit = lease.unit;
-    let find = "select lease, leased, lane is not null from due where id = ?1 and target = ?2";
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok((
-            row.get::<_, u32>(0)?,
-            row.get::<_, bool>(1)?,
-            row.get::<_, bool>(2)?,
-        ))
-    };
+    let find = "select lease, leased from due where id = ?1 and target = ?2";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, bool>(1)?));
     let answer = |ownership| Settled {
         ownership,
         late: false,
         wakes: false,
     };
     match writing.row(find, params![unit.delivery, unit.target], read)? {
-        Some((number, true, laned)) if number == lease.number => {
+        Some((number, true)) if number == lease.number => {
             match attempt {
                 Some(attempt) => drop(insert_attempt(writing, lease, attempt, false, None)?),
                 None if was_made => {}
                 None => give_back_number(writing, unit)?,
             }
+            let notes = writing.notes();
             apply(writing, lease, was_made, next)?;
             health::note(writing, unit, (attempt, was_made), next, wall)?;
-            // one that is over and has no lane leaves nothing behind that could become due
-            let wakes = laned || matches!(next, Next::GiveBack | Next::RetryIn(_) | Next::Later(_));
             Ok(Settled {
-                wakes,
+                // it itself, the next of its lane, or one in order that waited for those in no lane
+                wakes: writing.notes() > notes,
                 ..answer(Ownership::Owned)
             })
         }
-        Some((number, false, _)) if number == lease.number => Ok(answer(Ownership::Owned)),
+        Some((number, false)) if number == lease.number => Ok(answer(Ownership::Owned)),
         _ if settled_before(writing, lease)? => {
             // memory does not know the result of a commit whose outcome was unknown
             let_go(writing, unit.delivery)?;
@@ -74,7 +68,7 @@ pub(crate) fn settle(
             let Some(attempt) = attempt else {
                 return Ok(answer(Ownership::Lost));
             };
-            let is_leased = found.is_some_and(|(_, leased, _)| leased);
+            let is_leased = found.is_some_and(|(_, leased)| leased);
             if next == Next::Delivered && !is_leased && take_out(writing, unit)? {
                 insert_attempt(writing, lease, attempt, false, None)?;
                 health::note(writing, unit, (Some(attempt), true), next, wall)?;

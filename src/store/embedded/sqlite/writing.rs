@@ -64,6 +64,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) now: i64,
     tally: RefCell<Tally>,
     noted: RefCell<Noted>,
+    /// The notes of units that are due.
+    notes: Cell<u32>,
     remembered: RefCell<Vec<(Key, i64)>>,
     /// The origin of the delivery that was asked for last.
     origin: Cell<Option<(DeliveryRef, u32)>>,
@@ -83,6 +85,7 @@ impl<'a> Writing<'a> {
             now,
             tally: RefCell::default(),
             noted: RefCell::default(),
+            notes: Cell::default(),
             remembered: RefCell::default(),
             origin: Cell::default(),
             hook,
@@ -147,9 +150,15 @@ impl<'a> Writing<'a> {
     /// Notes that a unit of a target is due at `run_at`, in whatever row it was before. Each statement that inserts a unit, or lets one be due
     /// earlier, is followed by a note.
     pub(super) fn note_due(&self, target: TargetId, run_at: i64) {
+        self.notes.set(self.notes.get().saturating_add(1));
         let mut noted = self.noted.borrow_mut();
         let known = noted.entry(target).or_insert(run_at);
         *known = run_at.min(*known);
+    }
+
+    /// Returns how often a unit was noted as due so far.
+    pub(super) fn notes(&self) -> u32 {
+        self.notes.get()
     }
 
     /// Takes the times that were noted.

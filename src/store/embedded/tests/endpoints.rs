@@ -251,7 +251,10 @@ async fn ordered_events_wait_for_older_ones_in_no_lane() {
     drop(store);
     let store = open(directory.path(), &clock);
     clock.advance(WINDOW);
+    let work = store.work();
     assert_eq!(settle_all(&store, 1, Next::Delivered).await, older[2..]);
+    // the worker may sleep: the slot of the older one was free before its result was saved
+    tokio::time::timeout(WINDOW, work).await.unwrap();
     for id in &ordered {
         let ready = store.ready(None, &Arc::default()).await.unwrap();
         assert_eq!(ready.targets, [TargetId(FIRST_ENDPOINT + 1)]);
