@@ -579,7 +579,7 @@ begin
     -- what is only recorded keeps its key
     a := hookgate_test.id();
     perform hookgate_test.accept(a, 26, 2, null, null, null, true, null, '{200}', null, 1, 'body', null, null, null, '\x63');
-    perform hookgate_test.same((select key || ' ' || flag from hookgate.rows_1(array[a], null, null) where what = 0), '\x63 false', 'its key, which it does not own');
+    perform hookgate_test.same((select concat_ws(' ', key, flag) from hookgate.rows_1(array[a], null, null) where what = 0), '\x63 f', 'its key, which it does not own');
     perform hookgate_test.commit('\x63', 1);
     perform hookgate_test.same(hookgate.forget_1(array['\x63'::bytea], 'anna', 'evt', 'redo'), 1::bigint, 'and forgets it');
     -- sums add up
@@ -621,3 +621,399 @@ begin
     perform hookgate_test.same((select array_agg(w.id) from hookgate.waiting_1(50, true, -9223372036854775808, zero, null, r.began_us, 9) w where w.id is not null), ids[1:1], 'retries');
     perform hookgate_test.same((select array_agg(meant) from hookgate.waiting_1(50, true, -9223372036854775808, zero, null, r.began_us - 5000000, 9) w where w.id is not null), array[false], 'what waits since later is not meant');
 end $$;
+
+-- Tenants and endpoints
+create function hookgate_test.tenant(number int, uid text, settings text, expected int, removed boolean default false) returns text language sql volatile as $$
+    select concat_ws(' ', (array['done', 'conflict', 'taken', 'full', 'used up'])[verdict + 1], edition)
+    from hookgate.tenant_save_1(number, uid, timestamptz '2027-01-15 08:00:00.123+00', removed, settings, expected, 'office', 'tenant.save', uid, 'because')
+$$;
+create function hookgate_test.endpoint(number int, tenant int, uid text, url text, expected int, state int default 0, most int default 100, secrets int default 2,
+    id text default null, job text default null, cursor bytea default null) returns text language sql volatile as $$
+    select concat_ws(' ', (array['done', 'conflict', 'taken', 'full'])[verdict + 1], edition) from hookgate.endpoint_save_1(number, coalesce(id, 'ep_' || number), tenant, uid,
+        state::smallint, timestamptz '2027-01-15 08:00:01.123+00', url, '{}', case when state < 6 then '\x00aa'::bytea end, job, cursor,
+        array(select generate_series(1, secrets)), array(select 'secret-' || n from generate_series(1, secrets) n),
+        array_fill(timestamptz '2027-01-15 08:00:00.123+00', array[secrets]), array(select case n when 1 then timestamptz '2027-01-16 08:00:00.123+00' end from generate_series(1, secrets) n),
+        array(select decode('00ff0' || n, 'hex') from generate_series(1, secrets) n), expected, most, 'office', 'endpoint.save', 'acme', 'because')
+$$;
+do $$
+declare t1 int; t2 int; t3 int; e1 int; e2 int; e3 int; r record; n int; before bigint;
+begin
+    perform hookgate_test.same((select count(*) from hookgate.tenants_1(null, 9)), 0::bigint, 'no tenants');
+    perform hookgate_test.same(hookgate_test.tenant(0, 'list-b', '{}', null), 'done 1', 'made');
+    select count(*) into before from hookgate.audit;
+    for n in 1..2 loop perform hookgate_test.same(hookgate_test.tenant(0, 'list-b', '{}', null), 'done 1', 'repeated'); end loop;
+    perform hookgate_test.same((select count(*) from hookgate.audit), before, 'and written down once');
+    perform hookgate_test.same(hookgate_test.tenant(0, 'list-b', '[]', null), 'taken 1', 'another has the name');
+    perform hookgate_test.tenant(0, 'list-a', '{}', null); perform hookgate_test.tenant(0, 'list-c', '{}', null);
+    select number into t1 from hookgate.tenant_1('list-b'); select number into t2 from hookgate.tenant_1('list-a'); select number into t3 from hookgate.tenant_1('list-c');
+    perform hookgate_test.holds(t1 >= 536870912 and t2 > t1 and t3 > t2, 'numbers only grow');
+    perform hookgate_test.same((select array_agg(uid) from hookgate.tenants_1('list', 2)), array['list-a', 'list-b'], 'in the order of their names');
+    perform hookgate_test.same((select array_agg(uid) from hookgate.tenants_1('list-b', 9)), array['list-c'], 'from one on');
+    perform hookgate_test.same(hookgate_test.tenant(t1, 'list-b', '[1]', 1), 'done 2', 'changed');
+    perform hookgate_test.same(hookgate_test.tenant(t1, 'list-b', '[1]', 1), 'done 2', 'repeated');
+    perform hookgate_test.same(hookgate_test.tenant(t1, 'list-b', '[2]', 1), 'conflict 2', 'another edition');
+    perform hookgate_test.same(hookgate_test.tenant(t1, 'list-a', '[1]', 2), 'taken 2', 'another name');
+    perform hookgate_test.same(hookgate_test.tenant(t1 + 99, 'nobody', '{}', 1), 'conflict 0', 'nobody');
+    perform hookgate_test.same((select concat_ws(' ', number = t1, edition, settings, created at time zone 'UTC') from hookgate.tenant_1('list-b')), 't 2 [1] 2027-01-15 08:00:00.123', 'as it is');
+    -- endpoints
+    e1 := hookgate.endpoint_reserve_1(); e2 := hookgate.endpoint_reserve_1(); e3 := hookgate.endpoint_reserve_1();
+    perform hookgate_test.holds(e1 >= 1073741824 and e2 > e1, 'each call draws another');
+    for n in 1..2 loop perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://a', null), 'done 1', 'made, and repeated'); end loop;
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://b', null), 'conflict 1', 'it is there');
+    perform hookgate_test.same(hookgate_test.endpoint(e2, t1, 'main', 'https://b', null), 'taken 1', 'the name is');
+    perform hookgate_test.same(hookgate_test.endpoint(e2, t1, null, 'https://b', null, 0, 1), 'full 1', 'one is allowed');
+    perform hookgate_test.same(hookgate_test.endpoint(e2, t1, null, 'https://b', null), 'done 1', 'more are');
+    perform hookgate_test.same(hookgate_test.endpoint(e3, t2, null, 'https://b', null, 0, 100, 2, 'ep_' || e1), 'conflict 1', 'another''s ID');
+    perform hookgate_test.same(hookgate_test.endpoint(3, t2, null, 'https://b', null), 'conflict 1', 'no endpoint''s number');
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t2, 'main', 'https://a', 1), 'conflict 2', 'of another tenant');
+    perform hookgate_test.same(hookgate_test.endpoint(e2, t1, 'main', 'https://b', 1), 'taken 2', 'renamed to a name that is taken');
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://c', 1), 'done 2', 'changed');
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://c', 1), 'done 2', 'repeated');
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://c', 1, 0, 100, 1), 'conflict 2', 'the row is the same, its secrets are not');
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://d', 3), 'conflict 4', 'another edition');
+    perform hookgate_test.same(hookgate_test.endpoint(e3, t1, null, 'https://d', 1), 'conflict 2', 'nothing to change');
+    select * into r from hookgate.endpoint_1(t1, 'ep_' || e1, null);
+    perform hookgate_test.same(concat_ws(' ', r.number = e1, r.uid, r.edition, r.url, r.secret_n, r.secret_name, r.secret_ends[2] is null, r.h_since is null), 't main 2 https://c {1,2} {secret-1,secret-2} t t', 'whole');
+    perform hookgate_test.same((select number from hookgate.endpoint_1(t1, null, 'main')), e1, 'by the app''s name');
+    perform hookgate_test.same((select count(*) from hookgate.endpoint_1(t2, null, 'main')) + (select count(*) from hookgate.endpoint_1(t2, 'ep_' || e1, null)), 0::bigint, 'not another tenant''s');
+    perform hookgate_test.same((select array_agg(number) from hookgate.endpoints_1(t1, 0, 9)), array[e1, e2], 'of a tenant');
+    perform hookgate_test.same((select array_agg(number) from hookgate.endpoints_1(t1, e1, 9)), array[e2], 'from one on');
+    perform hookgate_test.same((select array_agg(number) from hookgate.endpoints_of_1(array[e2, e3, e1])), array[e2, e1], 'in the given order');
+    perform hookgate_test.same((select array_agg(concat_ws(' ', number - case when number < e1 then t1 else e1 end, name)) from hookgate.called_1(array[e1, 77, t1])), array['0 ep_' || e1, '0 list-b'], 'what they are called');
+    perform hookgate_test.same(hookgate_test.endpoint(e2, t1, null, 'https://b', 1, 1, 100, 2, null, '{}', '\x01'), 'done 2', 'paused, with a job');
+    perform hookgate_test.same((select array_agg(number || ' ' || state) from hookgate.inactive_1(0, 9)), array[e2 || ' 1'], 'inactive');
+    perform hookgate_test.same((select array_agg(number) from hookgate.with_jobs_1(0, 9)), array[e2], 'with jobs');
+    perform hookgate_test.same((select string_agg(concat_ws(':', coalesce(state, -1), count), ' ' order by state nulls first) from hookgate.address_counts_1()), '-1:3 0:1 1:1', 'counted');
+    -- seals
+    perform hookgate_test.same(hookgate.seal_check_1(), null::bytea, 'no seal yet');
+    perform hookgate.seal_check_set_1('\x01'); perform hookgate.seal_check_set_1('\x0002');
+    perform hookgate_test.same(hookgate.seal_check_1(), '\x0002'::bytea, 'the last');
+    perform hookgate_test.same((select array_agg(concat_ws(' ', x.number - e1, x.n)) from hookgate.to_reseal_1(0, 1) x), array['0', '0 1', '0 2'], 'headers first');
+    perform hookgate_test.same(hookgate.seals_without_1('\x00') || ' ' || hookgate.seals_without_1('\x00ff') || ' ' || hookgate.seals_without_1(''), '0 2 0', 'by prefix');
+    perform hookgate_test.same(hookgate.reseal_1(e1, array[null, 1, 2], array['\x00aa', '\x00ff01', '\x77']::bytea[], array['\x01', '\x02', '\x03']::bytea[]), 2, 'only as they were read');
+    perform hookgate_test.same(hookgate.reseal_1(e1, array[null, 1], array['\x00aa', '\x00ff01']::bytea[], array['\x01', '\x02']::bytea[]), 0, 'repeated');
+    select * into r from hookgate.endpoint_1(t1, 'ep_' || e1, null);
+    perform hookgate_test.same(concat_ws(' ', r.edition, r.sealed, r.secret_sealed[1], r.secret_sealed[2]), '3 \x01 \x02 \x00ff02', 'sealed again');
+    -- removal
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, null, 'https://c', 3, 6, 100, 0), 'done 4', 'removed');
+    perform hookgate_test.same((select concat_ws(' ', state, secret_n, sealed is null) from hookgate.endpoints_of_1(array[e1])), '6 {} t', 'its number stays');
+    perform hookgate_test.same((select count(*) from hookgate.endpoints_1(t1, 0, 9)), 1::bigint, 'it is not listed');
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, null, 'https://c', 4), 'conflict 5', 'it does not come back');
+    perform hookgate_test.same(hookgate_test.endpoint(e3, t1, 'main', 'https://c', null), 'done 1', 'its name is free');
+    perform hookgate_test.same(hookgate_test.tenant(t3, 'list-c', '{}', 1, true), 'done 2', 'a tenant is removed');
+    perform hookgate_test.same(hookgate_test.tenant(t3, 'list-c', '{}', 1, true), 'done 2', 'repeated');
+    perform hookgate_test.same((select count(*) from hookgate.tenant_1('list-c')) + (select count(*) from hookgate.tenant_1('#' || t3)), 0::bigint, 'it is not found');
+    perform hookgate_test.same((select name from hookgate.called_1(array[t3])), '#' || t3, 'its number stays');
+    perform hookgate_test.same(hookgate_test.tenant(t3, 'list-c', '{}', 2), 'conflict 2', 'it does not come back');
+    perform hookgate_test.same(hookgate_test.endpoint(hookgate.endpoint_reserve_1(), t3, null, 'https://c', null), 'conflict 1', 'and gets no endpoints');
+    perform hookgate_test.same(hookgate_test.tenant(0, 'list-c', '{}', null), 'done 1', 'its name is free');
+    perform hookgate_test.holds((select number from hookgate.tenant_1('list-c')) > t3, 'under another number');
+end $$;
+
+-- Events, and units of endpoints
+do $$
+declare a uuid; b uuid; c uuid; d uuid; r record; n int; tenant int := 536870912 + 500; e int[]; ids uuid[]; k text;
+begin
+    e := array(select 1073750100 + i from generate_series(0, 9) i);
+    a := hookgate_test.id();
+    perform hookgate_test.same(hookgate_test.event(a, tenant, 'order-1', '\x01', e[1:1], null, 0), 'new', 'an event');
+    perform hookgate_test.same(hookgate_test.event(a, tenant, 'order-1', '\x01', e[1:1], null, 0), 'new', 'the same call');
+    for n in 1..2 loop
+        perform hookgate_test.same(hookgate_test.event(hookgate_test.id(), tenant, 'order-1', '\x01', e[1:1]), 'duplicate ' || a, 'the same meaning');
+        perform hookgate_test.same(hookgate_test.event(hookgate_test.id(), tenant, 'order-1', '\x02', e[1:1]), 'other ' || a, 'another meaning');
+        perform hookgate_test.settle(a, e[1], 1, 1, 0, 0, 200);
+    end loop;
+    perform hookgate_test.same(hookgate_test.event(hookgate_test.id(), tenant + 1, 'order-1', '\x02', e[2:2]), 'new', 'of another tenant');
+    perform hookgate_test.same(hookgate_test.act(6, array[a]), 1::bigint, 'purged');
+    perform hookgate_test.same(hookgate_test.event(hookgate_test.id(), tenant, 'order-1', '\x02', e[2:2]), 'new', 'the ID is free again');
+    -- one whose delivery is gone with its day
+    insert into hookgate.own_id values (tenant, 'old', hookgate_test.id(), '\x01');
+    perform hookgate_test.same(hookgate_test.event(hookgate_test.id(), tenant, 'old', '\x02', e[2:2]), 'again', 'it is taken away');
+    perform hookgate_test.same(hookgate_test.event(hookgate_test.id(), tenant, 'old', '\x02', e[2:2]), 'new', 'and free');
+    insert into hookgate.own_id values (tenant, 'older', hookgate_test.id(), '\x01');
+    perform hookgate_test.same((select done || ' ' || next from hookgate.own_sweep_1(0, 1000)), '1 0', 'or swept');
+    -- versions are counted, and deleted with their delivery
+    a := hookgate_test.id();
+    perform hookgate_test.accept(a, e[3], 1, 0, null, null, false, null, '{}', null, 1, 'body', tenant, 'versions', '\x01', null, array['first', 'second']::bytea[]);
+    perform hookgate_test.same(hookgate.version_1(a, 1) || hookgate.version_1(a, 2), 'firstsecond'::bytea, 'versions');
+    perform hookgate_test.same(hookgate.version_1(a, 3), null::bytea, 'no such version');
+    n := (select sum(bytes) from hookgate.counter where kind = 0 and number = tenant);
+    perform hookgate_test.act(6, array[a], false, true);
+    perform hookgate_test.same((select sum(bytes) from hookgate.counter where kind = 0 and number = tenant)::int, n - 6 - 11, 'bytes of all bodies');
+    perform hookgate_test.same((select count(*) from hookgate.version where id = a), 0::bigint, 'gone');
+    -- units of endpoints count for their tenant, and are shown in part
+    tenant := tenant + 10; a := hookgate_test.id(); e := array(select 1073750200 + i from generate_series(0, 9) i);
+    perform hookgate_test.event(a, tenant, 'five', '\x01', e[1:5]);
+    perform hookgate_test.settle(id, target, lease, attempt, (array[0, 3, 4])[target - e[1] + 1], 0, 410, case target - e[1] when 1 then 1 end)
+        from hookgate_test.lease(e[1:3], 1);
+    perform hookgate_test.same(concat_ws(' ', hookgate_test.sums(0, tenant), hookgate_test.sums(1, tenant), hookgate_test.sums(2, tenant), hookgate_test.sums(3, tenant), hookgate_test.sums(1, e[1])), '1/31 2/0 2/0 1/0 0/0', 'sums of the tenant');
+    perform hookgate_test.same((select string_agg(kind || ':' || rows, ' ' order by kind) from hookgate.sums_1(tenant)), '0:1 1:2 2:2 3:1', 'the same');
+    perform hookgate_test.same((select array_agg(number - e[1] order by number, what) from hookgate.rows_1(array[a], null, null) where what in (1, 2)), array[1, 2, 3, 4], 'its units');
+    perform hookgate_test.same((select array_agg(number - e[1] order by number, what) from hookgate.rows_1(array[a], null, 1) where what in (1, 2)), array[1, 3], 'the first of each table');
+    perform hookgate_test.same((select array_agg(number - e[1]) from hookgate.rows_1(array[a], e[4], null) where what in (1, 2)), array[3], 'one target''s');
+    perform hookgate_test.same((select string_agg(concat_ws(' ', target - e[1], number, status, facts), ',') from hookgate.attempts_1(e[1], null, null, 9)), '0 1 410 \x05', 'attempts of an endpoint');
+    perform hookgate_test.same((select array_agg(target - e[1]) from hookgate.attempts_1(null, a, null, 2)), array[2, 1, null], 'of a delivery, the newest first');
+    perform hookgate_test.same((select array_agg(target - e[1]) from hookgate.attempts_1(null, a, (select entry from hookgate.attempts_1(null, a, null, 2) where target is null), 2)), array[0], 'from a position on');
+    perform hookgate_test.same(hookgate_test.act(6, array[a], false, true), 1::bigint, 'purged');
+    perform hookgate_test.same((select string_agg(kind || ':' || rows || ':' || bytes, ' ' order by kind) from hookgate.sums_1(tenant)), '0:0:0 1:0:0 2:0:0 3:0:0', 'to the last byte');
+    -- a missing unit is added once
+    a := hookgate_test.id();
+    perform hookgate_test.event(a, tenant, 'missing', '\x01', e[6:6], null, 0);
+    perform hookgate_test.settle(a, e[6], 1, 1, 0, 0, 200);
+    perform hookgate_test.same(hookgate_test.act(5, array[a], false, false, array[tenant + 1], e[6:7]), 0::bigint, 'not its scope');
+    perform hookgate_test.same(hookgate_test.act(5, array[a], false, false, array[tenant], e[6:7]) || ' ' || hookgate_test.act(5, array[a], false, false, null, e[6:7]), '1 0', 'added once');
+    perform hookgate_test.same((select (attempt, tries, cause)::text from hookgate_test.lease(e[6:7], 9)), '(1,0,1)', 'due now');
+    perform hookgate_test.settle(a, e[7], 1, 1, 3, 0, 500, 2);
+    perform hookgate_test.same(hookgate_test.act(0, array[a], false, false, null, e[7:7]) || ' ' || hookgate_test.act(0, array[a], false, false, null, e[6:6]), '1 0', 'of one target');
+    perform hookgate_test.same((select attempt from hookgate_test.lease(e[7:7], 9)), 2, 'numbers of attempts only grow');
+    -- made dead because of a pause, as long as the endpoint is paused
+    a := hookgate_test.id();
+    perform hookgate_test.event(a, tenant, 'paused', '\x01', e[8:8]);
+    insert into hookgate.endpoint (number, id, tenant, edition, state, since, url, settings) values (e[8], 'x8', tenant, 1, 0, now(), '', '');
+    perform hookgate_test.same(hookgate_test.act(4, array[a], false, false, null, e[8:8], 3), 0::bigint, 'it is active again');
+    update hookgate.endpoint set state = 2 where number = e[8];
+    perform hookgate_test.same(hookgate.waiting_for_inactive_1(), 1::bigint, 'it waits for a paused one');
+    perform hookgate_test.same(hookgate_test.act(4, array[a], false, false, null, e[8:8], 3), 1::bigint, 'it is paused');
+    perform hookgate_test.same((select reason from hookgate.dead where id = a), 3, 'the reason');
+    -- an endpoint that is being removed gets no units
+    update hookgate.endpoint set state = 5 where number = e[8];
+    b := hookgate_test.id();
+    perform hookgate_test.same(hookgate_test.event(b, tenant, 'removing', '\x01', e[8:9], null, 0), 'new', 'accepted');
+    perform hookgate_test.same(hookgate_test.state(b, e[8]) || ' ' || hookgate_test.state(b, e[9]) || ' ' || (select reason from hookgate.dead where id = b), 'dead pending 4', 'dead at once');
+    perform hookgate_test.same(hookgate_test.act(0, array[a]), 1::bigint, 'a replay');
+    perform hookgate_test.same((select concat_ws(' ', hookgate_test.state(a), reason) from hookgate.dead where id = a), 'dead 4', 'is dead again');
+    update hookgate.endpoint set state = 0 where number = e[8];
+    perform hookgate_test.act(0, array[a]);
+    update hookgate.endpoint set state = 6 where number = e[8];
+    perform hookgate_test.same(hookgate.removed_units_1(100) || ' ' || hookgate_test.state(a), '1 dead', 'what is left of a removed one ends');
+    -- the lane of an endpoint waits for older units in no lane, and ends although newer ones come
+    e := array[1073760001]; ids := array(select hookgate_test.id() from generate_series(1, 6));
+    perform hookgate_test.event(ids[1], tenant, 'l1', '\x01', e); perform hookgate_test.event(ids[2], tenant, 'l2', '\x01', e);
+    perform hookgate_test.event(ids[3], tenant, 'l3', '\x01', e, '\x09'); perform hookgate_test.event(ids[4], tenant, 'l4', '\x01', e, '\x09');
+    perform hookgate_test.same(hookgate_test.take(e[1], 9), ids[1:2], 'those in no lane');
+    perform hookgate_test.same((select blocked from hookgate.lane where target = e[1]), true, 'the lane is blocked');
+    perform hookgate_test.settle(ids[1], e[1], 1, 1, 0, 0, 200);
+    perform hookgate_test.same(hookgate_test.take(e[1], 9), '{}'::uuid[], 'one is left');
+    perform hookgate_test.event(ids[5], tenant, 'l5', '\x01', e); perform hookgate_test.pass('1 ms');
+    perform hookgate_test.settle(ids[2], e[1], 1, 1, 3, 0, 500, 1);
+    perform hookgate_test.same((select array_agg(x order by x) from unnest(hookgate_test.take(e[1], 9)) x), array[ids[3], ids[5]], 'the lane goes on, beside a newer one');
+    perform hookgate_test.settle(ids[3], e[1], 1, 1, 0, 0, 200);
+    perform hookgate_test.same(hookgate_test.take(e[1], 9), array[ids[4]], 'to its end');
+    perform hookgate_test.same((select blocked || ' ' || waiting from hookgate.lane where target = e[1]), 'false 1', 'not blocked');
+end $$;
+
+-- Health, and changes that depend on it
+create function hookgate_test.change(number int, tenant int, state int, expected int, failing_since timestamptz, acts int[], act_ids uuid[], notice uuid default null,
+    job text default null) returns text language sql volatile as $$
+    select concat_ws(' ', (array['done', 'conflict', 'taken'])[verdict + 1], edition) from hookgate.endpoint_change_1(number, 'ep_' || number, tenant, null, state::smallint,
+        timestamptz '2027-01-15 08:00:01.123+00', 'https://x', '{}', null, job, null, '{}', '{}', '{}', '{}', '{}', expected, failing_since,
+        acts, array_fill(1::smallint, array[cardinality(acts)]), array_fill(false, array[cardinality(acts)]), array_fill(3, array[cardinality(acts)]),
+        array_fill(null::bytea, array[cardinality(acts)]), array_fill(1, array[cardinality(act_ids)]), act_ids,
+        notice, 700, null, 'endpoint.paused', '\x0101', 'notice', array[700], array[null::bytea], array[1::smallint], array[0::bigint], 'gateway', 'pause', 'acme', 'because')
+$$;
+create function hookgate_test.health(of_number int) returns text language sql as $$
+    select concat_ws(' ', extract(epoch from hookgate.store_time() - since)::int, failures, hours, extract(epoch from hookgate.store_time() - last)::int, coalesce(status::text, cause), notified)
+    from hookgate.health where endpoint = of_number
+$$;
+-- Attempts the one unit of an endpoint, and lets it be due again.
+create function hookgate_test.attempt(of_endpoint int, act int, status int, error text default null) returns int language plpgsql as $$
+declare r record;
+begin
+    select * into r from hookgate_test.lease(array[of_endpoint], 1);
+    return hookgate_test.settle(r.id, of_endpoint, r.lease, r.attempt, act, 0, status, 1, error);
+end $$;
+create function hookgate_test.notified(number int, since timestamptz, notified int, notice uuid) returns boolean language sql as $$
+    select hookgate.notified_1(number, since, notified::smallint, notice, 700, null, 'endpoint.failing', '\x0101', 'notice', array[700], array[null::bytea], array[1::smallint], array[0::bigint])
+$$;
+do $$
+declare t int; e int; a uuid := hookgate_test.id(); b uuid := hookgate_test.id(); s timestamptz; n uuid; before bigint; r record;
+begin
+    perform hookgate_test.tenant(0, 'health', '{}', null);
+    select number into t from hookgate.tenant_1('health');
+    e := hookgate.endpoint_reserve_1();
+    perform hookgate.endpoint_save_1(e, 'ep_' || e, t, null, 0::smallint, timestamptz '2027-01-15 08:00:01.123+00', 'https://x', '{}', null, null, null, '{}', '{}', '{}', '{}', '{}', null, 9, null, null, null, null);
+    perform hookgate_test.event(a, t, 'a', '\x01', array[e]);
+    perform hookgate_test.attempt(e, 1, 200);
+    perform hookgate_test.same(hookgate_test.health(e), '0 1 1 0 200 0', 'a failure');
+    perform hookgate_test.pass('30 min');
+    perform hookgate_test.attempt(e, 2, null, 'timeout');
+    perform hookgate_test.pass('60 min');
+    perform hookgate_test.attempt(e, 1, 503);
+    perform hookgate_test.attempt(e, 5, null);
+    perform hookgate_test.same((select concat_ws(' ', failures, hours between 2 and 3, status, cause, first = a) from hookgate.health where endpoint = e), '3 t 503 t', 'a streak');
+    perform hookgate_test.same((select concat_ws(' ', number = e, tenant = t, state, h_failures, h_notified) from hookgate.unhealthy_1(0, 9)), 't t 0 3 0', 'it is listed');
+    perform hookgate_test.same((select h_failures from hookgate.endpoint_1(t, 'ep_' || e, null)), 3, 'and shown');
+    select since into s from hookgate.health where endpoint = e;
+    perform hookgate_test.same(s, date_trunc('milliseconds', s), 'in whole milliseconds');
+    n := hookgate_test.id();
+    perform hookgate_test.same(hookgate_test.notified(e, s + interval '1 ms', 2, n), false, 'other failures');
+    perform hookgate_test.same(hookgate_test.notified(e, s, null, n), false, 'it is not over');
+    perform hookgate_test.same(hookgate_test.notified(e, s, 2, n), true, 'noted');
+    perform hookgate_test.same(hookgate_test.notified(e, s, 2, n), false, 'once');
+    perform hookgate_test.same(hookgate_test.take(700, 9), array[n], 'with its notification');
+    perform hookgate_test.attempt(e, 1, 503);
+    perform hookgate_test.same((select failures || ' ' || notified from hookgate.health where endpoint = e), '4 2', 'the streak goes on');
+    -- a pause, with the acts on its units, all or nothing
+    select count(*) into before from hookgate.audit;
+    perform hookgate_test.same(hookgate_test.change(e, t, 2, 1, s - interval '1 s', array[3], array[a]), 'conflict 1', 'it fails since another time');
+    perform hookgate_test.same(hookgate_test.change(e, t, 2, 7, s, array[3], array[a]), 'conflict 8', 'another edition');
+    perform hookgate_test.same(hookgate_test.state(a), 'retrying', 'nothing was done');
+    n := hookgate_test.id();
+    perform hookgate_test.same(hookgate_test.change(e, t, 2, 1, s, array[3], array[a], n), 'done 2', 'paused');
+    perform hookgate_test.same(hookgate_test.state(a), 'cancelled', 'and its event cancelled');
+    perform hookgate_test.same(hookgate_test.change(e, t, 2, 1, s, array[0], array[a], n), 'done 2', 'repeated');
+    perform hookgate_test.same(hookgate_test.state(a) || ' ' || (select count(*) from hookgate.audit) - before, 'cancelled 1', 'and nothing changed');
+    perform hookgate_test.same(hookgate_test.take(700, 9), array[n], 'with its notification');
+    perform hookgate_test.same((select failures from hookgate.health where endpoint = e), 4, 'a pause keeps its health');
+    perform hookgate_test.same(hookgate_test.change(e, t, 4, 2, null, array[0], array[a], null, '{}'), 'done 3', 'resumed by a job');
+    perform hookgate_test.same(hookgate_test.state(a), 'pending', 'which replays');
+    -- a success ends the streak, and the app is told
+    perform hookgate_test.attempt(e, 0, 200);
+    perform hookgate_test.same((select notified from hookgate.health where endpoint = e), 255::smallint, 'over');
+    perform hookgate_test.same(hookgate_test.change(e, t, 2, 3, s, '{}', '{}'), 'conflict 3', 'it does not fail any more');
+    perform hookgate_test.event(b, t, 'b', '\x01', array[e]);
+    perform hookgate_test.attempt(e, 1, 500);
+    perform hookgate_test.same((select failures || ' ' || notified || ' ' || (first = b) from hookgate.health where endpoint = e), '1 1 true', 'a new streak, before the app was told of the end of the last');
+    perform hookgate_test.attempt(e, 1, 200); perform hookgate_test.attempt(e, 0, 200);
+    select since into s from hookgate.health where endpoint = e;
+    perform hookgate_test.same(hookgate_test.notified(e, s, 3, hookgate_test.id()), false, 'no warning about what is over');
+    perform hookgate_test.same(hookgate_test.notified(e, s, null, hookgate_test.id()), true, 'told');
+    perform hookgate_test.same((select count(*) from hookgate.health where endpoint = e), 0::bigint, 'and forgotten');
+    perform hookgate_test.event(hookgate_test.id(), t, 'c', '\x01', array[e]);
+    perform hookgate_test.attempt(e, 1, 500);
+    perform hookgate_test.attempt(e, 0, 200);
+    perform hookgate_test.same((select count(*) from hookgate.health where endpoint = e), 0::bigint, 'a success forgets what nobody was told of');
+    perform hookgate_test.event(hookgate_test.id(), t, 'd', '\x01', array[e, e + 1]);
+    perform hookgate_test.attempt(e + 1, 1, 500);
+    perform hookgate_test.same((select count(*) from hookgate.health where endpoint = e + 1), 0::bigint, 'there is no such endpoint');
+    perform hookgate_test.attempt(e, 1, 500);
+    perform hookgate_test.same(hookgate_test.change(e, t, 0, 3, null, '{}', '{}'), 'done 4', 'it becomes active');
+    perform hookgate_test.same((select count(*) from hookgate.health where endpoint = e), 0::bigint, 'and has no health');
+    -- several outcomes of one endpoint in one call, in their order
+    insert into hookgate.health values (e, s, 5, 1, s, 500, null, a, 0);
+    perform hookgate.note_health(array[a, a, b], array[e, e, e], array[-1, 1, -1], array[500, 200, 502], array[null, null, null]::text[]);
+    perform hookgate_test.same((select failures || ' ' || status from hookgate.health where endpoint = e), '1 502', 'the last begins a streak');
+end $$;
+
+-- Retention, days, maintenance, limits
+do $$
+declare a uuid; b uuid; c uuid; d uuid; r record; zero uuid := '00000000-0000-0000-0000-000000000000'; old date; n int; ids uuid[]; text1 text;
+begin
+    a := hookgate_test.id(); b := hookgate_test.id(); c := hookgate_test.id(); d := hookgate_test.id();
+    perform hookgate_test.accept(a, 40, 1, 0); perform hookgate_test.accept(b, 40, 2); perform hookgate_test.accept(c, 40, 3, null, '\x99', null, true, null, '{}', 400); perform hookgate_test.accept(d, 40, 2);
+    perform hookgate_test.same((select done from hookgate.sweep_1(40, 3600000, 7200000, null, true, zero, 99)), 0::bigint, 'young');
+    perform hookgate_test.same((select concat_ws(' ', done, next, over) from hookgate.sweep_1(40, 3600000, 7200000, 3 * 518, false, zero, 99)), '1 f', 'the oldest that does not wait');
+    perform hookgate_test.same(concat_ws(' ', hookgate_test.state(a), hookgate_test.state(b), hookgate_test.state(c), hookgate_test.state(d)), 'pending dead delivered', 'the others stay');
+    perform hookgate_test.same((select concat_ws(' ', done, over) from hookgate.sweep_1(40, null, null, 518, false, zero, 99)), '1 t', 'dead ones outlive delivered ones');
+    perform hookgate_test.same((select concat_ws(' ', done, over) from hookgate.sweep_1(40, null, null, 518, true, zero, 99)), '1 f', 'but not for ever');
+    perform hookgate_test.same(hookgate_test.claim('\x99', 1), 'fresh', 'and they take their IDs with them');
+    -- age counts from the end
+    a := hookgate_test.id(); perform hookgate_test.accept(a, 41, 0); perform hookgate_test.pass('50 min'); perform hookgate_test.settle(a, 41, 1, 1, 0, 0, 200);
+    perform hookgate_test.pass('20 min');
+    perform hookgate_test.same((select done from hookgate.sweep_1(41, 3600000, 7200000, null, true, zero, 99)), 0::bigint, 'it ended less than an hour ago');
+    perform hookgate_test.pass('41 min');
+    perform hookgate_test.same((select concat_ws(' ', done, next) from hookgate.sweep_1(41, 3600000, 7200000, null, true, zero, 99)), '1', 'over');
+    perform hookgate_test.same(hookgate_test.sums(0, 41), '0/0', 'to the last byte');
+    -- in steps
+    ids := array(select hookgate_test.id() from generate_series(1, 9));
+    perform hookgate_test.accept(i, 42, 2) from unnest(ids) i;
+    perform hookgate_test.pass('2 h');
+    select * into r from hookgate.sweep_1(42, 3600000, 3600000, null, true, zero, 4);
+    perform hookgate_test.same((r.done, r.next)::text, format('(4,%s)', ids[4]), 'a step');
+    perform hookgate_test.same((select done from hookgate.sweep_1(42, 3600000, 3600000, null, true, r.next, 99)), 5::bigint, 'the rest');
+    perform hookgate_test.same((select count(*) from hookgate.origins_1(41, 1)), 1::bigint, 'origins with deliveries');
+    perform hookgate_test.holds(not exists (select from hookgate.origins_1(0, 1000) where number = 42), 'but none without');
+    -- a day ends: what waits, is dead, or ended lately stays
+    old := (hookgate.store_time() at time zone 'UTC')::date - 20;
+    perform hookgate_test.same(hookgate.days_make_1(7, old) >= 3, true, 'tables of a day');
+    perform hookgate_test.same(hookgate.days_make_1(7, old), 0, 'once');
+    ids := array(select overlay(hookgate.first_id(old)::text placing lpad(to_hex(i), 12, '0') from 25)::uuid from generate_series(1, 5) i);
+    perform hookgate_test.accept(ids[1], 43, 0, 20000, '\xa1', null, true, null, '{}', null, 100000000000);
+    perform hookgate_test.accept(ids[2], 43, 1, 1000, '\xa2');
+    perform hookgate_test.accept(ids[3], 43, 3, null, '\xa3', null, true, null, '{400}', 400);
+    perform hookgate_test.accept(ids[4], 43, 0, 20000, null, null, true, null, '{}', null, 1, 'body', null, null, null, null, array['v1']::bytea[]);
+    perform hookgate_test.accept(ids[5], 44, 0);
+    perform hookgate_test.settle(ids[1], 43, 1, 1, 0, 0, 200); perform hookgate_test.settle(ids[5], 44, 1, 1, 0, 0, 200);
+    perform hookgate_test.pass('10 days');
+    perform hookgate_test.settle(ids[4], 43, 1, 1, 0, 0, 200);
+    perform hookgate_test.same((select array_agg(origin order by origin) from hookgate.days_1() where day = old and origin is not null), array[43, 44], 'origins of the day');
+    set constraints all immediate;
+    perform hookgate_test.same(hookgate.day_end_1(old, array[43], array[86400000::bigint], 864000001, 1), 'many 2', 'too many stay');
+    perform hookgate_test.same(hookgate.day_end_1(old, array[43], array[86400000::bigint], 864000001, 9), 'kept 4', 'what ended less than its age ago stays too');
+    perform hookgate_test.same(concat_ws(' ', hookgate_test.state(ids[1]), hookgate_test.state(ids[2]), hookgate_test.state(ids[3]), hookgate_test.state(ids[4]), hookgate_test.state(ids[5])), 'pending dead delivered delivered', 'one is gone');
+    perform hookgate_test.same((select sum(rows) || '/' || sum(bytes) from hookgate.counter where kind = 0 and day = old), '4/49', 'its sums are right');
+    perform hookgate_test.same((select (verdict, other)::text from hookgate_test.accept(hookgate_test.id(), 43, 1, 0, '\xa1')), '(1,)', 'its ID is remembered');
+    perform hookgate_test.same(hookgate.version_1(ids[4], 1), 'v1'::bytea, 'versions stay with their deliveries');
+    perform hookgate_test.pass('11 days');
+    perform hookgate_test.same(hookgate.day_end_1(old, array[43], array[86400000::bigint], 86400000, 9), 'kept 2', 'later only what waits or is dead');
+    perform hookgate_test.act(6, ids, false, true);
+    perform hookgate_test.same((select count(*) from hookgate.days_1() where day = old), 1::bigint, 'a day without deliveries has a table');
+    perform hookgate_test.same(hookgate.day_end_1(old, '{}', '{}', 86400000, 9), 'gone', 'then it is gone');
+    perform hookgate_test.same(hookgate.day_end_1(old, '{}', '{}', 86400000, 9), 'gone', 'repeated');
+    begin
+        perform hookgate_test.accept(ids[1], 43, 1, 0);
+        perform hookgate_test.holds(false, 'there is no table for it');
+    exception when check_violation then perform nextval('hookgate_test.held'); end;
+    -- tasks
+    perform hookgate_test.same(hookgate.maintenance_1('rows', 60000), 0::bigint, 'due');
+    perform hookgate_test.same(hookgate.maintenance_1('rows', 60000), null::bigint, 'another has it');
+    perform hookgate.maintenance_set_1('rows', 77, 1000);
+    perform hookgate_test.pass('1 s');
+    perform hookgate_test.same(hookgate.maintenance_1('rows', 60000), 77::bigint, 'it goes on');
+    perform hookgate_test.same(hookgate.maintenance_1('nothing', 60000), null::bigint, 'no such task');
+    perform hookgate_test.same((select next from hookgate.ledger_sweep_1(0, 10000)), 0::bigint, 'the whole ledger');
+    perform hookgate_test.same((select count(*) from hookgate.ledger l where (l.state = 2 and l.until <= hookgate.store_time() and not hookgate.waits(l.delivery)) or (l.state = 1 and l.until < hookgate.store_time() - interval '1 h')), 0::bigint, 'what has ended is gone');
+    perform hookgate_test.holds(hookgate.size_1() > 100000, 'it has a size');
+    -- gateways
+    perform hookgate.keep_1(array['g'], array['\x01'::bytea]);
+    select * into r from hookgate.heartbeat_1(hookgate_test.token(1), '0.2', 'x', 1, 'host-1', '{}');
+    perform hookgate_test.same(concat_ws(' ', r.gates, r.hashes, r.versions, r.standby, r.writable, r.ledger_bytes > 0), '1 1 1 none t t', 'alone');
+    perform hookgate_test.pass('10 s');
+    select * into r from hookgate.heartbeat_1(hookgate_test.token(2), '0.3', 'y', 1, 'host-2', '{}');
+    perform hookgate_test.same(concat_ws(' ', r.gates, r.hashes, r.versions, 'days' = any(r.due)), '2 2 2 t', 'two');
+    perform hookgate_test.pass('20 s'); perform hookgate.heartbeat_1(hookgate_test.token(3), '0.2', 'x', 1, 'host-1', '{}');
+    perform hookgate.keep_1(array['g'], array['\x01'::bytea]);
+    perform hookgate_test.pass('35 s'); perform hookgate.heartbeat_1(hookgate_test.token(3), '0.2', 'x', 1, 'host-1', '{}');
+    perform hookgate.keep_1(array['g'], array['\x01'::bytea]);
+    perform hookgate_test.same((select complete_ms from hookgate.recall_1(array['g'], array['\x00'::bytea])), 65000::bigint, 'the first came back under another number');
+    perform hookgate_test.pass('10 s'); perform hookgate.heartbeat_1(hookgate_test.token(3), '0.2', 'x', 1, 'host-1', '{}');
+    perform hookgate_test.same((select complete_ms from hookgate.recall_1(array['g'], array['\x00'::bytea])), 0::bigint, 'the second vanished: a gap');
+    perform hookgate.goodbye_1(hookgate_test.token(3));
+    perform hookgate_test.pass('30 s'); perform hookgate.keep_1(array['g'], array['\x01'::bytea]); perform hookgate_test.pass('35 s'); perform hookgate.heartbeat_1(hookgate_test.token(4), '0.2', 'x', 1, 'host-4', '{}');
+    perform hookgate_test.same((select complete_ms from hookgate.recall_1(array['g'], array['\x00'::bytea])), 65000::bigint, 'who says goodbye leaves none');
+    -- limits: a burst, then by time; what was spent ahead is charged
+    select * into r from hookgate.reserve_1(array['\x01'::bytea], array[10000::bigint], array[100], array[60], array[0]);
+    perform hookgate_test.same((r.granted, r.wait_us)::text, '(60,0)', 'of a burst');
+    select * into r from hookgate.reserve_1(array['\x01'::bytea], array[10000::bigint], array[100], array[60], array[10]);
+    perform hookgate_test.same((r.granted, r.wait_us)::text, '(30,10000)', 'the rest of it, without what was spent');
+    perform hookgate_test.pass('250 ms');
+    select * into r from hookgate.reserve_1(array['\x01'::bytea], array[10000::bigint], array[100], array[60], array[0]);
+    perform hookgate_test.same(r.granted, 25, 'what came back since');
+    perform hookgate_test.same(hookgate.buckets_sweep_1(), 0::bigint, 'it is not whole');
+    perform hookgate_test.pass('2 s');
+    perform hookgate_test.same(hookgate.buckets_sweep_1(), 1::bigint, 'now it is');
+end $$;
+
+-- What must hold at any time, after all of this
+-- Returns sums that are not what the rows add up to.
+create function hookgate_test.differences() returns table (kind int, number int, is_rows bigint, is_bytes bigint, rows bigint, bytes bigint) language sql as $$
+    with k as (select kind::int, number, sum(rows)::bigint as r, sum(bytes)::bigint as b from hookgate.counter group by 1, 2),
+    u as (select case when target >= 1073741824 then origin else target end as number, 1 as kind from hookgate.due
+        union all select case when target >= 1073741824 then origin else target end, 2 from hookgate.dead
+        union all select case when target >= 1073741824 then origin else target end, 3 from hookgate.dead where reason is null),
+    s as (select kind, number, count(*) as r, 0::bigint as b from u group by 1, 2
+        union all select 0, d.origin, count(*), sum(octet_length(d.record) + octet_length(d.body)
+            + coalesce((select sum(octet_length(a.head) + octet_length(a.body) + coalesce(octet_length(a.facts), 0)) from hookgate.attempt a where a.id = d.id), 0)
+            + coalesce((select sum(octet_length(v.body)) from hookgate.version v where v.id = d.id), 0))::bigint from hookgate.delivery d group by 2)
+    select kind, number, k.r, k.b, s.r, s.b from k full join s using (kind, number) where coalesce(k.r, 0) <> coalesce(s.r, 0) or coalesce(k.b, 0) <> coalesce(s.b, 0)
+$$;
+do $$ begin
+    perform hookgate_test.same((select count(*) from hookgate.due join hookgate.dead using (id, target)), 0::bigint, 'no unit is in both tables');
+    perform hookgate_test.same((select count(*) from (select id from hookgate.due union all select id from hookgate.dead union all select id from hookgate.attempt union all select id from hookgate.version) u
+        where not exists (select from hookgate.delivery d where d.id = u.id)), 0::bigint, 'nothing is without its delivery');
+    perform hookgate_test.same((select count(*) from hookgate.lane y where waiting <> (select count(*) from hookgate.due d where d.target = y.target and d.lane = y.lane)), 0::bigint, 'lanes are counted');
+    perform hookgate_test.same((select count(*) from hookgate_test.differences()), 0::bigint, 'sums are right');
+end $$;
+select 'self-test: ' || last_value || ' assertions held' as said from hookgate_test.held \gset
+rollback;
+\echo :said
