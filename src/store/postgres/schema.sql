@@ -6,7 +6,8 @@
 --   * Signatures have built-in types only. `_1` is the version of a function's signature and meaning: the next version of the program adds `_2` beside
 --     it, and drops `_1` one minor version later. Functions without a number are called by other functions alone.
 --   * Rows are looked up by key in `cross join lateral (... offset 0)`, and changed by `ctid = any(array(...))` of rows that the same statement locked.
---     So the planner has no choice that is good for an empty table and bad for a full one.
+--     So the planner has no choice that is good for an empty table and bad for a full one. A statement that waited for a lock still sees the rows as they
+--     were when it began: where another may change a row meanwhile, and the change must not be lost, one statement locks, and the next one changes.
 --   * Locks are taken in one order: tenant -> endpoint -> ledger (by key) -> own_id (by origin, ID) -> delivery (by ID) -> dead -> the order lock of
 --     endpoints -> lane (by target, lane) -> due -> health (by endpoint). `settle_1` comes from its own rows of `due` to lanes. Therefore all others
 --     lock lanes first, then only those rows of `due` that nobody holds (`skip locked`): a unit that is being settled is left to its holder.

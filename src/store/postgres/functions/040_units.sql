@@ -96,19 +96,20 @@ begin
         union select e.target, y.lane from (select distinct x.target from unnest(targets, lanes) x(target, lane) where x.lane is null and x.target >= 1073741824) e
             cross join lateral (select y.lane from hookgate.lane y where y.target = e.target and y.blocked offset 0) y
         order by 1, 2),
-    l as materialized (select x.target, x.lane, y.tid from x
-        cross join lateral (select y.ctid tid from hookgate.lane y where y.target = x.target and y.lane = x.lane for update offset 0) y),
-    n as (select x.target, x.lane, count(*)::int as units from unnest(targets, lanes) x(target, lane) where x.lane is not null group by 1, 2),
-    u as (update hookgate.lane y set waiting = y.waiting - n.units from l join n on n.target = l.target and n.lane = l.lane where y.ctid = l.tid)
+    l as (select x.target, x.lane from x
+        cross join lateral (select 1 from hookgate.lane y where y.target = x.target and y.lane = x.lane for update offset 0) y)
     select array_agg(target) as targets, array_agg(lane) as lanes into r from l;
     if r.targets is null then return '{}'; end if;
-    -- a new statement: it sees what was accepted while this one waited for the lanes
-    with h as materialized (
-        select y.tid as lane_tid, y.blocked, e.tid, e.run_at, e.run_at = 'infinity' and hookgate.waits_for_older(l.target, e.id) as waits
+    -- a new statement: it sees the lanes as they are now that they are locked, and what was accepted meanwhile
+    with n as materialized (select x.target, x.lane, count(*)::int as units from unnest(targets, lanes) x(target, lane) where x.lane is not null group by 1, 2),
+    h as materialized (
+        select y.tid as lane_tid, coalesce(n.units, 0) as units, y.blocked, e.tid, e.run_at,
+            coalesce(e.run_at = 'infinity' and hookgate.waits_for_older(l.target, e.id), false) as waits
         from unnest(r.targets, r.lanes) l(target, lane)
+        left join n on n.target = l.target and n.lane = l.lane
         cross join lateral (select y.ctid tid, y.blocked from hookgate.lane y where y.target = l.target and y.lane = l.lane offset 0) y
-        cross join lateral (select d.ctid tid, d.id, d.run_at from hookgate.due d where d.target = l.target and d.lane = l.lane order by d.seq limit 1) e),
-    y as (update hookgate.lane y set blocked = h.waits from h where y.ctid = h.lane_tid and h.blocked <> h.waits),
+        left join lateral (select d.ctid tid, d.id, d.run_at from hookgate.due d where d.target = l.target and d.lane = l.lane order by d.seq limit 1) e on true),
+    y as (update hookgate.lane y set waiting = y.waiting - h.units, blocked = h.waits from h where y.ctid = h.lane_tid and (h.units > 0 or h.blocked <> h.waits)),
     d as (update hookgate.due d set run_at = t where d.run_at = 'infinity'
         and d.ctid = any(array(select h.tid from h where h.run_at = 'infinity' and not h.waits)) returning target)
     select coalesce(array_agg(distinct target), '{}') into woken from d;

@@ -150,9 +150,10 @@ begin
         ord := r.o;
         if hookgate.was_settled(r.id, r.target, r.lease) then verdict := 1; return next; continue; end if;
         done := false;
-        delete from hookgate.due where ctid = any(array(select u.ctid from hookgate.due u
-            where u.id = r.id and u.target = r.target and not u.leased for update skip locked)) returning lane into d;
+        -- two statements: the second sees the row that the first has locked
+        select u.ctid as tid, u.lane into d from hookgate.due u where u.id = r.id and u.target = r.target and not u.leased for update skip locked;
         if found then
+            delete from hookgate.due where ctid = d.tid;
             done := true; left_t := left_t || r.target; left_l := left_l || d.lane;
             insert into hookgate.counter values (1, case when r.target >= 1073741824 then r.origin else r.target end, null, -1, 0);
         else

@@ -150,10 +150,12 @@ language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeou
 declare n bigint; t timestamptz := hookgate.store_time();
 begin
     perform hookgate.wait_for_disk();
+    perform 1 from (select distinct k from unnest(keys) k order by k) k
+        cross join lateral (select 1 from hookgate.ledger l where l.key = k.k and l.state = 2 for update offset 0) x;
     with d as (
         delete from hookgate.ledger where ctid = any(array(
-            select x.tid from (select distinct k from unnest(keys) k order by k) k
-            cross join lateral (select l.ctid tid from hookgate.ledger l where l.key = k.k and l.state = 2 for update offset 0) x))
+            select x.tid from (select distinct k from unnest(keys) k) k
+            cross join lateral (select l.ctid tid from hookgate.ledger l where l.key = k.k and l.state = 2 offset 0) x))
         returning until, delivery)
     select count(*) into n from d where d.until > t or hookgate.waits(d.delivery);
     perform hookgate.note_act(who, 'forget', which, because, n, null);
