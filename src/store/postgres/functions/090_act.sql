@@ -6,18 +6,15 @@
 create or replace function hookgate.erase(gone uuid[]) returns uuid[]
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
-declare left_t int[]; left_l bytea[]; mine_t int[]; mine_l bytea[]; keys bytea[]; undelivered uuid[]; done uuid[];
+declare left_t int[]; left_l bytea[]; mine_t int[]; mine_l bytea[]; keys bytea[]; undelivered uuid[]; done uuid[] := '{}'; r record;
 begin
     keys := array(select v.key from (select distinct g from unnest(gone) g) g
         cross join lateral (select key from hookgate.delivery v where v.id = g.g and v.key is not null offset 0) v order by 1);
     perform 1 from (select distinct k from unnest(keys) k order by k) k
         cross join lateral (select 1 from hookgate.ledger l where l.key = k.k and l.delivery = any(gone) for update offset 0) l;
-    perform 1 from hookgate.own_id where ctid = any(array(
-        select o.ctid from (select distinct g from unnest(gone) g) g
-        cross join lateral (select v.origin, v.delivery_id from hookgate.delivery v where v.id = g.g and v.delivery_id is not null offset 0) v
-        cross join lateral (select o.ctid, o.origin, o.delivery_id from hookgate.own_id o
-            where o.origin = v.origin and o.delivery_id = v.delivery_id and o.delivery = g.g offset 0) o order by o.origin, o.delivery_id))
-        order by origin, delivery_id for update;
+    perform 1 from (select v.* from (select distinct g from unnest(gone) g) g
+            cross join lateral (select v.id, v.origin, v.delivery_id from hookgate.delivery v where v.id = g.g and v.delivery_id is not null offset 0) v order by 2, 3) v
+        cross join lateral (select 1 from hookgate.own_id o where o.origin = v.origin and o.delivery_id = v.delivery_id and o.delivery = v.id for update offset 0) o;
     gone := array(select v.id from (select distinct g from unnest(gone) g order by g) g
         cross join lateral (select v.id from hookgate.delivery v where v.id = g.g for update offset 0) v);
     undelivered := array(select distinct x.id from unnest(gone) g cross join lateral (
@@ -36,27 +33,27 @@ begin
     s as (insert into hookgate.counter select 1, case when target >= 1073741824 then origin else target end, null, -count(*), 0 from q group by 2)
     select array_agg(target), array_agg(lane) into left_t, left_l from q;
     if left_t is not null then perform hookgate.lanes_go_on(left_t, left_l); end if;
-    with v as materialized (
-        select v.* from unnest(gone) g(g)
-        cross join lateral (select v.id, v.origin, v.key, v.delivery_id, octet_length(v.record) + octet_length(v.body) as size
-            from hookgate.delivery v where v.id = g.g offset 0) v
+    -- one after the other: the plan for one ID is good for empty tables and for full ones
+    for r in select v.* from unnest(gone) g(g)
+            cross join lateral (select v.id, v.origin, v.key, v.delivery_id, octet_length(v.record) + octet_length(v.body) as size
+                from hookgate.delivery v where v.id = g.g offset 0) v loop
         -- one that is being settled at this moment stays
-        where (select 1 from hookgate.due d where d.id = v.id limit 1) is null),
-    dv as (delete from hookgate.delivery x using v where x.id = v.id),
-    x as (delete from hookgate.dead d using v where d.id = v.id returning d.target, d.origin, d.reason),
-    z as (delete from hookgate.attempt z using v where z.id = v.id
-        returning z.id, octet_length(z.head) + octet_length(z.body) + coalesce(octet_length(z.facts), 0) as size),
-    b as (delete from hookgate.version b using v where b.id = v.id returning b.id, octet_length(b.body) as size),
-    o as (delete from hookgate.own_id o using v where o.origin = v.origin and o.delivery_id = v.delivery_id and o.delivery = v.id),
-    l as (delete from hookgate.ledger l using v where l.key = v.key and l.delivery = v.id and v.id = any(undelivered)),
-    k as (update hookgate.ledger l set delivery = null from v where l.key = v.key and l.delivery = v.id and not v.id = any(undelivered)),
-    s as (
-        insert into hookgate.counter
-        select 0, origin, hookgate.day_of(id), -count(*), -sum(size + coalesce((select sum(z.size) from z where z.id = v.id), 0)
-            + coalesce((select sum(b.size) from b where b.id = v.id), 0)) from v group by 2, 3
-        union all select c.kind, case when x.target >= 1073741824 then x.origin else x.target end, null, -count(*), 0
-            from x cross join (values (2), (3)) c(kind) where c.kind = 2 or x.reason is null group by 1, 2)
-    select coalesce(array_agg(v.id), '{}') into done from v;
+        continue when hookgate.waits(r.id);
+        with z as (delete from hookgate.attempt z where z.id = r.id returning octet_length(z.head) + octet_length(z.body) + coalesce(octet_length(z.facts), 0) as size),
+        b as (delete from hookgate.version b where b.id = r.id returning octet_length(b.body) as size)
+        insert into hookgate.counter select 0, r.origin, hookgate.day_of(r.id), -1, -r.size - coalesce((select sum(z.size) from z), 0) - coalesce((select sum(b.size) from b), 0);
+        with x as (delete from hookgate.dead d where d.id = r.id returning d.target, d.origin, d.reason)
+        insert into hookgate.counter select c.kind, case when x.target >= 1073741824 then x.origin else x.target end, null, -count(*), 0
+            from x cross join (values (2), (3)) c(kind) where c.kind = 2 or x.reason is null group by 1, 2;
+        delete from hookgate.delivery v where v.id = r.id;
+        delete from hookgate.own_id o where o.origin = r.origin and o.delivery_id = r.delivery_id and o.delivery = r.id;
+        if r.key is not null and r.id = any(undelivered) then
+            delete from hookgate.ledger l where l.key = r.key and l.delivery = r.id;
+        elsif r.key is not null then
+            update hookgate.ledger l set delivery = null where l.key = r.key and l.delivery = r.id;
+        end if;
+        done := done || r.id;
+    end loop;
     return done;
 end $$;
 
