@@ -19,6 +19,7 @@ begin
             made := made + 1;
         end loop;
     end loop;
+    perform hookgate.drop_old_days();
     return made;
 end $$;
 
@@ -52,19 +53,38 @@ begin
     return coalesce(found, '{}');
 end $$;
 
+-- Drops tables that an end of a day has left: those in whose place are others, and those that were made in vain. They are no partitions.
+create or replace function hookgate.drop_old_days() returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare parent text; kind text;
+begin
+    foreach parent in array array['delivery', 'version', 'attempt'] loop
+        foreach kind in array array['old', 'new'] loop
+            if to_regclass(format('hookgate.%I', kind || '_' || parent)) is not null then
+                execute format('drop table hookgate.%I', kind || '_' || parent);
+            end if;
+        end loop;
+    end loop;
+end $$;
+
 -- Ends a day: keeps what waits, is dead, or ended less than its origin's age ago (`ages`, in milliseconds, of `origins`; `other_age` of all others), at
--- most `most` deliveries, and drops the rest with its tables. Returns 'gone', 'kept N', 'busy' (the lock was not to be had within 200 ms; nothing is
--- done), or 'many N' (nothing is done). What is dropped was delivered: its IDs stay remembered for their windows.
+-- most `most` deliveries, and takes the rest away with its tables. Returns 'gone', 'kept N', 'busy' (the lock was not to be had within 200 ms; nothing is
+-- done), or 'many N' (nothing is done). What goes was delivered: its IDs stay remembered for their windows. Everybody else waits while the tables change
+-- places, and for nothing more: new ones are made before, and old ones are dropped by the next call.
 create or replace function hookgate.day_end_1(day date, origins int[], ages bigint[], other_age bigint, most int) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     lo uuid := hookgate.first_id(day); hi uuid := hookgate.first_id(day + 1); stamp text := to_char(day, 'YYYYMMDD');
     parents text[] := array['delivery', 'version', 'attempt']; parent text; ids uuid[];
 begin
+    perform pg_advisory_xact_lock(hashtextextended('hookgate.days', 0));
+    perform hookgate.drop_old_days();
     if to_regclass('hookgate.delivery_' || stamp) is null then return 'gone'; end if;
     -- a look without the lock first: what is too much now will be too much then
     ids := hookgate.staying(lo, hi, origins, ages, other_age, most);
     if cardinality(ids) > most then return 'many ' || cardinality(ids); end if;
+    foreach parent in array parents loop
+        execute format('create table hookgate.%I (like hookgate.%I including all)', 'new_' || parent, parent);
+    end loop;
     perform set_config('lock_timeout', '200ms', true);
     begin
         -- sums last, as everybody takes them: one that is being folded would be counted twice
@@ -76,17 +96,12 @@ begin
     delete from hookgate.counter c where c.kind = 0 and c.day = day_end_1.day;
     foreach parent in array parents loop
         execute format('alter table hookgate.%I detach partition hookgate.%I', parent, parent || '_' || stamp);
-        if cardinality(ids) = 0 then
-            execute format('drop table hookgate.%I', parent || '_' || stamp);
-            continue;
-        end if;
         execute format('alter table hookgate.%I rename to %I', parent || '_' || stamp, 'old_' || parent);
-        -- the indexes keep the names of the old table until it is gone
-        execute format('create table hookgate.%I (like hookgate.%I including all)', parent || '_' || stamp, parent);
+        continue when cardinality(ids) = 0;
         execute format('insert into hookgate.%I select x.* from unnest($1) n(id) cross join lateral (select * from hookgate.%I o where o.id = n.id offset 0) x',
-            parent || '_' || stamp, 'old_' || parent) using ids;
+            'new_' || parent, 'old_' || parent) using ids;
+        execute format('alter table hookgate.%I rename to %I', 'new_' || parent, parent || '_' || stamp);
         execute format('alter table hookgate.%I attach partition hookgate.%I for values from (%L) to (%L)', parent, parent || '_' || stamp, lo, hi);
-        execute format('drop table hookgate.%I', 'old_' || parent);
     end loop;
     if cardinality(ids) = 0 then return 'gone'; end if;
     insert into hookgate.counter select 0, v.origin, day_end_1.day, count(*), sum(octet_length(v.record) + octet_length(v.body)
