@@ -1,5 +1,5 @@
 -- The tables of the store on PostgreSQL 15 and later. `hookgate.` stands for the configured schema: the program replaces it by the quoted name.
--- The file can be run again: it only adds what is missing. Then come functions/*.sql, in the order of their names.
+-- The schema is there when this file is run. The file can be run again: it only adds what is missing. Then come functions/*.sql, in the order of their names.
 --
 -- Rules that all functions keep:
 --   * A call of the program is one statement, which calls one function: one round trip, one transaction. There is no session state: any pooler works.
@@ -10,11 +10,9 @@
 --     were when it began: where another may change a row meanwhile, and the change must not be lost, one statement locks, and the next one changes.
 --   * Locks are taken in one order: tenant -> endpoint -> ledger (by key) -> own_id (by origin, ID) -> delivery (by ID) -> dead -> the order lock of
 --     endpoints -> lane (by target, lane) -> due -> health (by endpoint). `settle_1` comes from its own rows of `due` to lanes. Therefore all others
---     lock lanes first, then only those rows of `due` that nobody holds (`skip locked`): a unit that is being settled is left to its holder.
---   * Nobody waits longer than a second for a row: a transaction that waits for a standby which is gone keeps its locks for as long.
+--     lock lanes first, then only those rows of `due` that are not locked (`skip locked`): a unit that is being settled is left to its holder.
+--   * No call waits longer than a second for a row: a transaction that waits for a standby which is gone keeps its locks for as long.
 --   * No row is a counter that everybody changes: sums are differences in `counter`, which are added up when they are read.
-
-create schema if not exists hookgate;
 
 -- Names and their values: the version of the schema, the hash key of the store, the text by which the key of seals is recognised, schedules.
 create table if not exists hookgate.meta (name text primary key, value text not null);
@@ -46,7 +44,7 @@ create table if not exists hookgate.own_id (origin int not null, delivery_id tex
     primary key (origin, delivery_id));
 
 -- The units that wait: the only hot table. A leased unit is due when its lease ends. `lease` is the number of the last lease, which only grows and fences;
--- `lapses` counts leases in a row that nobody settled. `since` is in the time of the target, which leaves out the time in which it was parked.
+-- `lapses` counts leases in a row that were not settled. `since` is in the time of the target, which leaves out the time in which it was parked.
 create table if not exists hookgate.due (id uuid not null, target int not null, origin int not null, run_at timestamptz not null, lease int not null,
     leased boolean not null, lapses smallint not null default 0, attempt_count int not null, cause smallint not null, since timestamptz not null,
     lane bytea, seq bigint, last_attempt int not null, leased_at timestamptz, primary key (id, target))
@@ -103,9 +101,9 @@ create table if not exists hookgate.health (endpoint int primary key, since time
 create table if not exists hookgate.maintenance (task text primary key, due_at timestamptz not null, position bigint not null default 0);
 insert into hookgate.maintenance (task, due_at)
     select task, now() from unnest(array['days', 'rows', 'ledger', 'own_ids', 'counters', 'lanes', 'buckets', 'size']) task on conflict do nothing;
--- The gateways that share the store.
+-- The gateways that share the store, and the numbers of names that their configs have.
 create table if not exists hookgate.gateway (id uuid primary key, seen timestamptz not null, version text not null, hash text not null,
-    generation bigint not null, host text not null) with (fillfactor = 50);
+    generation bigint not null, host text not null, serves int[] not null) with (fillfactor = 50);
 -- Spent tokens of limits that gateways share. A crash of the server may forget them.
 create unlogged table if not exists hookgate.bucket (key bytea primary key, tat timestamptz not null, granted int not null) with (fillfactor = 70);
 

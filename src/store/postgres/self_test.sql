@@ -491,7 +491,17 @@ begin
     perform hookgate.names_save_1(e, '{}', '{}', '{}', '{}', array[1]);
     perform hookgate_test.pass('10 s');
     perform hookgate.heartbeat_1(hookgate_test.token(7), '0.2', 'x', 1, 'host-7', array[1, 2]);
-    perform hookgate_test.same((select parked_at is null and parked = 18010000 + 0 from hookgate.name where number = 2)::text, 'true', 'a gateway that serves it ends its parking');
+    perform hookgate_test.same((select parked_at is null and parked = 18010000 from hookgate.name where number = 2)::text, 'true', 'a gateway that serves it ends its parking');
+    perform hookgate.names_save_1(e, '{}', '{}', '{}', '{}', array[1]);
+    perform hookgate.heartbeat_1(hookgate_test.token(8), '0.2', 'y', 2, 'host-8', array[1]);
+    perform hookgate.heartbeat_1(hookgate_test.token(7), '0.2', 'x', 1, 'host-7', array[1, 2]);
+    perform hookgate.heartbeat_1(hookgate_test.token(8), '0.2', 'y', 2, 'host-8', array[1]);
+    perform hookgate_test.holds((select parked_at is null from hookgate.name where number = 2), 'not parked while one gateway serves it');
+    perform hookgate.goodbye_1(hookgate_test.token(7));
+    perform hookgate.heartbeat_1(hookgate_test.token(8), '0.2', 'y', 2, 'host-8', array[1]);
+    perform hookgate_test.holds((select parked_at is not null from hookgate.name where number = 2), 'parked when the last one has ended');
+    perform hookgate.goodbye_1(hookgate_test.token(8));
+    perform hookgate.unpark(array[1, 2]);
     -- retries of a target
     for n in 0..1 loop
         a := hookgate_test.id();

@@ -38,7 +38,7 @@ create or replace function hookgate.store_1() returns table (schema text, hash_k
         hookgate.store_time(), not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off', current_setting('server_version_num')::int
 $$;
 
--- Returns the times of targets: the store's, without the time in which a name's number was parked. Ages of what waits are counted in it. Targets that are
+-- Returns the times of targets: the store's, without the time in which a name's number was parked. The ages of waiting units are counted in it. Targets that are
 -- no names of a config, or were never parked, are left out: their time is the store's.
 create or replace function hookgate.parked_times(targets int[]) returns table (target int, at timestamptz) language sql stable as $$
     select n.number, coalesce(n.parked_at, hookgate.store_time()) - n.parked * interval '1 ms' from hookgate.name n

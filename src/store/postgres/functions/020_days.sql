@@ -36,7 +36,7 @@ create or replace function hookgate.days_1() returns table (day date, origin int
     order by 1, 2 nulls last
 $$;
 
--- Returns the deliveries of a day that stay when it ends: what waits, is dead, or ended less than its origin's age ago; at most `most` and one more.
+-- Returns the deliveries of a day that stay when it ends: those that wait, are dead, or ended less than their origin's age ago; at most `most` and one more.
 create or replace function hookgate.staying(lo uuid, hi uuid, origins int[], ages bigint[], other_age bigint, most int) returns uuid[]
 language plpgsql volatile set enable_seqscan = off set jit = off as $$
 declare t timestamptz := hookgate.store_time(); longest bigint := greatest(other_age, (select max(a) from unnest(ages) a)); found uuid[];
@@ -66,10 +66,10 @@ begin
     end loop;
 end $$;
 
--- Ends a day: keeps what waits, is dead, or ended less than its origin's age ago (`ages`, in milliseconds, of `origins`; `other_age` of all others), at
--- most `most` deliveries, and takes the rest away with its tables. Returns 'gone', 'kept N', 'busy' (the lock was not to be had within 200 ms; nothing is
--- done), or 'many N' (nothing is done). What goes was delivered: its IDs stay remembered for their windows. Everybody else waits while the tables change
--- places, and for nothing more: new ones are made before, and old ones are dropped by the next call.
+-- Ends a day: keeps the deliveries that wait, are dead, or ended less than their origin's age ago (`ages`, in milliseconds, of `origins`; `other_age` of all
+-- others), at most `most`, and takes the rest away with its tables. Returns 'gone', 'kept N', 'busy' (the lock was not to be had within 200 ms; nothing is
+-- done), or 'many N' (nothing is done). The deliveries that go were delivered: their IDs stay remembered for their windows. Other calls wait only while the
+-- tables change places: new ones are made before, and old ones are dropped by the next call.
 create or replace function hookgate.day_end_1(day date, origins int[], ages bigint[], other_age bigint, most int) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -79,7 +79,7 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('hookgate.days', 0));
     perform hookgate.drop_old_days();
     if to_regclass('hookgate.delivery_' || stamp) is null then return 'gone'; end if;
-    -- a look without the lock first: what is too much now will be too much then
+    -- first without the lock: too many now are too many then
     ids := hookgate.staying(lo, hi, origins, ages, other_age, most);
     if cardinality(ids) > most then return 'many ' || cardinality(ids); end if;
     foreach parent in array parents loop
@@ -87,10 +87,10 @@ begin
     end loop;
     perform set_config('lock_timeout', '200ms', true);
     begin
-        -- sums last, as everybody takes them: one that is being folded would be counted twice
+        -- sums last, as in all calls: a sum that is being folded would be counted twice
         lock table hookgate.delivery, hookgate.version, hookgate.attempt, hookgate.counter in access exclusive mode;
     exception when lock_not_available then return 'busy'; end;
-    -- a new statement, a new snapshot: it sees what was committed while this one waited
+    -- a new statement has a new snapshot: it sees the commits of the meantime
     ids := hookgate.staying(lo, hi, origins, ages, other_age, most);
     if cardinality(ids) > most then return 'many ' || cardinality(ids); end if;
     delete from hookgate.counter c where c.kind = 0 and c.day = day_end_1.day;

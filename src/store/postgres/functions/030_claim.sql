@@ -36,7 +36,7 @@ begin
     left join lateral (select state, until, delivery from hookgate.ledger where key = a.key offset 0) x on true;
 end $$;
 
--- Commits claims, each for its window. verdict 0: another has the key; 1: it was the caller's, now or at an earlier call; 2: nobody had it. Then it is
+-- Commits claims, each for its window. verdict 0: another has the key; 1: it was the caller's, now or at an earlier call; 2: there was no claim. Then it is
 -- remembered too: a failover forgot the claim, and the delivery was delivered all the same.
 create or replace function hookgate.commit_1(keys bytea[], tokens uuid[], windows bigint[]) returns table (ord int, verdict int)
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$

@@ -1,8 +1,8 @@
 -- Units that begin to wait, end, and follow each other in lanes. These functions are called by others alone.
 --
 -- The lane of an endpoint waits for units that are older and in no lane, too: the endpoint was not ordered when they were accepted. A unit that enters such a
--- lane must not miss the end of the last older unit. So whoever ends units of endpoints shares the order lock of these, and one that enters a lane behind
--- older units takes it alone. It is a lock of the transaction, in 64 parts, so that a batch does not fill the server's table of locks.
+-- lane must not miss the end of the last older unit. So a call that ends units of endpoints shares their order lock, and one that lets a unit enter
+-- a lane behind older units takes it alone. It is a lock of the transaction, in 64 parts, so that a batch does not fill the server's table of locks.
 
 -- Shares the order lock of endpoints. Called before lanes and units are locked.
 create or replace function hookgate.share_order(targets int[]) returns void language plpgsql volatile as $$
@@ -53,7 +53,7 @@ begin
     from unnest(ids, targets, origins, lanes, kinds, ms, leases, attempt_counts, last_attempts) w(id, target, origin, lane, kind, ms, lease, tries, last)
     where w.lane is null and not w.target = any(gone);
     if not laned then return; end if;
-    -- endpoints that have older units in no lane: wait for who ends these now, and let others wait for us
+    -- endpoints that have older units in no lane: wait for calls that end these now, and let later ones wait
     select coalesce(array_agg(distinct w.target), '{}') into behind from unnest(ids, targets, lanes) w(id, target, lane)
         where w.lane is not null and w.target >= 1073741824 and hookgate.waits_for_older(w.target, w.id);
     perform pg_advisory_xact_lock(hashtext('hookgate.order'), b) from (select distinct x % 64 as b from unnest(behind) x order by 1) p;
@@ -84,7 +84,7 @@ begin
 end $$;
 
 -- Lets lanes go on that units have left, once for each unit, and the blocked lanes of endpoints that a unit in no lane (null) has left. The first of each is
--- due now, unless it was due before or waits for older units. Returns the targets of those. Whoever calls this has taken the units out of `due`.
+-- due now, unless it was due before or waits for older units. Returns the targets of those. The caller has taken the units out of `due`.
 create or replace function hookgate.lanes_go_on(targets int[], lanes bytea[]) returns int[]
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -100,7 +100,7 @@ begin
         cross join lateral (select 1 from hookgate.lane y where y.target = x.target and y.lane = x.lane for update offset 0) y)
     select array_agg(target) as targets, array_agg(lane) as lanes into r from l;
     if r.targets is null then return '{}'; end if;
-    -- a new statement: it sees the lanes as they are now that they are locked, and what was accepted meanwhile
+    -- a new statement: it sees the lanes as they are now that they are locked, and the units that were accepted meanwhile
     with n as materialized (select x.target, x.lane, count(*)::int as units from unnest(targets, lanes) x(target, lane) where x.lane is not null group by 1, 2),
     h as materialized (
         select y.tid as lane_tid, coalesce(n.units, 0) as units, y.blocked, e.tid, e.run_at,
@@ -154,7 +154,7 @@ begin
 end $$;
 
 -- Ends waiting units of deliveries (of `only_targets`, if there are any): as dead, or as cancelled without a reason. The attempt of one that is leased has an
--- unknown outcome from now on. A unit that somebody settles at this moment is left to its holder. Returns the deliveries.
+-- unknown outcome from now on. A unit that is being settled at this moment is left to its holder. Returns the deliveries.
 create or replace function hookgate.end_units(of uuid[], only_targets int[], why int) returns uuid[]
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column

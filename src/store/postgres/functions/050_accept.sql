@@ -1,7 +1,7 @@
 -- Accepting deliveries.
 
 -- Puts deliveries into the store, each with the commit of its ID. Everything of one is done, or nothing. A repeated call gets the first answer, with the leases
--- that nobody has taken over.
+-- that were not taken over since.
 --   keys to bodies: a delivery each. A key, or a digest with the app's own ID (`delivery_ids`), says what it is a duplicate of; `known_keys` are those of
 --     deliveries that are only recorded.
 --   u_*: their units, in the order in which they enter lanes, each with the place of its delivery. kind 0: leased to the caller for `ms`; 1: due after `ms`;
@@ -101,7 +101,7 @@ begin
             where not a.id = any(fresh) loop
         ord := r.o; verdict := null; other := null; ms := null; target := null; lease := null; attempt := null;
         if exists (select 1 from hookgate.delivery d where d.id = r.id) then
-            -- ours, from an earlier call: leases that nobody has taken over
+            -- ours, from an earlier call: leases that were not taken over since
             verdict := 0;
             for x in select u.target, u.tries + 1 as lease from unnest(u_of, u_target, u_kind, u_attempts) u(o, target, kind, tries)
                 cross join lateral (select 1 from hookgate.due d where d.id = r.id and d.target = u.target and d.lease = u.tries + 1 and d.leased offset 0) d

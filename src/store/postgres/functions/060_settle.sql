@@ -96,7 +96,7 @@ begin
             if cardinality(recorded) > 0 then noted := noted || r.o; end if;
         end loop;
     end if;
-    -- lanes last: whoever deletes deliveries has locked these before lanes
+    -- lanes last: a call that deletes deliveries has locked these before lanes
     select array_agg(targets[h.o]) as targets, array_agg(h.lane) as lanes into r from unnest(h_o, h_lane) h(o, lane)
         where acts[h.o] in (0, 3, 4) and (h.lane is not null or targets[h.o] >= 1073741824);
     if r.targets is not null then woken := hookgate.lanes_go_on(r.targets, r.lanes); end if;
@@ -135,7 +135,7 @@ language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeou
 declare seen int[]; origins int[]; r record; d record; done boolean; recorded int[]; left_t int[] := '{}'; left_l bytea[] := '{}'; ended int[] := '{}';
 begin
     perform hookgate.wait_for_disk();
-    -- whoever raises or deletes one of these waits, or is waited for
+    -- a call that raises or deletes one of these waits, or is waited for
     select coalesce(array_agg(a.o), '{}'), coalesce(array_agg(v.origin), '{}') into seen, origins
     from (select a.* from unnest(ids) with ordinality a(id, o) order by 1) a
     cross join lateral (select v.origin from hookgate.delivery v where v.id = a.id for update offset 0) v;

@@ -11,7 +11,7 @@ begin
             where a.target >= 1073741824 and (a.outcome < 0
                 or (a.outcome > 0 and exists (select 1 from hookgate.health x where x.endpoint = a.target))) order by a.target, a.o loop
         if r.outcome > 0 then
-            -- the app is to be told of the end of what it was warned of
+            -- the app was warned, and has to be notified of the end
             delete from hookgate.health where endpoint = r.target and notified = 0;
             update hookgate.health set notified = 255 where endpoint = r.target and notified <> 255;
             continue;

@@ -18,7 +18,7 @@ language sql stable set enable_seqscan = off set jit = off as $$
 $$;
 
 -- Returns the same of targets that are known, without units that were due before the floors (null: all). Where a transaction that is open elsewhere keeps vacuum
--- from its work, what was leased and settled still lies at the low end of the indexes, and each look would wade through it.
+-- from its work, units that were leased and settled still lie at the low end of the indexes, and each look would read them.
 create or replace function hookgate.ready_of_1(targets int[], first_floors timestamptz[], retry_floors timestamptz[]) returns table (target int, in_ms bigint)
 language sql stable set enable_seqscan = off set jit = off as $$
     select x.target, case when x.run_at < 'infinity' then hookgate.ms_of(x.run_at - hookgate.store_time()) end from (

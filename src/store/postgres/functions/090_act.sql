@@ -2,7 +2,7 @@
 
 -- Deletes deliveries with all that belongs to them. The ledger's entry of one that was not delivered goes with it, since nothing would ever be delivered under
 -- its key; the entry of one that was delivered stays, and names no delivery. An entry that belongs to another delivery by now stays as it is. A delivery with a
--- unit that somebody settles at this moment stays. Returns the IDs of those that are gone.
+-- unit that is being settled at this moment stays. Returns the IDs of those that are gone.
 create or replace function hookgate.erase(gone uuid[]) returns uuid[]
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -141,7 +141,7 @@ begin
     return query select n, hookgate.note_act(who, (array['replay', 'attempt_now', 'renew', 'cancel', 'make_dead', 'add', 'purge'])[kind + 1], which, because, n, goes_on);
 end $$;
 
--- Forgets committed IDs, whatever waits for them, and writes it into the audit. Returns how many there were. What is in flight is left alone.
+-- Forgets committed IDs, also of deliveries that wait, and writes it into the audit. Returns how many there were. Claims in flight are left alone.
 create or replace function hookgate.forget_1(keys bytea[], who text, which text, because text) returns bigint
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
 declare n bigint; t timestamptz := hookgate.store_time();

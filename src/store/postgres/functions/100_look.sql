@@ -1,7 +1,7 @@
--- Looking at deliveries, for people. What says the states of units is read in one statement, so that a unit that moves meanwhile is seen in one place: in two
+-- Queries of deliveries, for people. The states of units are read in one statement, so that a unit that moves meanwhile is seen in one place: in two
 -- statements it could be in neither, which reads as delivered.
 
--- Returns what is known of deliveries, in rows of four kinds; of their units those of one target, or of the first `most` targets of each kind (null: all).
+-- Returns a summary of deliveries, in rows of four kinds; of their units those of one target, or of the first `most` targets of each kind (null: all).
 -- what 0: the delivery (number: origin; size: bytes of the body; flag: the ledger's entry of its key is its own). 1: a unit that waits (number: target; count:
 -- attempts in this round; flag: leased; ms: until it is due, null behind others of its lane). 2: a dead one (status: the reason). 3: the last attempt of a target
 -- (count: attempts on record; ms: its duration).
@@ -23,7 +23,7 @@ language sql stable set enable_seqscan = off set jit = off as $$
             from hookgate.attempt z where z.id = c.id and (only_target is null or z.target = only_target) order by z.target, z.lease desc limit most) z
 $$;
 
--- Returns candidates of a page, and what is known of them (see `rows_1`): `looks` IDs of a table (delivery, due, dead) from `lo` on (`past`: after it) and before
+-- Returns candidates of a page, with their summaries (see `rows_1`): `looks` IDs of a table (delivery, due, dead) from `lo` on (`past`: after it) and before
 -- `hi`, those whose column (origin, target, or null) is `of_number`, and with that ID of a provider, if one is given. The caller sifts them by its filter.
 create or replace function hookgate.page_1(of_table text, of_column text, of_number int, of_delivery_id text, lo uuid, past boolean, hi uuid, newest boolean, looks int,
     only_target int, most int) returns table (id uuid, what int, number int, lease int, count bigint, flag boolean, ms bigint, status int, error text, at timestamptz,
@@ -47,7 +47,7 @@ create or replace function hookgate.records_1(ids uuid[]) returns table (id uuid
     select i.id, d.record from unnest(ids) i(id) cross join lateral (select d.record from hookgate.delivery d where d.id = i.id offset 0) d
 $$;
 
--- Returns what is known of one delivery (see `rows_1`), with its record and body in the row of the delivery.
+-- Returns the summary of one delivery (see `rows_1`), with its record and body in the row of the delivery.
 create or replace function hookgate.get_1(of uuid, only_target int, most int) returns table (id uuid, what int, number int, lease int, count bigint, flag boolean, ms bigint,
     status int, error text, at timestamptz, size bigint, key bytea, delivery_id text, event_type text, record bytea, body bytea)
 language sql stable set enable_seqscan = off set jit = off as $$

@@ -16,7 +16,7 @@ create or replace function hookgate.maintenance_set_1(of_task text, of_position 
     update hookgate.maintenance set position = of_position, due_at = coalesce(hookgate.store_time() + again_ms * interval '1 ms', due_at) where task = of_task
 $$;
 
--- Walks `pages` pages of the ledger from where the last walk ended, and deletes what has ended. Lapsed claims stay an hour longer: their holders may come back.
+-- Walks `pages` pages of the ledger from where the last walk ended, and deletes entries that have ended. Lapsed claims stay an hour longer: their holders may come back.
 -- Returns how many are gone, and where to go on.
 create or replace function hookgate.ledger_sweep_1(from_page bigint, pages int) returns table (done bigint, next bigint)
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
@@ -90,16 +90,17 @@ create or replace function hookgate.size_1() returns bigint language sql volatil
     where c.relnamespace = (select relnamespace from pg_class where oid = 'hookgate.meta'::regclass) and c.relkind in ('r', 'i')
 $$;
 
--- Says that a gateway lives, every few seconds, and what it serves. Returns what it has to know of the others, and the tasks that are due. A gateway that vanished
--- for a minute may have served without the store: then the ledgers of all routes begin again, unless one with the same host came back.
+-- Notes that a gateway lives, and the numbers that it serves; called every few seconds. Returns a summary of all gateways, and the tasks that are due. Numbers
+-- that no gateway serves are parked. A gateway that vanished for a minute may have served without the store: then the ledgers of all routes begin again,
+-- unless one with the same host came back.
 create or replace function hookgate.heartbeat_1(me uuid, my_version text, my_hash text, my_generation bigint, my_host text, served int[])
 returns table (at timestamptz, gates int, hashes int, versions int, days_ahead int, standby text, writable boolean, due text[], ledger_rows bigint, ledger_bytes bigint)
 language plpgsql volatile set lock_timeout = '1s' as $$
 declare t timestamptz := hookgate.store_time(); gone uuid[];
 begin
     perform set_config('synchronous_commit', 'off', true);
-    insert into hookgate.gateway as g values (me, t, my_version, my_hash, my_generation, my_host) on conflict (id) do update
-        set seen = excluded.seen, version = excluded.version, hash = excluded.hash, generation = excluded.generation, host = excluded.host;
+    insert into hookgate.gateway as g values (me, t, my_version, my_hash, my_generation, my_host, served) on conflict (id) do update
+        set seen = excluded.seen, version = excluded.version, hash = excluded.hash, generation = excluded.generation, host = excluded.host, serves = excluded.serves;
     -- the same host came back soon
     delete from hookgate.gateway where ctid = any(array(select g.ctid from hookgate.gateway g
         where g.host = my_host and g.id <> me and g.seen <= t - interval '15 s' and g.seen > t - interval '60 s' for update skip locked));
@@ -108,6 +109,9 @@ begin
     select array_agg(id) into gone from d;
     if gone is not null then perform hookgate.gap_1(0); end if;
     if exists (select 1 from hookgate.name n where n.parked_at is not null and n.number = any(served)) then perform hookgate.unpark(served); end if;
+    if exists (select 1 from hookgate.name n where n.parked_at is null and not exists (select 1 from hookgate.gateway g where n.number = any(g.serves))) then
+        update hookgate.name n set parked_at = t where n.parked_at is null and not exists (select 1 from hookgate.gateway g where n.number = any(g.serves));
+    end if;
     return query
     select t, count(*)::int, count(distinct g.hash)::int, count(distinct g.version)::int,
         (select count(*)::int from generate_series(1, 30) n where to_regclass('hookgate.delivery_' || to_char((t at time zone 'UTC')::date + n, 'YYYYMMDD')) is not null),
@@ -117,5 +121,5 @@ begin
     from hookgate.gateway g where g.seen > t - interval '15 s';
 end $$;
 
--- Says that a gateway ends in order: it leaves no gap.
+-- Notes that a gateway ends in order: it leaves no gap.
 create or replace function hookgate.goodbye_1(me uuid) returns void language sql volatile as $$ delete from hookgate.gateway where id = me $$;
