@@ -8,8 +8,8 @@
 --   * Rows are looked up by key in `cross join lateral (... offset 0)`, and changed by `ctid = any(array(...))` of rows that the same statement locked.
 --     So the planner has no choice that is good for an empty table and bad for a full one. A statement that waited for a lock still sees the rows as they
 --     were when it began: where another may change a row meanwhile, and the change must not be lost, one statement locks, and the next one changes.
---   * Locks are taken in one order: tenant -> endpoint -> ledger (by key) -> own_id (by origin, ID) -> delivery (by ID) -> dead -> the order lock of
---     endpoints -> lane (by target, lane) -> due -> health (by endpoint). `settle_1` comes from its own rows of `due` to lanes. Therefore all others
+--   * Locks are taken in one order: tenant -> endpoint -> the order lock of endpoints -> ledger (by key) -> own_id (by origin, ID) -> delivery (by ID) ->
+--     dead -> lane (by target, lane) -> due -> health (by endpoint). `settle_1` comes from its own rows of `due` to lanes. Therefore all others
 --     lock lanes first, then only those rows of `due` that are not locked (`skip locked`): a unit that is being settled is left to its holder.
 --   * No call waits longer than a second for a row: a transaction that waits for a standby which is gone keeps its locks for as long.
 --   * No row is a counter that everybody changes: sums are differences in `counter`, which are added up when they are read.

@@ -681,6 +681,9 @@ begin
     perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://c', 1), 'done 2', 'repeated');
     perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://c', 1, 0, 100, 1), 'conflict 2', 'the row is the same, its secrets are not');
     perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://d', 3), 'conflict 4', 'another edition');
+    update hookgate.secret set sealed = '\x55' where secret.endpoint = e1 and secret.n = 2;
+    perform hookgate_test.same(hookgate_test.endpoint(e1, t1, 'main', 'https://c', 1), 'conflict 2', 'nor is one of its seals');
+    update hookgate.secret set sealed = '\x00ff02' where secret.endpoint = e1 and secret.n = 2;
     perform hookgate_test.same(hookgate_test.endpoint(e3, t1, null, 'https://d', 1), 'conflict 2', 'nothing to change');
     select * into r from hookgate.endpoint_1(t1, 'ep_' || e1, null);
     perform hookgate_test.same(concat_ws(' ', r.number = e1, r.uid, r.edition, r.url, r.secret_n, r.secret_name, r.secret_ends[2] is null, r.h_since is null), 't main 2 https://c {1,2} {secret-1,secret-2} t t', 'whole');

@@ -57,8 +57,9 @@ fi
 cd "$work"
 if [ -d "$bin/../lib" ]; then export LD_LIBRARY_PATH="$bin/../lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; fi
 "${as[@]}" "$bin/initdb" --pgdata="$work/data" --username=hookgate --auth=trust --no-sync --encoding=UTF8 --locale=C >"$work/initdb.log" || { cat "$work/initdb.log" >&2; exit 1; }
+# deadlocks are found before a call gives up waiting
 "${as[@]}" "$bin/postgres" -D "$work/data" -k "$work" -c listen_addresses='' -c fsync=off -c shared_buffers=64MB -c max_connections=100 \
-    -c log_min_messages=error >"$work/server.log" 2>&1 &
+    -c deadlock_timeout=100ms -c log_min_messages=error >"$work/server.log" 2>&1 &
 server=$!
 cd - >/dev/null
 unset LD_LIBRARY_PATH

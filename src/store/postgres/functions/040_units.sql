@@ -4,7 +4,7 @@
 -- lane must not miss the end of the last older unit. So a call that ends units of endpoints shares their order lock, and one that lets a unit enter
 -- a lane behind older units takes it alone. It is a lock of the transaction, in 64 parts, so that a batch does not fill the server's table of locks.
 
--- Shares the order lock of endpoints. Called before lanes and units are locked.
+-- Shares the order lock of endpoints. Called before anything else is locked.
 create or replace function hookgate.share_order(targets int[]) returns void language plpgsql volatile as $$
 begin
     perform pg_advisory_xact_lock_shared(hashtext('hookgate.order'), b) from (select distinct x % 64 as b from unnest(targets) x where x >= 1073741824 order by 1) p;
@@ -22,15 +22,54 @@ begin
             where d.attempt_count > 0 and d.target = of_target and d.run_at < 'infinity' order by d.run_at limit 100) x where x.lane is null and x.id < of_id);
 end $$;
 
+-- Shares the order lock of the endpoints (of `only_targets`, if there are any) that units of deliveries wait for.
+create or replace function hookgate.share_order_of(of uuid[], only_targets int[]) returns void language plpgsql volatile set enable_seqscan = off set jit = off as $$
+begin
+    perform hookgate.share_order(array(select distinct d.target from unnest(of) g
+        cross join lateral (select d.target from hookgate.due d where d.id = g and d.target >= 1073741824
+            and (cardinality(only_targets) = 0 or d.target = any(only_targets)) offset 0) d));
+end $$;
+
+-- Takes the order lock of those endpoints in whose lanes these units would have to wait for older units in no lane. Returns the endpoints. Called before anything
+-- else is locked.
+create or replace function hookgate.take_order(ids uuid[], targets int[], lanes bytea[]) returns int[]
+language plpgsql volatile set enable_seqscan = off set jit = off as $$
+declare behind int[];
+begin
+    select coalesce(array_agg(distinct w.target), '{}') into behind from unnest(ids, targets, lanes) w(id, target, lane)
+        where w.lane is not null and w.target >= 1073741824 and hookgate.waits_for_older(w.target, w.id);
+    perform pg_advisory_xact_lock(hashtext('hookgate.order'), b) from (select distinct x % 64 as b from unnest(behind) x order by 1) p;
+    return behind;
+end $$;
+
+-- Takes the order lock for dead and cancelled units of deliveries (of `only_targets`, if there are any) that are to wait again, with `with_delivered` also for
+-- delivered ones. See `take_order`.
+create or replace function hookgate.take_order_again(of uuid[], only_targets int[], with_delivered boolean) returns int[]
+language plpgsql volatile set enable_seqscan = off set jit = off as $$
+declare r record;
+begin
+    select array_agg(x.id) as ids, array_agg(x.target) as targets, array_agg(x.lane) as lanes into r from (
+        select d.id, d.target, d.lane from unnest(of) g cross join lateral (select d.id, d.target, d.lane from hookgate.dead d
+            where d.id = g and d.lane is not null and d.target >= 1073741824 and (cardinality(only_targets) = 0 or d.target = any(only_targets)) offset 0) d
+        union all
+        select v.id, z.target, v.lane from unnest(of) g
+            cross join lateral (select v.id, v.lane from hookgate.delivery v where v.id = g and v.lane is not null offset 0) v
+            cross join lateral (select distinct z.target from hookgate.attempt z where z.id = g and z.target >= 1073741824
+                and (cardinality(only_targets) = 0 or z.target = any(only_targets))) z
+            where with_delivered) x;
+    if r.ids is null then return '{}'; end if;
+    return hookgate.take_order(r.ids, r.targets, r.lanes);
+end $$;
+
 -- Lets units wait: in the order of the arrays, each behind the others of its lane. `kinds` 0: leased to the caller for `ms`, if nothing is before it; 1: due
 -- after `ms`. One for an endpoint that is being removed is dead instead (reason 4). `leases` are the numbers of their last leases, with the caller's;
--- `last_attempts` the numbers of attempts that were made. Adds to the sums.
+-- `last_attempts` the numbers of attempts that were made, `behind` the endpoints whose order lock the caller has taken. Adds to the sums.
 create or replace function hookgate.let_wait(ids uuid[], targets int[], origins int[], lanes bytea[], kinds smallint[], ms bigint[], leases int[],
-    attempt_counts int[], last_attempts int[], why smallint) returns void
+    attempt_counts int[], last_attempts int[], why smallint, behind int[]) returns void
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    t timestamptz := hookgate.store_time(); laned boolean := cardinality(array_remove(lanes, null)) > 0; gone int[] := '{}'; behind int[] := '{}';
+    t timestamptz := hookgate.store_time(); laned boolean := cardinality(array_remove(lanes, null)) > 0; gone int[] := '{}';
     times_of int[] := '{}'; times timestamptz[] := '{}';
 begin
     if 1073741824 <= any(targets) then
@@ -53,10 +92,6 @@ begin
     from unnest(ids, targets, origins, lanes, kinds, ms, leases, attempt_counts, last_attempts) w(id, target, origin, lane, kind, ms, lease, tries, last)
     where w.lane is null and not w.target = any(gone);
     if not laned then return; end if;
-    -- endpoints that have older units in no lane: wait for calls that end these now, and let later ones wait
-    select coalesce(array_agg(distinct w.target), '{}') into behind from unnest(ids, targets, lanes) w(id, target, lane)
-        where w.lane is not null and w.target >= 1073741824 and hookgate.waits_for_older(w.target, w.id);
-    perform pg_advisory_xact_lock(hashtext('hookgate.order'), b) from (select distinct x % 64 as b from unnest(behind) x order by 1) p;
     -- the lock of the lane's row puts all gateways in one order
     with w as materialized (
         select w.*, row_number() over (partition by target, lane order by o) rn, count(*) over (partition by target, lane) c
@@ -127,8 +162,8 @@ language sql volatile as $$
 $$;
 
 -- Lets dead and cancelled units of deliveries (of `only_targets`, if there are any) wait again, with a fresh budget, behind the others of their lanes. Returns
--- these deliveries. Locks the deliveries: one that is being deleted is waited for, and then is not there.
-create or replace function hookgate.raise_units(of uuid[], only_targets int[], why smallint) returns uuid[]
+-- these deliveries. `behind`: see `let_wait`. Locks the deliveries: one that is being deleted is waited for, and then is not there.
+create or replace function hookgate.raise_units(of uuid[], only_targets int[], why smallint, behind int[]) returns uuid[]
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare r record; zeros int[]; got uuid[];
@@ -149,19 +184,18 @@ begin
         into r from d;
     if r.ids is null then return '{}'; end if;
     zeros := array_fill(0, array[cardinality(r.ids)]);
-    perform hookgate.let_wait(r.ids, r.targets, r.origins, r.lanes, array_fill(1::smallint, array[cardinality(r.ids)]), zeros::bigint[], r.leases, zeros, r.lasts, why);
+    perform hookgate.let_wait(r.ids, r.targets, r.origins, r.lanes, array_fill(1::smallint, array[cardinality(r.ids)]), zeros::bigint[], r.leases, zeros, r.lasts, why,
+        behind);
     return array(select distinct x from unnest(r.ids) x);
 end $$;
 
 -- Ends waiting units of deliveries (of `only_targets`, if there are any): as dead, or as cancelled without a reason. The attempt of one that is leased has an
--- unknown outcome from now on. A unit that is being settled at this moment is left to its holder. Returns the deliveries.
+-- unknown outcome from now on. The caller shares the order lock. A unit that is being settled at this moment is left to its holder. Returns the deliveries.
 create or replace function hookgate.end_units(of uuid[], only_targets int[], why int) returns uuid[]
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare t timestamptz := hookgate.store_time(); mine_t int[]; mine_l bytea[]; r record;
 begin
-    perform hookgate.share_order(array(select distinct d.target from unnest(of) g
-        cross join lateral (select d.target from hookgate.due d where d.id = g and d.target >= 1073741824 offset 0) d));
     select array_agg(y.target), array_agg(y.lane) into mine_t, mine_l from (select distinct d.target, d.lane from unnest(of) g
             cross join lateral (select d.target, d.lane from hookgate.due d where d.id = g and d.lane is not null
                 and (cardinality(only_targets) = 0 or d.target = any(only_targets)) offset 0) d order by 1, 2) w

@@ -22,9 +22,12 @@ returns table (ord int, verdict int, other uuid, ms bigint, target int, lease in
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    t timestamptz := hookgate.store_time(); total int := cardinality(ids); won uuid[]; own uuid[]; fresh uuid[]; every boolean; w record; r record; x record;
+    t timestamptz := hookgate.store_time(); total int := cardinality(ids); won uuid[]; fresh uuid[]; every boolean; behind int[] := '{}'; w record; r record; x record;
 begin
     perform hookgate.wait_for_disk();
+    if 1073741824 <= any(u_target) and cardinality(array_remove(u_lane, null)) > 0 then
+        behind := hookgate.take_order(array(select ids[o] from unnest(u_of) o), u_target, u_lane);
+    end if;
     with l as (
         insert into hookgate.ledger as x (key, state, token, delivery, until)
         select a.key, 2, a.token, a.id, t + a.win * interval '1 ms' from unnest(keys, tokens, ids, windows) a(key, token, id, win) where a.key is not null order by a.key
@@ -58,7 +61,7 @@ begin
     from unnest(u_of, u_target, u_lane, u_kind, u_ms, u_attempts) with ordinality u(o, target, lane, kind, ms, tries, n)
     where u.kind <= 1 and (every or ids[u.o] = any(fresh));
     if w.ids is not null then
-        perform hookgate.let_wait(w.ids, w.targets, w.origins, w.lanes, w.kinds, w.ms, w.leases, w.tries, w.tries, 0::smallint);
+        perform hookgate.let_wait(w.ids, w.targets, w.origins, w.lanes, w.kinds, w.ms, w.leases, w.tries, w.tries, 0::smallint, behind);
     end if;
     if 3::smallint = any(u_kind) then
         insert into hookgate.dead (id, target, origin, at, reason, lease, attempt_count, lane, last_attempt)
@@ -144,11 +147,12 @@ end $$;
 -- they are gone.
 create or replace function hookgate.revive_1(keys bytea[], of uuid[], windows bigint[]) returns table (ord int, raised boolean)
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$
-declare t timestamptz := hookgate.store_time(); got uuid[];
+declare t timestamptz := hookgate.store_time(); got uuid[]; behind int[];
 begin
     perform hookgate.wait_for_disk();
+    behind := hookgate.take_order_again(of, '{}', false);
     perform 1 from (select k from unnest(keys) k order by k) k cross join lateral (select 1 from hookgate.ledger l where l.key = k.k for update offset 0) l;
-    got := hookgate.raise_units(of, '{}', 1::smallint);
+    got := hookgate.raise_units(of, '{}', 1::smallint, behind);
     with l as materialized (
         select a.win, x.tid from unnest(keys, of, windows) a(key, id, win)
         cross join lateral (select l.ctid tid from hookgate.ledger l where l.key = a.key and l.delivery = a.id offset 0) x where a.id = any(got))

@@ -135,13 +135,13 @@ language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeou
 declare seen int[]; origins int[]; r record; d record; done boolean; recorded int[]; left_t int[] := '{}'; left_l bytea[] := '{}'; ended int[] := '{}';
 begin
     perform hookgate.wait_for_disk();
+    perform hookgate.share_order(targets);
     -- a call that raises or deletes one of these waits, or is waited for
     select coalesce(array_agg(a.o), '{}'), coalesce(array_agg(v.origin), '{}') into seen, origins
     from (select a.* from unnest(ids) with ordinality a(id, o) order by 1) a
     cross join lateral (select v.origin from hookgate.delivery v where v.id = a.id for update offset 0) v;
     perform 1 from (select a.id, a.target from unnest(ids, targets) a(id, target) order by 1, 2) a
         cross join lateral (select 1 from hookgate.dead x where x.id = a.id and x.target = a.target for update offset 0) x;
-    perform hookgate.share_order(targets);
     perform 1 from (select distinct x.target, x.lane from unnest(ids, targets) a(id, target)
             cross join lateral (select d.target, d.lane from hookgate.due d where d.id = a.id and d.target = a.target and d.lane is not null offset 0) x order by 1, 2) w
         cross join lateral (select 1 from hookgate.lane y where y.target = w.target and y.lane = w.lane for update offset 0) y;

@@ -8,6 +8,7 @@ language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeou
 #variable_conflict use_column
 declare left_t int[]; left_l bytea[]; mine_t int[]; mine_l bytea[]; keys bytea[]; undelivered uuid[]; done uuid[] := '{}'; r record;
 begin
+    perform hookgate.share_order_of(gone, '{}');
     keys := array(select v.key from (select distinct g from unnest(gone) g) g
         cross join lateral (select key from hookgate.delivery v where v.id = g.g and v.key is not null offset 0) v order by 1);
     perform 1 from (select distinct k from unnest(keys) k order by k) k
@@ -20,8 +21,6 @@ begin
     undelivered := array(select distinct x.id from unnest(gone) g cross join lateral (
         select d.id from hookgate.due d where d.id = g union all select d.id from hookgate.dead d where d.id = g) x);
     perform 1 from unnest(gone) g cross join lateral (select 1 from hookgate.dead d where d.id = g order by d.target for update offset 0) d;
-    perform hookgate.share_order(array(select distinct d.target from unnest(gone) g
-        cross join lateral (select d.target from hookgate.due d where d.id = g and d.target >= 1073741824 offset 0) d));
     select array_agg(y.target), array_agg(y.lane) into mine_t, mine_l from (select distinct d.target, d.lane from unnest(gone) g(g)
             cross join lateral (select d.target, d.lane from hookgate.due d where d.id = g.g and d.lane is not null offset 0) d order by 1, 2) w
         cross join lateral (select y.target, y.lane from hookgate.lane y where y.target = w.target and y.lane = w.lane for update offset 0) y;
@@ -64,7 +63,7 @@ create or replace function hookgate.apply_act(kind int, ids uuid[], scope int[],
     with_waiting boolean) returns bigint
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
-declare t timestamptz := hookgate.store_time(); seen uuid[]; changed uuid[] := '{}'; few uuid[]; r record; n int; any_target boolean;
+declare t timestamptz := hookgate.store_time(); seen uuid[]; changed uuid[] := '{}'; few uuid[]; r record; n int; any_target boolean; behind int[] := '{}';
 begin
     only_targets := coalesce(only_targets, '{}');
     if kind = 6 then
@@ -81,27 +80,19 @@ begin
         if cardinality(only_targets) = 0 then return 0; end if;
     end if;
     any_target := cardinality(only_targets) = 0;
+    if kind in (3, 4) then
+        perform hookgate.share_order_of(ids, only_targets);
+    elsif kind = 0 then
+        behind := hookgate.take_order_again(ids, only_targets, with_delivered);
+    elsif kind = 5 and of_lane is not null then
+        behind := hookgate.take_order(array(select i from unnest(ids) i, unnest(only_targets) o), array(select o from unnest(ids) i, unnest(only_targets) o),
+            array(select of_lane from unnest(ids) i, unnest(only_targets) o));
+    end if;
     seen := array(select v.id from (select distinct g from unnest(ids) g order by g) g
         cross join lateral (select v.id, v.origin from hookgate.delivery v where v.id = g.g for no key update offset 0) v
         where scope is null or v.origin = any(scope));
-    if kind in (0, 1, 2) then
-        -- a unit that waits behind others of its lane, or is being attempted, stays as it is; but for its budget, which `renew` sets
-        with l as materialized (
-            select x.tid, x.target from unnest(seen) g cross join lateral (
-                select d.ctid tid, d.target from hookgate.due d where d.id = g and (any_target or d.target = any(only_targets))
-                    and case kind when 0 then d.run_at < 'infinity' and (not d.leased or d.run_at <= t)
-                        when 1 then not d.leased and d.run_at > t and d.run_at < 'infinity' else not d.leased or d.run_at <= t end
-                order by d.target for update skip locked offset 0) x),
-        p as materialized (select p.* from hookgate.parked_times(array(select distinct target from l)) p),
-        u as (update hookgate.due d set run_at = case when d.run_at < 'infinity' then t else d.run_at end,
-                attempt_count = case kind when 1 then d.attempt_count else 0 end, since = case kind when 1 then d.since else coalesce(p.at, t) end,
-                cause = case kind when 0 then why else d.cause end, lapses = 0
-            from l left join p on p.target = l.target where d.ctid = l.tid returning d.id)
-        select array_agg(distinct id) into few from u;
-        changed := changed || coalesce(few, '{}');
-    end if;
     if kind = 0 then
-        changed := changed || hookgate.raise_units(seen, only_targets, why);
+        changed := changed || hookgate.raise_units(seen, only_targets, why, behind);
     elsif kind in (3, 4) then
         changed := changed || hookgate.end_units(seen, only_targets, case kind when 4 then why_dead end);
     end if;
@@ -124,9 +115,26 @@ begin
         if r.ids is not null then
             n := cardinality(r.ids);
             perform hookgate.let_wait(r.ids, r.targets, r.origins, r.lanes, array_fill(1::smallint, array[n]), array_fill(0::bigint, array[n]), r.leases,
-                array_fill(0, array[n]), r.lasts, why);
+                array_fill(0, array[n]), r.lasts, why, behind);
             changed := changed || r.ids;
         end if;
+    end if;
+    -- units that wait come after lanes
+    if kind in (0, 1, 2) then
+        -- a unit that waits behind others of its lane, or is being attempted, stays as it is; but for its budget, which `renew` sets
+        with l as materialized (
+            select x.tid, x.target from unnest(seen) g cross join lateral (
+                select d.ctid tid, d.target from hookgate.due d where d.id = g and (any_target or d.target = any(only_targets))
+                    and case kind when 0 then d.run_at < 'infinity' and (not d.leased or d.run_at <= t)
+                        when 1 then not d.leased and d.run_at > t and d.run_at < 'infinity' else not d.leased or d.run_at <= t end
+                order by d.target for update skip locked offset 0) x),
+        p as materialized (select p.* from hookgate.parked_times(array(select distinct target from l)) p),
+        u as (update hookgate.due d set run_at = case when d.run_at < 'infinity' then t else d.run_at end,
+                attempt_count = case kind when 1 then d.attempt_count else 0 end, since = case kind when 1 then d.since else coalesce(p.at, t) end,
+                cause = case kind when 0 then why else d.cause end, lapses = 0
+            from l left join p on p.target = l.target where d.ctid = l.tid returning d.id)
+        select array_agg(distinct id) into few from u;
+        changed := changed || coalesce(few, '{}');
     end if;
     return (select count(distinct c) from unnest(changed) c);
 end $$;
@@ -144,15 +152,15 @@ end $$;
 -- Forgets committed IDs, also of deliveries that wait, and writes it into the audit. Returns how many there were. Claims in flight are left alone.
 create or replace function hookgate.forget_1(keys bytea[], who text, which text, because text) returns bigint
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
-declare n bigint; t timestamptz := hookgate.store_time();
+declare n bigint; t timestamptz := hookgate.store_time(); mine bytea[];
 begin
     perform hookgate.wait_for_disk();
-    perform 1 from (select distinct k from unnest(keys) k order by k) k
-        cross join lateral (select 1 from hookgate.ledger l where l.key = k.k and l.state = 2 for update offset 0) x;
+    -- one that is committed after this is left alone: it would be locked out of the order
+    mine := array(select x.key from (select distinct k from unnest(keys) k order by k) k
+        cross join lateral (select l.key from hookgate.ledger l where l.key = k.k and l.state = 2 for update offset 0) x);
     with d as (
         delete from hookgate.ledger where ctid = any(array(
-            select x.tid from (select distinct k from unnest(keys) k) k
-            cross join lateral (select l.ctid tid from hookgate.ledger l where l.key = k.k and l.state = 2 offset 0) x))
+            select x.tid from unnest(mine) k cross join lateral (select l.ctid tid from hookgate.ledger l where l.key = k offset 0) x))
         returning until, delivery)
     select count(*) into n from d where d.until > t or hookgate.waits(d.delivery);
     perform hookgate.note_act(who, 'forget', which, because, n, null);
