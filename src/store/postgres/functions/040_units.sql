@@ -151,6 +151,24 @@ begin
     return woken;
 end $$;
 
+-- Locks the lanes of waiting units of deliveries (of `only_targets`, if there are any), and the blocked lanes of endpoints that others of these units, in no lane,
+-- wait for. Returns the lanes of the units.
+create or replace function hookgate.lock_lanes(of uuid[], only_targets int[], out of_targets int[], out of_lanes bytea[])
+language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+    with u as materialized (
+        select distinct d.target, d.lane from unnest(of) g cross join lateral (select d.target, d.lane from hookgate.due d
+            where d.id = g and (d.lane is not null or d.target >= 1073741824) and (cardinality(only_targets) = 0 or d.target = any(only_targets)) offset 0) d),
+    w as (
+        select u.target, u.lane from u where u.lane is not null
+        union select u.target, y.lane from u cross join lateral (select y.lane from hookgate.lane y where y.target = u.target and y.blocked offset 0) y
+            where u.lane is null
+        order by 1, 2)
+    select array_agg(y.target), array_agg(y.lane) into of_targets, of_lanes from w
+        cross join lateral (select y.target, y.lane from hookgate.lane y where y.target = w.target and y.lane = w.lane for update offset 0) y;
+end $$;
+
 -- Records that the outcomes of attempts are not known, unless they are recorded. An outcome that arrives later replaces the row.
 create or replace function hookgate.cut_off(ids uuid[], targets int[], leases int[], numbers int[], causes smallint[], began timestamptz[]) returns void
 language sql volatile as $$
@@ -196,10 +214,7 @@ language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_
 #variable_conflict use_column
 declare t timestamptz := hookgate.store_time(); mine_t int[]; mine_l bytea[]; r record;
 begin
-    select array_agg(y.target), array_agg(y.lane) into mine_t, mine_l from (select distinct d.target, d.lane from unnest(of) g
-            cross join lateral (select d.target, d.lane from hookgate.due d where d.id = g and d.lane is not null
-                and (cardinality(only_targets) = 0 or d.target = any(only_targets)) offset 0) d order by 1, 2) w
-        cross join lateral (select y.target, y.lane from hookgate.lane y where y.target = w.target and y.lane = w.lane for update offset 0) y;
+    select x.of_targets, x.of_lanes into mine_t, mine_l from hookgate.lock_lanes(of, only_targets) x;
     with q as (delete from hookgate.due where ctid = any(array(
             -- a unit that has come to a lane since is left alone: its lane is not ours
             select x.tid from (select distinct g from unnest(of) g order by g) g cross join lateral (

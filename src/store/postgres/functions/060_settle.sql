@@ -142,9 +142,7 @@ begin
     cross join lateral (select v.origin from hookgate.delivery v where v.id = a.id for update offset 0) v;
     perform 1 from (select a.id, a.target from unnest(ids, targets) a(id, target) order by 1, 2) a
         cross join lateral (select 1 from hookgate.dead x where x.id = a.id and x.target = a.target for update offset 0) x;
-    perform 1 from (select distinct x.target, x.lane from unnest(ids, targets) a(id, target)
-            cross join lateral (select d.target, d.lane from hookgate.due d where d.id = a.id and d.target = a.target and d.lane is not null offset 0) x order by 1, 2) w
-        cross join lateral (select 1 from hookgate.lane y where y.target = w.target and y.lane = w.lane for update offset 0) y;
+    perform hookgate.lock_lanes(ids, targets);
     for r in select s.o, s.origin, ids[s.o] as id, targets[s.o] as target, leases[s.o] as lease, attempts[s.o] as number
             from unnest(seen, origins) s(o, origin) order by 3, 4 loop
         ord := r.o;

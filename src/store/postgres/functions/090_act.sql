@@ -21,9 +21,7 @@ begin
     undelivered := array(select distinct x.id from unnest(gone) g cross join lateral (
         select d.id from hookgate.due d where d.id = g union all select d.id from hookgate.dead d where d.id = g) x);
     perform 1 from unnest(gone) g cross join lateral (select 1 from hookgate.dead d where d.id = g order by d.target for update offset 0) d;
-    select array_agg(y.target), array_agg(y.lane) into mine_t, mine_l from (select distinct d.target, d.lane from unnest(gone) g(g)
-            cross join lateral (select d.target, d.lane from hookgate.due d where d.id = g.g and d.lane is not null offset 0) d order by 1, 2) w
-        cross join lateral (select y.target, y.lane from hookgate.lane y where y.target = w.target and y.lane = w.lane for update offset 0) y;
+    select x.of_targets, x.of_lanes into mine_t, mine_l from hookgate.lock_lanes(gone, '{}') x;
     with q as (delete from hookgate.due where ctid = any(array(
             select x.tid from unnest(gone) g(g) cross join lateral (
                 select d.ctid tid from hookgate.due d where d.id = g.g and (d.lane is null or (d.target, d.lane) in (select m.t, m.l from unnest(mine_t, mine_l) m(t, l)))
