@@ -2,12 +2,12 @@
 --
 -- The lane of an endpoint waits for units that are older and in no lane, too: the endpoint was not ordered when they were accepted. A unit that enters such a
 -- lane must not miss the end of the last older unit. So a call that ends units of endpoints shares their order lock, and one that lets a unit enter
--- a lane behind older units takes it alone. It is a lock of the transaction, in 64 parts, so that a batch does not fill the server's table of locks.
+-- a lane behind older units takes it alone. It is a lock of the transaction, in 16 parts, so that batches do not fill the server's table of locks.
 
 -- Shares the order lock of endpoints. Called before anything else is locked.
 create or replace function hookgate.share_order(targets int[]) returns void language plpgsql volatile as $$
 begin
-    perform pg_advisory_xact_lock_shared(hashtext('hookgate.order'), b) from (select distinct x % 64 as b from unnest(targets) x where x >= 1073741824 order by 1) p;
+    perform pg_advisory_xact_lock_shared(hashtext('hookgate.order'), b) from (select distinct x % 16 as b from unnest(targets) x where x >= 1073741824 order by 1) p;
 end $$;
 
 -- Returns whether the first unit of an endpoint's lane has to wait for units that are in no lane. Only the first hundred of each kind are looked at: where
@@ -38,7 +38,7 @@ declare behind int[];
 begin
     select coalesce(array_agg(distinct w.target), '{}') into behind from unnest(ids, targets, lanes) w(id, target, lane)
         where w.lane is not null and w.target >= 1073741824 and hookgate.waits_for_older(w.target, w.id);
-    perform pg_advisory_xact_lock(hashtext('hookgate.order'), b) from (select distinct x % 64 as b from unnest(behind) x order by 1) p;
+    perform pg_advisory_xact_lock(hashtext('hookgate.order'), b) from (select distinct x % 16 as b from unnest(behind) x order by 1) p;
     return behind;
 end $$;
 

@@ -176,8 +176,10 @@ declare
     t timestamptz := hookgate.store_time(); excess bigint; r record; gone uuid[] := '{}'; last uuid; whole boolean := true; looked int := 0;
     age interval := age_ms * interval '1 ms'; dead_age interval := dead_age_ms * interval '1 ms';
 begin
-    -- each row needs some bytes beside its own, in indexes and small tables
-    excess := coalesce((select sum(c.bytes) + sum(c.rows) * 512 from hookgate.counter c where c.kind = 0 and c.number = of_origin), 0) - most_bytes;
+    if most_bytes is not null then
+        -- each row needs some bytes beside its own, in indexes and small tables
+        excess := coalesce((select sum(c.bytes) + sum(c.rows) * 512 from hookgate.counter c where c.kind = 0 and c.number = of_origin), 0) - most_bytes;
+    end if;
     for r in select v.id, v.at, octet_length(v.record) + octet_length(v.body) as size, (select 1 from hookgate.due d where d.id = v.id limit 1) is not null as waits,
             (select max(x.at) from hookgate.dead x where x.id = v.id) as died,
             greatest(v.at, (select max(z.at) from hookgate.attempt z where z.id = v.id)) as ended

@@ -143,7 +143,7 @@ begin
     end if;
     if cardinality(a_ids) > 0 then
         -- its acts may both end units and let some wait again
-        perform pg_advisory_xact_lock(hashtext('hookgate.order'), of_number % 64);
+        perform pg_advisory_xact_lock(hashtext('hookgate.order'), of_number % 16);
     end if;
     begin
         v := hookgate.put_endpoint(of_number, of_id, of_tenant, of_uid, of_state, of_since, of_url, of_settings, of_sealed, of_job, of_cursor, s_n, s_name, s_created,
