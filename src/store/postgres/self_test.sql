@@ -813,6 +813,16 @@ begin
     perform hookgate_test.settle(ids[3], e[1], 1, 1, 0, 0, 200);
     perform hookgate_test.same(hookgate_test.take(e[1], 9), array[ids[4]], 'to its end');
     perform hookgate_test.same((select blocked || ' ' || waiting from hookgate.lane where target = e[1]), 'false 1', 'not blocked');
+    -- the first of a lane does not wait for a newer unit in no lane, the second does
+    e := array[1073760002]; ids := array(select hookgate_test.id() from generate_series(1, 3));
+    perform hookgate_test.event(ids[1], tenant, 'm1', '\x01', e, '\x09'); perform hookgate_test.event(ids[2], tenant, 'm2', '\x01', e); perform hookgate_test.event(ids[3], tenant, 'm3', '\x01', e, '\x09');
+    perform hookgate_test.same((select array_agg(x order by x) from unnest(hookgate_test.take(e[1], 9)) x), ids[1:2], 'both are due');
+    perform hookgate_test.settle(ids[1], e[1], 1, 1, 0, 0, 200);
+    perform hookgate_test.same(hookgate_test.take(e[1], 9), '{}'::uuid[], 'the next one waits');
+    -- what a lost wake would leave
+    delete from hookgate.due where id = ids[2]; update hookgate.counter set rows = rows - 1 where ctid = (select ctid from hookgate.counter where kind = 1 and number = tenant limit 1);
+    perform hookgate.lanes_sweep_1(100);
+    perform hookgate_test.same(hookgate_test.take(e[1], 9), ids[3:3], 'is found by the sweep');
 end $$;
 
 -- Health, and changes that depend on it

@@ -33,13 +33,14 @@ end $$;
 
 -- Returns what a gateway reads when it connects: the version of the schema, the hash key of the store, its time, whether it takes writes, and the version
 -- of the server.
-create or replace function hookgate.store_1() returns table (schema text, hash_key bytea, at timestamptz, writable boolean, server int) language sql stable as $$
+create or replace function hookgate.store_1() returns table (schema text, hash_key bytea, at timestamptz, writable boolean, server int)
+    language sql stable as $$
     select (select value from hookgate.meta where name = 'schema'), (select decode(value, 'hex') from hookgate.meta where name = 'hash_key'),
         hookgate.store_time(), not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off', current_setting('server_version_num')::int
 $$;
 
--- Returns the times of targets: the store's, without the time in which a name's number was parked. The ages of waiting units are counted in it. Targets that are
--- no names of a config, or were never parked, are left out: their time is the store's.
+-- Returns the times of targets: the store's, without the time in which a name's number was parked. The ages of waiting units are counted in it. Targets that
+-- are no names of a config, or were never parked, are left out: their time is the store's.
 create or replace function hookgate.parked_times(targets int[]) returns table (target int, at timestamptz) language sql stable as $$
     select n.number, coalesce(n.parked_at, hookgate.store_time()) - n.parked * interval '1 ms' from hookgate.name n
     where n.number = any(targets) and (n.parked > 0 or n.parked_at is not null)

@@ -105,7 +105,8 @@ begin
     end loop;
     if cardinality(ids) = 0 then return 'gone'; end if;
     insert into hookgate.counter select 0, v.origin, day_end_1.day, count(*), sum(octet_length(v.record) + octet_length(v.body)
-            + coalesce((select sum(octet_length(z.head) + octet_length(z.body) + coalesce(octet_length(z.facts), 0)) from hookgate.attempt z where z.id = v.id), 0)
+            + coalesce((select sum(octet_length(z.head) + octet_length(z.body) + coalesce(octet_length(z.facts), 0)) from hookgate.attempt z where z.id = v.id),
+                0)
             + coalesce((select sum(octet_length(y.body)) from hookgate.version y where y.id = v.id), 0))
         from hookgate.delivery v where v.id >= lo and v.id < hi group by 2;
     return 'kept ' || cardinality(ids);

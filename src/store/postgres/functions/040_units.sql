@@ -1,14 +1,8 @@
 -- Units that begin to wait, end, and follow each other in lanes. These functions are called by others alone.
 --
 -- The lane of an endpoint waits for units that are older and in no lane, too: the endpoint was not ordered when they were accepted. A unit that enters such a
--- lane must not miss the end of the last older unit. So a call that ends units of endpoints shares their order lock, and one that lets a unit enter
--- a lane behind older units takes it alone. It is a lock of the transaction, in 16 parts, so that batches do not fill the server's table of locks.
-
--- Shares the order lock of endpoints. Called before anything else is locked.
-create or replace function hookgate.share_order(targets int[]) returns void language plpgsql volatile as $$
-begin
-    perform pg_advisory_xact_lock_shared(hashtext('hookgate.order'), b) from (select distinct x % 16 as b from unnest(targets) x where x >= 1073741824 order by 1) p;
-end $$;
+-- lane, or becomes its first, must not miss the end of the last older unit. So a call that ends units of endpoints shares their order lock, and one that lets
+-- a unit wait for older ones takes it alone. It is a lock of the transaction, in 16 parts, so that batches do not fill the server's table of locks.
 
 -- Returns whether the first unit of an endpoint's lane has to wait for units that are in no lane. Only the first hundred of each kind are looked at: where
 -- all in no lane are older, one is enough, and where most are newer, the endpoint is not ordered any more.
@@ -22,16 +16,35 @@ begin
             where d.attempt_count > 0 and d.target = of_target and d.run_at < 'infinity' order by d.run_at limit 100) x where x.lane is null and x.id < of_id);
 end $$;
 
--- Shares the order lock of the endpoints (of `only_targets`, if there are any) that units of deliveries wait for.
-create or replace function hookgate.share_order_of(of uuid[], only_targets int[]) returns void language plpgsql volatile set enable_seqscan = off set jit = off as $$
+-- Takes the order lock of endpoints for units that may end: alone, where one of a lane ends and others in no lane wait, and shared otherwise. Called before
+-- anything else is locked.
+create or replace function hookgate.share_order(ids uuid[], targets int[]) returns void
+language plpgsql volatile set enable_seqscan = off set jit = off as $$
+declare r record;
 begin
-    perform hookgate.share_order(array(select distinct d.target from unnest(of) g
-        cross join lateral (select d.target from hookgate.due d where d.id = g and d.target >= 1073741824
-            and (cardinality(only_targets) = 0 or d.target = any(only_targets)) offset 0) d));
+    for r in select x.target % 16 as part, bool_or(x.is_laned and hookgate.waits_for_older(x.target, 'ffffffff-ffff-ffff-ffff-ffffffffffff')) as alone from (
+            select d.target, bool_or(d.lane is not null) as is_laned from unnest(ids, targets) a(id, target)
+            cross join lateral (select d.target, d.lane from hookgate.due d where d.id = a.id and d.target = a.target offset 0) d
+            where a.target >= 1073741824 group by 1) x group by 1 order by 1 loop
+        if r.alone then perform pg_advisory_xact_lock(hashtext('hookgate.order'), r.part);
+        else perform pg_advisory_xact_lock_shared(hashtext('hookgate.order'), r.part);
+        end if;
+    end loop;
 end $$;
 
--- Takes the order lock of those endpoints in whose lanes these units would have to wait for older units in no lane. Returns the endpoints. Called before anything
--- else is locked.
+-- Takes the order lock for the waiting units of deliveries (of `only_targets`, if there are any) that may end. See `share_order`.
+create or replace function hookgate.share_order_of(of uuid[], only_targets int[]) returns void
+language plpgsql volatile set enable_seqscan = off set jit = off as $$
+declare r record;
+begin
+    select array_agg(d.id) as ids, array_agg(d.target) as targets into r from unnest(of) g
+        cross join lateral (select d.id, d.target from hookgate.due d where d.id = g and d.target >= 1073741824
+            and (cardinality(only_targets) = 0 or d.target = any(only_targets)) offset 0) d;
+    if r.ids is not null then perform hookgate.share_order(r.ids, r.targets); end if;
+end $$;
+
+-- Takes the order lock of those endpoints in whose lanes these units would have to wait for older units in no lane. Returns the endpoints. Called before
+-- anything else is locked.
 create or replace function hookgate.take_order(ids uuid[], targets int[], lanes bytea[]) returns int[]
 language plpgsql volatile set enable_seqscan = off set jit = off as $$
 declare behind int[];
@@ -79,7 +92,8 @@ begin
             select w.id, w.target, w.origin, t, 4, w.lease, w.tries, w.lane, w.last
             from unnest(ids, targets, origins, lanes, leases, attempt_counts, last_attempts) w(id, target, origin, lane, lease, tries, last)
             where w.target = any(gone) order by w.id, w.target;
-            insert into hookgate.counter select 2, w.origin, null, count(*), 0 from unnest(targets, origins) w(target, origin) where w.target = any(gone) group by 2;
+            insert into hookgate.counter select 2, w.origin, null, count(*), 0 from unnest(targets, origins) w(target, origin)
+                where w.target = any(gone) group by 2;
         end if;
     end if;
     select coalesce(array_agg(p.target), '{}'), coalesce(array_agg(p.at), '{}') into times_of, times from hookgate.parked_times(targets) p;
@@ -111,7 +125,8 @@ begin
     from p;
     if cardinality(behind) > 0 then
         update hookgate.lane set blocked = true where ctid = any(array(
-            select y.ctid from (select distinct w.target, w.lane from unnest(targets, lanes) w(target, lane) where w.lane is not null and w.target = any(behind)) w
+            select y.ctid from (select distinct w.target, w.lane from unnest(targets, lanes) w(target, lane) where w.lane is not null
+                and w.target = any(behind)) w
             cross join lateral (select d.run_at from hookgate.due d where d.target = w.target and d.lane = w.lane order by d.seq limit 1) h
             cross join lateral (select y.ctid from hookgate.lane y where y.target = w.target and y.lane = w.lane and not y.blocked offset 0) y
             where h.run_at = 'infinity'));
@@ -128,7 +143,8 @@ begin
     if cardinality(array_remove(lanes, null)) = 0 and not 1073741824 <= any(targets) then return '{}'; end if;
     with x as materialized (
         select x.target, x.lane from unnest(targets, lanes) x(target, lane) where x.lane is not null
-        union select e.target, y.lane from (select distinct x.target from unnest(targets, lanes) x(target, lane) where x.lane is null and x.target >= 1073741824) e
+        union select e.target, y.lane from (select distinct x.target from unnest(targets, lanes) x(target, lane) where x.lane is null
+            and x.target >= 1073741824) e
             cross join lateral (select y.lane from hookgate.lane y where y.target = e.target and y.blocked offset 0) y
         order by 1, 2),
     l as (select x.target, x.lane from x
@@ -143,16 +159,18 @@ begin
         from unnest(r.targets, r.lanes) l(target, lane)
         left join n on n.target = l.target and n.lane = l.lane
         cross join lateral (select y.ctid tid, y.blocked from hookgate.lane y where y.target = l.target and y.lane = l.lane offset 0) y
-        left join lateral (select d.ctid tid, d.id, d.run_at from hookgate.due d where d.target = l.target and d.lane = l.lane order by d.seq limit 1) e on true),
-    y as (update hookgate.lane y set waiting = y.waiting - h.units, blocked = h.waits from h where y.ctid = h.lane_tid and (h.units > 0 or h.blocked <> h.waits)),
+        left join lateral (select d.ctid tid, d.id, d.run_at from hookgate.due d where d.target = l.target and d.lane = l.lane
+            order by d.seq limit 1) e on true),
+    y as (update hookgate.lane y set waiting = y.waiting - h.units, blocked = h.waits from h where y.ctid = h.lane_tid and (h.units > 0
+        or h.blocked <> h.waits)),
     d as (update hookgate.due d set run_at = t where d.run_at = 'infinity'
         and d.ctid = any(array(select h.tid from h where h.run_at = 'infinity' and not h.waits)) returning target)
     select coalesce(array_agg(distinct target), '{}') into woken from d;
     return woken;
 end $$;
 
--- Locks the lanes of waiting units of deliveries (of `only_targets`, if there are any), and the blocked lanes of endpoints that others of these units, in no lane,
--- wait for. Returns the lanes of the units.
+-- Locks the lanes of waiting units of deliveries (of `only_targets`, if there are any), and the blocked lanes of endpoints that others of these units, in no
+-- lane, wait for. Returns the lanes of the units.
 create or replace function hookgate.lock_lanes(of uuid[], only_targets int[], out of_targets int[], out of_lanes bytea[])
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -202,7 +220,8 @@ begin
         into r from d;
     if r.ids is null then return '{}'; end if;
     zeros := array_fill(0, array[cardinality(r.ids)]);
-    perform hookgate.let_wait(r.ids, r.targets, r.origins, r.lanes, array_fill(1::smallint, array[cardinality(r.ids)]), zeros::bigint[], r.leases, zeros, r.lasts, why,
+    perform hookgate.let_wait(r.ids, r.targets, r.origins, r.lanes, array_fill(1::smallint, array[cardinality(r.ids)]), zeros::bigint[], r.leases, zeros,
+        r.lasts, why,
         behind);
     return array(select distinct x from unnest(r.ids) x);
 end $$;

@@ -30,7 +30,8 @@ begin
     end if;
     with l as (
         insert into hookgate.ledger as x (key, state, token, delivery, until)
-        select a.key, 2, a.token, a.id, t + a.win * interval '1 ms' from unnest(keys, tokens, ids, windows) a(key, token, id, win) where a.key is not null order by a.key
+        select a.key, 2, a.token, a.id, t + a.win * interval '1 ms' from unnest(keys, tokens, ids, windows) a(key, token, id, win) where a.key is not null
+            order by a.key
         on conflict (key) do update set state = 2, token = excluded.token, delivery = excluded.delivery, until = excluded.until
         where (x.state = 1 and (x.token = excluded.token or x.until <= t))
             or (x.state = 2 and x.until <= t and (x.delivery is null or (select 1 from hookgate.due where id = x.delivery limit 1) is null))
@@ -50,7 +51,8 @@ begin
         select a.id, a.origin, t, coalesce(a.key, a.known), a.delivery_id, a.type, a.record, a.body, l.lane
         from unnest(ids, origins, keys, known_keys, digests, delivery_ids, event_types, records, bodies) with ordinality
             a(id, origin, key, known, digest, delivery_id, type, record, body, o)
-        left join lateral (select u.lane from unnest(u_of, u_lane) with ordinality u(o, lane, n) where u.o = a.o and u.lane is not null order by u.n limit 1) l on true
+        left join lateral (select u.lane from unnest(u_of, u_lane) with ordinality u(o, lane, n) where u.o = a.o and u.lane is not null
+            order by u.n limit 1) l on true
         where every or (a.key is null and a.digest is null) or a.id = any(won)
         on conflict do nothing returning id)
     select coalesce(array_agg(id), '{}') into fresh from d;
@@ -66,7 +68,8 @@ begin
     if 3::smallint = any(u_kind) then
         insert into hookgate.dead (id, target, origin, at, reason, lease, attempt_count, lane, last_attempt)
         select ids[u.o], u.target, origins[u.o], t, u.reason, u.tries, u.tries, u.lane, u.tries
-        from unnest(u_of, u_target, u_lane, u_kind, u_reason, u_attempts) u(o, target, lane, kind, reason, tries) where kind = 3 and (every or ids[o] = any(fresh));
+        from unnest(u_of, u_target, u_lane, u_kind, u_reason, u_attempts) u(o, target, lane, kind, reason, tries) where kind = 3 and (every
+            or ids[o] = any(fresh));
         insert into hookgate.counter
         select k.kind, case when u.target >= 1073741824 then origins[u.o] else u.target end, null, count(*), 0
         from unnest(u_of, u_target, u_kind, u_reason) u(o, target, kind, reason) cross join (values (2), (3)) k(kind)
@@ -85,7 +88,8 @@ begin
     end if;
     insert into hookgate.counter
     select 0, s.origin, hookgate.day_of(s.id), sum(s.n), sum(s.size) from (
-        select a.id, a.origin, 1 as n, octet_length(a.record) + octet_length(a.body) as size from unnest(ids, origins, records, bodies) a(id, origin, record, body)
+        select a.id, a.origin, 1 as n, octet_length(a.record) + octet_length(a.body) as size from unnest(ids, origins, records, bodies) a(id, origin, record,
+            body)
         union all select ids[z.o], origins[z.o], 0, octet_length(z.head) + octet_length(z.body) + coalesce(octet_length(z.facts), 0)
             from unnest(t_of, t_head, t_body, t_facts) z(o, head, body, facts)
         union all select ids[v.o], origins[v.o], 0, octet_length(v.body) from unnest(v_of, v_body) v(o, body)) s

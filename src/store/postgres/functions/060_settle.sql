@@ -1,6 +1,7 @@
 -- Settling leased units.
 
--- Records attempts, each once: one with an unknown outcome is replaced. Returns which were new or replaced. Adds their bytes to the sums. Arrays as in `settle_1`.
+-- Records attempts, each once: one with an unknown outcome is replaced. Returns which were new or replaced. Adds their bytes to the sums. Arrays as in
+-- `settle_1`.
 create or replace function hookgate.record_attempts(ids uuid[], targets int[], leases int[], numbers int[], origins int[], late boolean, causes smallint[],
     started timestamptz[], took bigint[], connect bigint[], first_byte bigint[], status int[], error text[], peer text[], heads bytea[], bodies bytea[],
     facts bytea[]) returns int[]
@@ -9,13 +10,15 @@ language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_
 declare t timestamptz := hookgate.store_time(); is_late boolean := record_attempts.late; kept int[];
 begin
     with z as (
-        insert into hookgate.attempt as x (id, target, lease, number, cause, started, took, connect, first_byte, status, error, peer, late, head, body, facts, at)
+        insert into hookgate.attempt as x (id, target, lease, number, cause, started, took, connect, first_byte, status, error, peer, late, head, body, facts,
+            at)
         select a.id, a.target, a.lease, a.number, a.cause, a.started, a.took, a.connect, a.first_byte, a.status, a.error, a.peer, is_late, a.head, a.body,
             case when a.target >= 1073741824 or octet_length(a.facts) > 0 then coalesce(a.facts, '') end, t
         from unnest(ids, targets, leases, numbers, causes, started, took, connect, first_byte, status, error, peer, heads, bodies, facts)
             a(id, target, lease, number, cause, started, took, connect, first_byte, status, error, peer, head, body, facts)
         on conflict (id, target, lease) do update set cause = excluded.cause, started = excluded.started, took = excluded.took, connect = excluded.connect,
-            first_byte = excluded.first_byte, status = excluded.status, error = excluded.error, peer = excluded.peer, late = excluded.late, head = excluded.head,
+            first_byte = excluded.first_byte, status = excluded.status, error = excluded.error, peer = excluded.peer, late = excluded.late,
+                head = excluded.head,
             body = excluded.body, facts = excluded.facts, at = excluded.at where x.error = 'cut_off'
         returning id, target, lease)
     select coalesce(array_agg(a.o::int), '{}') into kept from unnest(ids, targets, leases) with ordinality a(id, target, lease, o)
@@ -30,7 +33,8 @@ end $$;
 -- cancelled; 5: given back. The attempt of a unit, where one was made, is in `causes` to `facts`; one that was not made gives its number back.
 -- verdict 1: the unit was the caller's, now or at an earlier call of this; 0: it was not; 2: neither, and the attempt was recorded as late; 3: it was
 -- delivered, though a person cancelled or replayed it meanwhile: call `settle_late_1`. wakes: a unit may be due at another time than before.
-create or replace function hookgate.settle_1(ids uuid[], targets int[], leases int[], attempts int[], acts smallint[], delays bigint[], reasons int[], made boolean[],
+create or replace function hookgate.settle_1(ids uuid[], targets int[], leases int[], attempts int[], acts smallint[], delays bigint[], reasons int[],
+    made boolean[],
     causes smallint[], started timestamptz[], took bigint[], connect bigint[], first_byte bigint[], status int[], error text[], peer text[], heads bytea[],
     bodies bytea[], facts bytea[])
 returns table (ord int, verdict int, wakes boolean)
@@ -42,7 +46,8 @@ declare
 begin
     perform hookgate.wait_for_disk();
     if 1073741824 <= any(targets) then
-        perform hookgate.share_order(array(select a.target from unnest(targets, acts) a(target, act) where a.act in (0, 3, 4)));
+        perform hookgate.share_order(array(select a.id from unnest(ids, acts) a(id, act) where a.act in (0, 3, 4)),
+            array(select a.target from unnest(targets, acts) a(target, act) where a.act in (0, 3, 4)));
     end if;
     -- the rows that are the caller's, locked in one order
     select coalesce(array_agg(a.o order by a.o), '{}'), array_agg(x.tid order by a.o), array_agg(x.lane order by a.o),
@@ -65,7 +70,8 @@ begin
                 attempts[h.o] - (not made[h.o])::int
             from unnest(h_o, h_lane, h_tries, h_origin) h(o, lane, tries, origin) where acts[h.o] in (3, 4);
         end if;
-        select array_agg(h.o) as o, array_agg(ids[h.o]) as ids, array_agg(targets[h.o]) as targets, array_agg(leases[h.o]) as leases, array_agg(attempts[h.o]) as numbers,
+        select array_agg(h.o) as o, array_agg(ids[h.o]) as ids, array_agg(targets[h.o]) as targets, array_agg(leases[h.o]) as leases,
+            array_agg(attempts[h.o]) as numbers,
             array_agg(h.origin) as origins into r from unnest(h_o, h_origin) h(o, origin) where made[h.o];
         if r.ids is not null then
             perform hookgate.record_attempts(r.ids, r.targets, r.leases, r.numbers, r.origins, false, array(select causes[o] from unnest(r.o) o),
@@ -81,7 +87,8 @@ begin
     end if;
     if not every then
         -- the few that were not held: a late attempt is recorded, if its delivery is there still
-        for r in select a.o, a.id, a.target, a.lease, a.number, v.origin from unnest(ids, targets, leases, attempts) with ordinality a(id, target, lease, number, o)
+        for r in select a.o, a.id, a.target, a.lease, a.number, v.origin from unnest(ids, targets, leases, attempts) with ordinality a(id, target, lease,
+            number, o)
                 cross join lateral (select v.id, v.origin from hookgate.delivery v where v.id = a.id for key share offset 0) v
                 where made[a.o] and not a.o = any(h_o) order by a.id, a.target loop
             continue when hookgate.was_settled(r.id, r.target, r.lease);
@@ -91,7 +98,8 @@ begin
                 later := later || r.o;
                 continue;
             end if;
-            recorded := hookgate.record_attempts(array[r.id], array[r.target], array[r.lease], array[r.number], array[r.origin], true, causes[r.o:r.o], started[r.o:r.o], took[r.o:r.o],
+            recorded := hookgate.record_attempts(array[r.id], array[r.target], array[r.lease], array[r.number], array[r.origin], true, causes[r.o:r.o],
+                started[r.o:r.o], took[r.o:r.o],
                 connect[r.o:r.o], first_byte[r.o:r.o], status[r.o:r.o], error[r.o:r.o], peer[r.o:r.o], heads[r.o:r.o], bodies[r.o:r.o], facts[r.o:r.o]);
             if cardinality(recorded) > 0 then noted := noted || r.o; end if;
         end loop;
@@ -125,9 +133,10 @@ begin
         or exists (select 1 from hookgate.dead x where x.id = of_id and x.target = of_target and x.lease = of_lease);
 end $$;
 
--- Settles units that attempts have delivered after all, although they were cancelled or replayed during the attempt. One that another attempts now stays, and the
--- attempt is late. verdict 0, 1 and 2 as of `settle_1`.
-create or replace function hookgate.settle_late_1(ids uuid[], targets int[], leases int[], attempts int[], causes smallint[], started timestamptz[], took bigint[],
+-- Settles units that attempts have delivered after all, although they were cancelled or replayed during the attempt. One that another attempts now stays, and
+-- the attempt is late. verdict 0, 1 and 2 as of `settle_1`.
+create or replace function hookgate.settle_late_1(ids uuid[], targets int[], leases int[], attempts int[], causes smallint[], started timestamptz[],
+    took bigint[],
     connect bigint[], first_byte bigint[], status int[], error text[], peer text[], heads bytea[], bodies bytea[], facts bytea[])
 returns table (ord int, verdict int)
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$
@@ -135,7 +144,7 @@ language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeou
 declare seen int[]; origins int[]; r record; d record; done boolean; recorded int[]; left_t int[] := '{}'; left_l bytea[] := '{}'; ended int[] := '{}';
 begin
     perform hookgate.wait_for_disk();
-    perform hookgate.share_order(targets);
+    perform hookgate.share_order(ids, targets);
     -- a call that raises or deletes one of these waits, or is waited for
     select coalesce(array_agg(a.o), '{}'), coalesce(array_agg(v.origin), '{}') into seen, origins
     from (select a.* from unnest(ids) with ordinality a(id, o) order by 1) a
@@ -162,14 +171,16 @@ begin
                     from unnest(array[2, 3]) k where k = 2 or d.reason is null;
             end if;
         end if;
-        recorded := hookgate.record_attempts(array[r.id], array[r.target], array[r.lease], array[r.number], array[r.origin], not done, causes[r.o:r.o], started[r.o:r.o], took[r.o:r.o],
+        recorded := hookgate.record_attempts(array[r.id], array[r.target], array[r.lease], array[r.number], array[r.origin], not done, causes[r.o:r.o],
+            started[r.o:r.o], took[r.o:r.o],
             connect[r.o:r.o], first_byte[r.o:r.o], status[r.o:r.o], error[r.o:r.o], peer[r.o:r.o], heads[r.o:r.o], bodies[r.o:r.o], facts[r.o:r.o]);
         verdict := case when done then 1 when cardinality(recorded) > 0 then 2 else 0 end;
         if done then ended := ended || r.o; end if;
         return next;
     end loop;
     perform hookgate.lanes_go_on(left_t, left_l);
-    perform hookgate.note_health(array(select ids[o] from unnest(ended) o), array(select targets[o] from unnest(ended) o), array_fill(1, array[cardinality(ended)]),
+    perform hookgate.note_health(array(select ids[o] from unnest(ended) o), array(select targets[o] from unnest(ended) o), array_fill(1,
+        array[cardinality(ended)]),
         array_fill(null::int, array[cardinality(ended)]), array_fill(null::text, array[cardinality(ended)]));
     return query select a.o::int, 0 from unnest(ids) with ordinality a(id, o) where not a.o = any(seen);
 end $$;

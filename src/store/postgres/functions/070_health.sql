@@ -35,7 +35,8 @@ end $$;
 
 -- Returns endpoints after a number whose last attempt failed, or that recovered and were not reported.
 create or replace function hookgate.unhealthy_1(after int, most int) returns table (number int, tenant int, state smallint, h_since timestamptz, h_failures int,
-    h_hours int, h_last timestamptz, h_status int, h_cause text, h_first uuid, h_notified smallint) language sql stable set enable_seqscan = off set jit = off as $$
+    h_hours int, h_last timestamptz, h_status int, h_cause text, h_first uuid, h_notified smallint) language sql stable set enable_seqscan = off
+        set jit = off as $$
     select e.number, e.tenant, e.state, h.since, h.failures, h.hours, h.last, h.status, h.cause, h.first, h.notified
     from hookgate.health h cross join lateral (select * from hookgate.endpoint e where e.number = h.endpoint and e.state <> 6 offset 0) e
     where h.endpoint > after order by h.endpoint limit most
@@ -46,15 +47,16 @@ create or replace function hookgate.store_notice(n_id uuid, n_origin int, n_deli
     n_target int[], n_lane bytea[], n_kind smallint[], n_ms bigint[]) returns void language plpgsql volatile as $$
 declare n int := cardinality(n_target); verdict int;
 begin
-    select a.verdict into verdict from hookgate.accept_1(array[null::bytea], array[n_id], array[0::bigint], array[false], array[null::bytea], array[n_id], array[n_origin],
+    select a.verdict into verdict from hookgate.accept_1(array[null::bytea], array[n_id], array[0::bigint], array[false], array[null::bytea], array[n_id],
+        array[n_origin],
         array[null::bytea], array[n_delivery_id], array[n_event_type], array[n_record], array[n_body],
         array_fill(1, array[n]), n_target, n_lane, n_kind, n_ms, array_fill(null::int, array[n]), array_fill(0, array[n]),
         '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}') a limit 1;
     assert verdict = 0, 'a notification is new, or here from an earlier call';
 end $$;
 
--- Stores a notification about the failures of an endpoint since `since`, and notes that (`notified`); null: one about their end, and forgets them. Returns whether
--- that is new: nothing is done if it was noted before, or if other failures began meanwhile.
+-- Stores a notification about the failures of an endpoint since `since`, and notes that (`notified`); null: one about their end, and forgets them. Returns
+-- whether that is new: nothing is done if it was noted before, or if other failures began meanwhile.
 create or replace function hookgate.notified_1(target int, since timestamptz, notified smallint, n_id uuid, n_origin int, n_delivery_id text, n_event_type text,
     n_record bytea, n_body bytea, n_target int[], n_lane bytea[], n_kind smallint[], n_ms bigint[]) returns boolean
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$

@@ -9,29 +9,34 @@ language sql stable set enable_seqscan = off set jit = off as $$
         union all
         select x.target, x.run_at, ring.n + 1 from ring cross join lateral (
             select e.target, min(e.run_at) as run_at from (
-                (select d.target, d.run_at from hookgate.due d where d.attempt_count = 0 and d.target > ring.target and d.target <= last order by d.target, d.run_at limit 1)
+                (select d.target, d.run_at from hookgate.due d where d.attempt_count = 0 and d.target > ring.target and d.target <= last order by d.target,
+                    d.run_at limit 1)
                 union all
-                (select d.target, d.run_at from hookgate.due d where d.attempt_count > 0 and d.target > ring.target and d.target <= last order by d.target, d.run_at limit 1)) e
+                (select d.target, d.run_at from hookgate.due d where d.attempt_count > 0 and d.target > ring.target and d.target <= last order by d.target,
+                    d.run_at limit 1)) e
             group by e.target order by e.target limit 1) x
         where ring.n < steps)
     select target, case when run_at < 'infinity' then hookgate.ms_of(run_at - hookgate.store_time()) end from ring where n > 0
 $$;
 
--- Returns the same of targets that are known, without units that were due before the floors (null: all). Where a transaction that is open elsewhere keeps vacuum
--- from its work, units that were leased and settled still lie at the low end of the indexes, and each look would read them.
+-- Returns the same of targets that are known, without units that were due before the floors (null: all). Where a transaction that is open elsewhere keeps
+-- vacuum from its work, units that were leased and settled still lie at the low end of the indexes, and each look would read them.
 create or replace function hookgate.ready_of_1(targets int[], first_floors timestamptz[], retry_floors timestamptz[]) returns table (target int, in_ms bigint)
 language sql stable set enable_seqscan = off set jit = off as $$
     select x.target, case when x.run_at < 'infinity' then hookgate.ms_of(x.run_at - hookgate.store_time()) end from (
         select k.target, least(f.run_at, r.run_at) as run_at from unnest(targets, first_floors, retry_floors) k(target, first_floor, retry_floor)
-        left join lateral (select d.run_at from hookgate.due d where d.attempt_count = 0 and d.target = k.target and d.run_at >= coalesce(k.first_floor, '-infinity')
+        left join lateral (select d.run_at from hookgate.due d where d.attempt_count = 0 and d.target = k.target and d.run_at >= coalesce(k.first_floor,
+            '-infinity')
             order by d.run_at limit 1) f on true
-        left join lateral (select d.run_at from hookgate.due d where d.attempt_count > 0 and d.target = k.target and d.run_at >= coalesce(k.retry_floor, '-infinity')
+        left join lateral (select d.run_at from hookgate.due d where d.attempt_count > 0 and d.target = k.target and d.run_at >= coalesce(k.retry_floor,
+            '-infinity')
             order by d.run_at limit 1) r on true) x
     where x.run_at is not null
 $$;
 
 -- Locks due units of one target, `most` of each kind, the longest due first, and returns their rows. Those that others hold are skipped.
-create or replace function hookgate.due_of(of_target int, most int, t timestamptz, except_id uuid, except_lane bytea, first_floor timestamptz, retry_floor timestamptz)
+create or replace function hookgate.due_of(of_target int, most int, t timestamptz, except_id uuid, except_lane bytea, first_floor timestamptz,
+    retry_floor timestamptz)
 returns table (tid tid, id uuid, run_at timestamptz, retry boolean, leased boolean, lapses smallint)
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -46,10 +51,10 @@ begin
         order by d.run_at limit most for update skip locked;
 end $$;
 
--- Leases due units: of each target in turn at most `counts`, first attempts and retries by turns (`turns`: 0 a first attempt begins, 1 a retry), the longest due of
--- each kind first, and as many as memory lets it begin, of which a target holds `held` bytes, and all together `total_held`. Excepted ones are leased only if
--- there are no others. An attempt whose lease lapsed is recorded as cut off. A unit of which two leases in a row lapsed is put off, for longer each time: what
--- kills a gateway shall not kill all of them in a loop. record and body are those of the first row with an ID.
+-- Leases due units: of each target in turn at most `counts`, first attempts and retries by turns (`turns`: 0 a first attempt begins, 1 a retry), the longest
+-- due of each kind first, and as many as memory lets it begin, of which a target holds `held` bytes, and all together `total_held`. Excepted ones are leased
+-- only if there are no others. An attempt whose lease lapsed is recorded as cut off. A unit of which two leases in a row lapsed is put off, for longer each
+-- time: what kills a gateway shall not kill all of them in a loop. record and body are those of the first row with an ID.
 create or replace function hookgate.lease_1(targets int[], counts int[], held bigint[], turns smallint[], except_ids uuid[], except_lanes bytea[],
     first_floors timestamptz[], retry_floors timestamptz[], lease_ms bigint, total_held bigint, memory bigint)
 returns table (target int, id uuid, lease int, attempt int, attempt_count int, cause smallint, age_ms bigint, waited_ms bigint, lane bytea, bytes bigint,
@@ -89,12 +94,14 @@ begin
         end loop;
     end loop;
     if cardinality(poison) > 0 or cardinality(all_tid) > 0 then
-        select array_agg(d.id) as ids, array_agg(d.target) as targets, array_agg(d.lease) as leases, array_agg(d.last_attempt) as numbers, array_agg(d.cause) as causes,
+        select array_agg(d.id) as ids, array_agg(d.target) as targets, array_agg(d.lease) as leases, array_agg(d.last_attempt) as numbers,
+            array_agg(d.cause) as causes,
             array_agg(d.leased_at) as began into x from hookgate.due d where d.ctid = any(poison || all_tid) and d.leased;
         if x.ids is not null then perform hookgate.cut_off(x.ids, x.targets, x.leases, x.numbers, x.causes, x.began); end if;
     end if;
     if cardinality(poison) > 0 then
-        update hookgate.due d set leased = false, lapses = least(d.lapses + 1, 30000), run_at = t + least(600, power(2, least(d.lapses - 1, 12))) * interval '1 s'
+        update hookgate.due d set leased = false, lapses = least(d.lapses + 1, 30000), run_at = t + least(600, power(2, least(d.lapses - 1,
+            12))) * interval '1 s'
             where d.ctid = any(poison);
     end if;
     if cardinality(all_tid) = 0 then return; end if;
@@ -107,7 +114,8 @@ begin
     o as (select u.*, a.place, a.at, a.retry, a.size, row_number() over (partition by u.id order by a.place) as nth
         from unnest(all_tid, all_at, all_retry, all_size) with ordinality a(tid, at, retry, size, place) join u on u.tid = a.tid)
     select o.target, o.id, o.lease, o.last_attempt, o.attempt_count, o.cause,
-        greatest(0, hookgate.ms_of(coalesce((select p.at from hookgate.parked_times(array[o.target]) p), t) - o.since)), greatest(0, hookgate.ms_of(t - o.at)), o.lane, o.size,
+        greatest(0, hookgate.ms_of(coalesce((select p.at from hookgate.parked_times(array[o.target]) p), t) - o.since)), greatest(0, hookgate.ms_of(t - o.at)),
+            o.lane, o.size,
         o.at, o.retry, v.origin, v.key, v.delivery_id, v.event_type, case when o.nth = 1 then v.record end, case when o.nth = 1 then v.body end
     from o cross join lateral (select * from hookgate.delivery v where v.id = o.id offset 0) v order by o.place;
 end $$;
@@ -124,12 +132,14 @@ create or replace function hookgate.schedule_1(of_target int) returns text langu
 create or replace function hookgate.schedule_set_1(of_target int, schedule text) returns void language sql volatile as
     $$ insert into hookgate.meta values ('retry:' || of_target, schedule) on conflict (name) do update set value = excluded.value $$;
 
--- Returns retries of a target that are due later, after a position (null: from now on), in the order in which they are due. head: the answer's headers of the last
--- attempt, if it was answered with 429 or 503.
+-- Returns retries of a target that are due later, after a position (null: from now on), in the order in which they are due. head: the answer's headers of the
+-- last attempt, if it was answered with 429 or 503.
 create or replace function hookgate.retries_1(of_target int, after_us bigint, after_id uuid, step int)
-returns table (id uuid, run_at_us bigint, in_ms bigint, attempt_count int, age_ms bigint, head bytea) language sql stable set enable_seqscan = off set jit = off as $$
+returns table (id uuid, run_at_us bigint, in_ms bigint, attempt_count int, age_ms bigint, head bytea) language sql stable set enable_seqscan = off
+    set jit = off as $$
     with p as (select coalesce((select x.at from hookgate.parked_times(array[of_target]) x), hookgate.store_time()) as at)
-    select d.id, hookgate.to_us(d.run_at), hookgate.ms_of(d.run_at - hookgate.store_time()), d.attempt_count, greatest(0, hookgate.ms_of(p.at - d.since)), z.head
+    select d.id, hookgate.to_us(d.run_at), hookgate.ms_of(d.run_at - hookgate.store_time()), d.attempt_count, greatest(0, hookgate.ms_of(p.at - d.since)),
+        z.head
     from p cross join lateral (select * from hookgate.due d where d.attempt_count > 0 and d.target = of_target and not d.leased
             and d.run_at >= coalesce(hookgate.from_us(after_us), hookgate.store_time()) and d.run_at < 'infinity'
             and (d.run_at, d.id) > (coalesce(hookgate.from_us(after_us), hookgate.store_time()), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))

@@ -14,8 +14,10 @@ begin
     perform 1 from (select distinct k from unnest(keys) k order by k) k
         cross join lateral (select 1 from hookgate.ledger l where l.key = k.k and l.delivery = any(gone) for update offset 0) l;
     perform 1 from (select v.* from (select distinct g from unnest(gone) g) g
-            cross join lateral (select v.id, v.origin, v.delivery_id from hookgate.delivery v where v.id = g.g and v.delivery_id is not null offset 0) v order by 2, 3) v
-        cross join lateral (select 1 from hookgate.own_id o where o.origin = v.origin and o.delivery_id = v.delivery_id and o.delivery = v.id for update offset 0) o;
+            cross join lateral (select v.id, v.origin, v.delivery_id from hookgate.delivery v where v.id = g.g and v.delivery_id is not null offset 0) v
+                order by 2, 3) v
+        cross join lateral (select 1 from hookgate.own_id o where o.origin = v.origin and o.delivery_id = v.delivery_id
+            and o.delivery = v.id for update offset 0) o;
     gone := array(select v.id from (select distinct g from unnest(gone) g order by g) g
         cross join lateral (select v.id from hookgate.delivery v where v.id = g.g for update offset 0) v);
     undelivered := array(select distinct x.id from unnest(gone) g cross join lateral (
@@ -24,7 +26,8 @@ begin
     select x.of_targets, x.of_lanes into mine_t, mine_l from hookgate.lock_lanes(gone, '{}') x;
     with q as (delete from hookgate.due where ctid = any(array(
             select x.tid from unnest(gone) g(g) cross join lateral (
-                select d.ctid tid from hookgate.due d where d.id = g.g and (d.lane is null or (d.target, d.lane) in (select m.t, m.l from unnest(mine_t, mine_l) m(t, l)))
+                select d.ctid tid from hookgate.due d where d.id = g.g and (d.lane is null or (d.target, d.lane) in (select m.t, m.l from unnest(mine_t,
+                    mine_l) m(t, l)))
                 order by d.target for update skip locked offset 0) x))
         returning target, origin, lane),
     s as (insert into hookgate.counter select 1, case when target >= 1073741824 then origin else target end, null, -count(*), 0 from q group by 2)
@@ -36,9 +39,11 @@ begin
                 from hookgate.delivery v where v.id = g.g offset 0) v loop
         -- one that is being settled at this moment stays
         continue when hookgate.waits(r.id);
-        with z as (delete from hookgate.attempt z where z.id = r.id returning octet_length(z.head) + octet_length(z.body) + coalesce(octet_length(z.facts), 0) as size),
+        with z as (delete from hookgate.attempt z where z.id = r.id returning octet_length(z.head) + octet_length(z.body) + coalesce(octet_length(z.facts),
+            0) as size),
         b as (delete from hookgate.version b where b.id = r.id returning octet_length(b.body) as size)
-        insert into hookgate.counter select 0, r.origin, hookgate.day_of(r.id), -1, -r.size - coalesce((select sum(z.size) from z), 0) - coalesce((select sum(b.size) from b), 0);
+        insert into hookgate.counter select 0, r.origin, hookgate.day_of(r.id), -1, -r.size - coalesce((select sum(z.size) from z),
+            0) - coalesce((select sum(b.size) from b), 0);
         with x as (delete from hookgate.dead d where d.id = r.id returning d.target, d.origin, d.reason)
         insert into hookgate.counter select c.kind, case when x.target >= 1073741824 then x.origin else x.target end, null, -count(*), 0
             from x cross join (values (2), (3)) c(kind) where c.kind = 2 or x.reason is null group by 1, 2;
@@ -57,7 +62,8 @@ end $$;
 -- Applies an act to deliveries (of the origins `scope`, if it is not null; on units of `only_targets`, if there are any). Returns how many it changed. kind 0:
 -- replay; 1: attempt now; 2: renew; 3: cancel; 4: make dead; 5: add units; 6: purge. The rows of the deliveries are locked first: two acts on one delivery come
 -- one after the other.
-create or replace function hookgate.apply_act(kind int, ids uuid[], scope int[], only_targets int[], why smallint, with_delivered boolean, why_dead int, of_lane bytea,
+create or replace function hookgate.apply_act(kind int, ids uuid[], scope int[], only_targets int[], why smallint, with_delivered boolean, why_dead int,
+    of_lane bytea,
     with_waiting boolean) returns bigint
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -96,7 +102,8 @@ begin
     end if;
     if kind = 5 or (kind = 0 and with_delivered) then
         -- in neither table: one that died between the statement before and this one is dead, and was not delivered
-        select array_agg(x.id order by x.id, x.target) as ids, array_agg(x.target order by x.id, x.target) as targets, array_agg(x.origin order by x.id, x.target) as origins,
+        select array_agg(x.id order by x.id, x.target) as ids, array_agg(x.target order by x.id, x.target) as targets, array_agg(x.origin order by x.id,
+            x.target) as origins,
             array_agg(x.lane order by x.id, x.target) as lanes, array_agg(x.lease order by x.id, x.target) as leases,
             array_agg(x.last order by x.id, x.target) as lasts into r
         from (
@@ -137,14 +144,17 @@ begin
     return (select count(distinct c) from unnest(changed) c);
 end $$;
 
--- Does one step of an act (see `apply_act`), and writes it into the audit in the same transaction. Returns how many deliveries it changed, and its row in the audit.
-create or replace function hookgate.act_1(kind int, ids uuid[], scope int[], targets int[], cause smallint, delivered boolean, reason int, lane bytea, waiting boolean,
+-- Does one step of an act (see `apply_act`), and writes it into the audit in the same transaction. Returns how many deliveries it changed, and its row in the
+-- audit.
+create or replace function hookgate.act_1(kind int, ids uuid[], scope int[], targets int[], cause smallint, delivered boolean, reason int, lane bytea,
+    waiting boolean,
     who text, which text, because text, goes_on bigint) returns table (done bigint, audit bigint) language plpgsql volatile set lock_timeout = '1s' as $$
 declare n bigint;
 begin
     perform hookgate.wait_for_disk();
     n := hookgate.apply_act(kind, ids, scope, targets, cause, delivered, reason, lane, waiting);
-    return query select n, hookgate.note_act(who, (array['replay', 'attempt_now', 'renew', 'cancel', 'make_dead', 'add', 'purge'])[kind + 1], which, because, n, goes_on);
+    return query select n, hookgate.note_act(who, (array['replay', 'attempt_now', 'renew', 'cancel', 'make_dead', 'add', 'purge'])[kind + 1], which, because, n,
+        goes_on);
 end $$;
 
 -- Forgets committed IDs, also of deliveries that wait, and writes it into the audit. Returns how many there were. Claims in flight are left alone.
@@ -165,9 +175,9 @@ begin
     return n;
 end $$;
 
--- Deletes what an origin need not keep, `step` deliveries at most, the oldest first, and looks at four times as many from `after` on. A delivery is over by the age
--- since it ended; while the origin has more bytes than `most_bytes`, the oldest go, with dead ones only if `with_dead`. Ages of null delete nothing. done: how
--- many are gone; next: where to go on, null at the end; over: there are still too many bytes.
+-- Deletes what an origin need not keep, `step` deliveries at most, the oldest first, and looks at four times as many from `after` on. A delivery is over by
+-- the age since it ended; while the origin has more bytes than `most_bytes`, the oldest go, with dead ones only if `with_dead`. Ages of null delete nothing.
+-- done: how many are gone; next: where to go on, null at the end; over: there are still too many bytes.
 create or replace function hookgate.sweep_1(of_origin int, age_ms bigint, dead_age_ms bigint, most_bytes bigint, with_dead boolean, after uuid, step int)
 returns table (done bigint, next uuid, over boolean)
 language plpgsql volatile set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
@@ -180,7 +190,8 @@ begin
         -- each row needs some bytes beside its own, in indexes and small tables
         excess := coalesce((select sum(c.bytes) + sum(c.rows) * 512 from hookgate.counter c where c.kind = 0 and c.number = of_origin), 0) - most_bytes;
     end if;
-    for r in select v.id, v.at, octet_length(v.record) + octet_length(v.body) as size, (select 1 from hookgate.due d where d.id = v.id limit 1) is not null as waits,
+    for r in select v.id, v.at, octet_length(v.record) + octet_length(v.body) as size, (select 1 from hookgate.due d
+        where d.id = v.id limit 1) is not null as waits,
             (select max(x.at) from hookgate.dead x where x.id = v.id) as died,
             greatest(v.at, (select max(z.at) from hookgate.attempt z where z.id = v.id)) as ended
         from hookgate.delivery v where v.origin = of_origin and v.id > after order by v.id limit step * 4 loop

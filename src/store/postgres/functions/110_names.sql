@@ -9,14 +9,16 @@ $$;
 
 -- Saves rows that were changed or added, if the list still has the edition that the caller read. Those of `served` are not parked from now on, all others are.
 -- Returns false, and does nothing, if another saved meanwhile.
-create or replace function hookgate.names_save_1(of_edition bigint, numbers int[], kinds smallint[], names text[], all_owners text[], served int[]) returns boolean
+create or replace function hookgate.names_save_1(of_edition bigint, numbers int[], kinds smallint[], names text[], all_owners text[],
+    served int[]) returns boolean
 language plpgsql volatile set lock_timeout = '1s' as $$
 declare t timestamptz := hookgate.store_time(); is_same boolean; n int;
 begin
     perform hookgate.wait_for_disk();
     select value = of_edition::text into is_same from hookgate.meta where name = 'names_edition' for update;
     if not is_same then return false; end if;
-    insert into hookgate.name as x (number, kind, name, owners) select a.number, a.kind, a.name, a.owners from unnest(numbers, kinds, names, all_owners) a(number, kind, name, owners)
+    insert into hookgate.name as x (number, kind, name, owners) select a.number, a.kind, a.name, a.owners from unnest(numbers, kinds, names,
+        all_owners) a(number, kind, name, owners)
         on conflict (number) do update set name = excluded.name, owners = excluded.owners;
     get diagnostics n = row_count;
     update hookgate.name x set parked_at = t where x.parked_at is null and not x.number = any(served);

@@ -1,8 +1,9 @@
--- The rows of tenants. One is changed by compare-and-swap: read it, compute the new one, save it with the edition that was read. A save whose row is already what
--- it would make is done, and writes no second audit entry.
+-- The rows of tenants. One is changed by compare-and-swap: read it, compute the new one, save it with the edition that was read. A save whose row is already
+-- what it would make is done, and writes no second audit entry.
 
 -- Returns tenants by their app's names, in the order of their bytes, after one.
-create or replace function hookgate.tenants_1(after text, most int) returns table (number int, uid text, created timestamptz, edition int, removed boolean, settings text)
+create or replace function hookgate.tenants_1(after text, most int) returns table (number int, uid text, created timestamptz, edition int, removed boolean,
+    settings text)
 language sql stable set enable_seqscan = off as $$
     select t.number, t.uid, t.created, t.edition, false, t.settings from hookgate.tenant t
     where t.uid > coalesce(after, '') collate "C" and t.removed_at is null order by t.uid limit most
@@ -14,9 +15,9 @@ language sql stable set enable_seqscan = off as $$
     select t.number, t.uid, t.created, t.edition, false, t.settings from hookgate.tenant t where t.uid = of_uid and t.removed_at is null
 $$;
 
--- Makes a tenant (`expected` is null: its number is given by the store), or replaces the row of which the caller read this edition. A removed tenant gets `#` and its
--- number as name, so that its name is free again. verdict 0: done; 1: the row is not, or no longer, as the caller knows it; 2: another has the name; 4: all
--- numbers are used.
+-- Makes a tenant (`expected` is null: its number is given by the store), or replaces the row of which the caller read this edition. A removed tenant gets `#`
+-- and its number as name, so that its name is free again. verdict 0: done; 1: the row is not, or no longer, as the caller knows it; 2: another has the name;
+-- 4: all numbers are used.
 create or replace function hookgate.tenant_save_1(of_number int, of_uid text, of_created timestamptz, is_removed boolean, of_settings text, expected int,
     who text, what text, which text, because text) returns table (verdict int, number int, edition int)
 language plpgsql volatile set lock_timeout = '1s' as $$
@@ -49,7 +50,8 @@ begin
     end if;
     if f.edition <> expected or f.removed_at is not null then return query select 1, of_number, f.edition; return; end if;
     begin
-        update hookgate.tenant t set uid = wanted, edition = expected + 1, settings = of_settings, removed_at = case when is_removed then hookgate.store_time() end
+        update hookgate.tenant t set uid = wanted, edition = expected + 1, settings = of_settings,
+            removed_at = case when is_removed then hookgate.store_time() end
             where t.number = of_number;
     exception when unique_violation then return query select 2, of_number, f.edition; return; end;
     if who is not null then perform hookgate.note_act(who, what, which, because, 1, null); end if;

@@ -1,7 +1,8 @@
 -- The rows of endpoints, with their secrets and their health. They are changed by compare-and-swap, as tenants are.
 
 -- Returns the rows of endpoints in the order of their numbers in the array, with secrets (by number) and health.
-create or replace function hookgate.endpoints_of_1(numbers int[]) returns table (number int, id text, tenant int, uid text, edition int, state smallint, since timestamptz,
+create or replace function hookgate.endpoints_of_1(numbers int[]) returns table (number int, id text, tenant int, uid text, edition int, state smallint,
+    since timestamptz,
     url text, settings text, sealed bytea, job text, cursor bytea, secret_n int[], secret_name text[], secret_created timestamptz[], secret_ends timestamptz[],
     secret_sealed bytea[], h_since timestamptz, h_failures int, h_hours int, h_last timestamptz, h_status int, h_cause text, h_first uuid, h_notified smallint)
 language sql stable set enable_seqscan = off set jit = off as $$
@@ -17,18 +18,22 @@ language sql stable set enable_seqscan = off set jit = off as $$
 $$;
 
 -- Returns endpoints of a tenant by number, after one, without removed ones.
-create or replace function hookgate.endpoints_1(of_tenant int, after int, most int) returns table (number int, id text, tenant int, uid text, edition int, state smallint,
+create or replace function hookgate.endpoints_1(of_tenant int, after int, most int) returns table (number int, id text, tenant int, uid text, edition int,
+    state smallint,
     since timestamptz, url text, settings text, sealed bytea, job text, cursor bytea, secret_n int[], secret_name text[], secret_created timestamptz[],
-    secret_ends timestamptz[], secret_sealed bytea[], h_since timestamptz, h_failures int, h_hours int, h_last timestamptz, h_status int, h_cause text, h_first uuid,
+    secret_ends timestamptz[], secret_sealed bytea[], h_since timestamptz, h_failures int, h_hours int, h_last timestamptz, h_status int, h_cause text,
+        h_first uuid,
     h_notified smallint) language sql stable set enable_seqscan = off set jit = off as $$
     select e.* from hookgate.endpoints_of_1(array(select e.number from hookgate.endpoint e
         where e.tenant = of_tenant and e.state <> 6 and e.number > after order by e.number limit most)) e
 $$;
 
 -- Returns an endpoint of a tenant by its ID or by the app's name of it (the other is null), unless it was removed.
-create or replace function hookgate.endpoint_1(of_tenant int, of_id text, of_uid text) returns table (number int, id text, tenant int, uid text, edition int, state smallint,
+create or replace function hookgate.endpoint_1(of_tenant int, of_id text, of_uid text) returns table (number int, id text, tenant int, uid text, edition int,
+    state smallint,
     since timestamptz, url text, settings text, sealed bytea, job text, cursor bytea, secret_n int[], secret_name text[], secret_created timestamptz[],
-    secret_ends timestamptz[], secret_sealed bytea[], h_since timestamptz, h_failures int, h_hours int, h_last timestamptz, h_status int, h_cause text, h_first uuid,
+    secret_ends timestamptz[], secret_sealed bytea[], h_since timestamptz, h_failures int, h_hours int, h_last timestamptz, h_status int, h_cause text,
+        h_first uuid,
     h_notified smallint) language sql stable set enable_seqscan = off set jit = off as $$
     select e.* from hookgate.endpoints_of_1(array(
         select e.number from hookgate.endpoint e where of_id is not null and e.id = of_id and e.tenant = of_tenant and e.state <> 6
@@ -38,7 +43,8 @@ $$;
 -- Returns endpoints whose job is not over, by number, after one.
 create or replace function hookgate.with_jobs_1(after int, most int) returns table (number int, id text, tenant int, uid text, edition int, state smallint,
     since timestamptz, url text, settings text, sealed bytea, job text, cursor bytea, secret_n int[], secret_name text[], secret_created timestamptz[],
-    secret_ends timestamptz[], secret_sealed bytea[], h_since timestamptz, h_failures int, h_hours int, h_last timestamptz, h_status int, h_cause text, h_first uuid,
+    secret_ends timestamptz[], secret_sealed bytea[], h_since timestamptz, h_failures int, h_hours int, h_last timestamptz, h_status int, h_cause text,
+        h_first uuid,
     h_notified smallint) language sql stable set enable_seqscan = off set jit = off as $$
     select e.* from hookgate.endpoints_of_1(array(select e.number from hookgate.endpoint e
         where e.cursor is not null and e.number > after order by e.number limit most)) e
@@ -77,7 +83,8 @@ begin
     perform 1 from hookgate.endpoint e where e.number = of_number for update;
     select * into f from hookgate.endpoints_of_1(array[of_number]);
     if found then
-        if f.edition = coalesce(expected, 0) + 1 and f.id = of_id and f.tenant = of_tenant and f.uid is not distinct from of_uid and f.state = of_state and f.since = of_since
+        if f.edition = coalesce(expected, 0) + 1 and f.id = of_id and f.tenant = of_tenant and f.uid is not distinct from of_uid and f.state = of_state
+            and f.since = of_since
                 and f.url = of_url and f.settings = of_settings and f.sealed is not distinct from of_sealed and f.job is not distinct from of_job
                 and f.cursor is not distinct from of_cursor and f.secret_n = s_n and f.secret_name = s_name and f.secret_created = s_created
                 and f.secret_ends is not distinct from s_ends and f.secret_sealed = s_sealed then
@@ -93,20 +100,23 @@ begin
     begin
         insert into hookgate.endpoint as e (number, id, tenant, uid, edition, state, since, url, settings, sealed, job, cursor)
             values (of_number, of_id, of_tenant, of_uid, coalesce(expected, 0) + 1, of_state, of_since, of_url, of_settings, of_sealed, of_job, of_cursor)
-            on conflict (number) do update set uid = excluded.uid, edition = excluded.edition, state = excluded.state, since = excluded.since, url = excluded.url,
+            on conflict (number) do update set uid = excluded.uid, edition = excluded.edition, state = excluded.state, since = excluded.since,
+                url = excluded.url,
                 settings = excluded.settings, sealed = excluded.sealed, job = excluded.job, cursor = excluded.cursor;
     exception when unique_violation then
         -- another took the name or the ID at this moment
         return case when exists (select 1 from hookgate.endpoint e where e.tenant = of_tenant and e.uid = of_uid and e.number <> of_number) then 2 else 1 end;
     end;
     delete from hookgate.secret x where x.endpoint = of_number;
-    insert into hookgate.secret (endpoint, n, name, created, ends, sealed) select of_number, x.* from unnest(s_n, s_name, s_created, s_ends, s_sealed) x(n, name, created, ends, sealed);
+    insert into hookgate.secret (endpoint, n, name, created, ends, sealed) select of_number, x.* from unnest(s_n, s_name, s_created, s_ends, s_sealed) x(n,
+        name, created, ends, sealed);
     return 0;
 end $$;
 
--- Makes an endpoint (`expected` is null) of a tenant that is not removed, if that has fewer than `most`; or replaces the row of which the caller read this edition.
--- Secrets are replaced with it. Health is not saved, but an endpoint that becomes active, or is removed, has none afterwards. verdict 0: done; 1: the row is not,
--- or no longer, as the caller knows it, or the tenant was removed; 2: another of the tenant has the app's name; 3: the tenant has as many as it may have.
+-- Makes an endpoint (`expected` is null) of a tenant that is not removed, if that has fewer than `most`; or replaces the row of which the caller read this
+-- edition. Secrets are replaced with it. Health is not saved, but an endpoint that becomes active, or is removed, has none afterwards. verdict 0: done; 1: the
+-- row is not, or no longer, as the caller knows it, or the tenant was removed; 2: another of the tenant has the app's name; 3: the tenant has as many as it
+-- may have.
 create or replace function hookgate.endpoint_save_1(of_number int, of_id text, of_tenant int, of_uid text, of_state smallint, of_since timestamptz, of_url text,
     of_settings text, of_sealed bytea, of_job text, of_cursor bytea, s_n int[], s_name text[], s_created timestamptz[], s_ends timestamptz[], s_sealed bytea[],
     expected int, most int, who text, what text, which text, because text) returns table (verdict int, number int, edition int)
@@ -115,7 +125,8 @@ declare before smallint; v int;
 begin
     perform hookgate.wait_for_disk();
     select e.state into before from hookgate.endpoint e where e.number = of_number for update;
-    v := hookgate.put_endpoint(of_number, of_id, of_tenant, of_uid, of_state, of_since, of_url, of_settings, of_sealed, of_job, of_cursor, s_n, s_name, s_created, s_ends,
+    v := hookgate.put_endpoint(of_number, of_id, of_tenant, of_uid, of_state, of_since, of_url, of_settings, of_sealed, of_job, of_cursor, s_n, s_name,
+        s_created, s_ends,
         s_sealed, expected, most);
     if v = 0 then
         if who is not null then perform hookgate.note_act(who, what, which, because, 1, null); end if;
@@ -125,12 +136,14 @@ begin
 end $$;
 
 -- Makes a change of an endpoint that exists, with acts on units that its tenant's events have for it, and a notification of the app: all of it, or nothing. A
--- repeated call changes nothing. If `failing_since` is given, the endpoint must still fail since then. Arrays of acts: see `apply_act`; `a_of` is the act of each
--- of `a_ids`. Verdicts as of `endpoint_save_1`.
-create or replace function hookgate.endpoint_change_1(of_number int, of_id text, of_tenant int, of_uid text, of_state smallint, of_since timestamptz, of_url text,
+-- repeated call changes nothing. If `failing_since` is given, the endpoint must still fail since then. Arrays of acts: see `apply_act`; `a_of` is the act of
+-- each of `a_ids`. Verdicts as of `endpoint_save_1`.
+create or replace function hookgate.endpoint_change_1(of_number int, of_id text, of_tenant int, of_uid text, of_state smallint, of_since timestamptz,
+    of_url text,
     of_settings text, of_sealed bytea, of_job text, of_cursor bytea, s_n int[], s_name text[], s_created timestamptz[], s_ends timestamptz[], s_sealed bytea[],
     expected int, failing_since timestamptz, a_kind int[], a_cause smallint[], a_flag boolean[], a_reason int[], a_lane bytea[], a_of int[], a_ids uuid[],
-    n_id uuid, n_origin int, n_delivery_id text, n_event_type text, n_record bytea, n_body bytea, n_target int[], n_lane bytea[], n_kind smallint[], n_ms bigint[],
+    n_id uuid, n_origin int, n_delivery_id text, n_event_type text, n_record bytea, n_body bytea, n_target int[], n_lane bytea[], n_kind smallint[],
+        n_ms bigint[],
     who text, what text, which text, because text) returns table (verdict int, number int, edition int)
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
 declare before smallint; v int; r record;
@@ -146,13 +159,15 @@ begin
         perform pg_advisory_xact_lock(hashtext('hookgate.order'), of_number % 16);
     end if;
     begin
-        v := hookgate.put_endpoint(of_number, of_id, of_tenant, of_uid, of_state, of_since, of_url, of_settings, of_sealed, of_job, of_cursor, s_n, s_name, s_created,
+        v := hookgate.put_endpoint(of_number, of_id, of_tenant, of_uid, of_state, of_since, of_url, of_settings, of_sealed, of_job, of_cursor, s_n, s_name,
+            s_created,
             s_ends, s_sealed, expected, 2147483647);
         if v = 0 then
             if who is not null then perform hookgate.note_act(who, what, which, because, 1, null); end if;
             for r in select a.*, array(select i.id from unnest(a_ids, a_of) i(id, act) where i.act = a.o) as ids
                     from unnest(a_kind, a_cause, a_flag, a_reason, a_lane) with ordinality a(kind, cause, flag, reason, lane, o) order by a.o loop
-                perform hookgate.apply_act(r.kind, r.ids, array[of_tenant], array[of_number], r.cause, coalesce(r.flag, false), r.reason, r.lane, coalesce(r.flag, false));
+                perform hookgate.apply_act(r.kind, r.ids, array[of_tenant], array[of_number], r.cause, coalesce(r.flag, false), r.reason, r.lane,
+                    coalesce(r.flag, false));
             end loop;
             if n_id is not null then
                 perform hookgate.store_notice(n_id, n_origin, n_delivery_id, n_event_type, n_record, n_body, n_target, n_lane, n_kind, n_ms);
@@ -169,7 +184,8 @@ begin
 end $$;
 
 -- Returns the text by which the key of the seals is recognised.
-create or replace function hookgate.seal_check_1() returns bytea language sql stable as $$ select decode(value, 'hex') from hookgate.meta where name = 'seal_check' $$;
+create or replace function hookgate.seal_check_1() returns bytea language sql stable as $$ select decode(value, 'hex') from hookgate.meta
+    where name = 'seal_check' $$;
 
 -- Replaces that text.
 create or replace function hookgate.seal_check_set_1(sealed bytea) returns void language sql volatile as
@@ -190,17 +206,19 @@ create or replace function hookgate.to_reseal_1(after int, most int) returns tab
     order by 1, 2 nulls first
 $$;
 
--- Replaces those of an endpoint's sealed texts that are still as they were read. The edition grows if one was, so that no other change brings an older seal back.
--- Returns how many were.
+-- Replaces those of an endpoint's sealed texts that are still as they were read. The edition grows if one was, so that no other change brings an older seal
+-- back. Returns how many were.
 create or replace function hookgate.reseal_1(target int, ns int[], before bytea[], after bytea[]) returns int
 language plpgsql volatile set lock_timeout = '1s' as $$
 declare done int := 0; n int;
 begin
     perform hookgate.wait_for_disk();
     perform 1 from hookgate.endpoint e where e.number = target for update;
-    update hookgate.endpoint e set sealed = a.after from unnest(ns, before, after) a(n, before, after) where a.n is null and e.number = target and e.sealed = a.before;
+    update hookgate.endpoint e set sealed = a.after from unnest(ns, before, after) a(n, before, after) where a.n is null and e.number = target
+        and e.sealed = a.before;
     get diagnostics done = row_count;
-    update hookgate.secret s set sealed = a.after from unnest(ns, before, after) a(n, before, after) where s.endpoint = target and s.n = a.n and s.sealed = a.before;
+    update hookgate.secret s set sealed = a.after from unnest(ns, before, after) a(n, before, after) where s.endpoint = target and s.n = a.n
+        and s.sealed = a.before;
     get diagnostics n = row_count;
     done := done + n;
     if done > 0 then update hookgate.endpoint e set edition = e.edition + 1 where e.number = target; end if;

@@ -16,8 +16,8 @@ create or replace function hookgate.maintenance_set_1(of_task text, of_position 
     update hookgate.maintenance set position = of_position, due_at = coalesce(hookgate.store_time() + again_ms * interval '1 ms', due_at) where task = of_task
 $$;
 
--- Walks `pages` pages of the ledger from where the last walk ended, and deletes entries that have ended. Lapsed claims stay an hour longer: their holders may come back.
--- Returns how many are gone, and where to go on.
+-- Walks `pages` pages of the ledger from where the last walk ended, and deletes entries that have ended. Lapsed claims stay an hour longer: their holders may
+-- come back. Returns how many are gone, and where to go on.
 create or replace function hookgate.ledger_sweep_1(from_page bigint, pages int) returns table (done bigint, next bigint)
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
 declare t timestamptz := hookgate.store_time(); n bigint; total bigint := pg_relation_size('hookgate.ledger') / current_setting('block_size')::bigint;
@@ -53,20 +53,28 @@ begin
     with g as (delete from hookgate.counter where ctid = any(array(select ctid from hookgate.counter limit most for update skip locked)) returning *),
     i as (
         insert into hookgate.counter select kind, number, day, sum(rows), sum(bytes) from (
-            select kind, number, case when sum(rows) over d <> 0 or sum(bytes) over d <> 0 then day end as day, rows, bytes from g window d as (partition by kind, number, day)) s
+            select kind, number, case when sum(rows) over d <> 0 or sum(bytes) over d <> 0 then day end as day, rows, bytes
+                from g window d as (partition by kind, number, day)) s
         group by 1, 2, 3)
     select count(*) into n from g;
     return n;
 end $$;
 
--- Deletes the rows of lanes in which nothing waits.
-create or replace function hookgate.lanes_sweep_1(most int) returns bigint language sql volatile as $$
-    with d as (delete from hookgate.lane where ctid = any(array(select ctid from hookgate.lane where waiting = 0 limit most for update skip locked)) returning 1)
-    select count(*) from d
-$$;
+-- Deletes the rows of lanes in which nothing waits, and lets blocked lanes go on that wait for nothing any more: a net below the locks, which should find none.
+create or replace function hookgate.lanes_sweep_1(most int) returns bigint language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
+declare n bigint; blocked_targets int[];
+begin
+    delete from hookgate.lane where ctid = any(array(select ctid from hookgate.lane where waiting = 0 limit most for update skip locked));
+    get diagnostics n = row_count;
+    blocked_targets := array(select distinct x.target from (select y.target from hookgate.lane y where y.blocked limit most) x);
+    perform hookgate.lanes_go_on(blocked_targets, array_fill(null::bytea, array[cardinality(blocked_targets)]));
+    return n;
+end $$;
 
--- Ends units that still wait for removed endpoints: an accept that began before the removal may have added them after it. Returns how many deliveries it changed.
-create or replace function hookgate.removed_units_1(most int) returns bigint language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
+-- Ends units that still wait for removed endpoints: an accept that began before the removal may have added them after it. Returns how many deliveries it
+-- changed.
+create or replace function hookgate.removed_units_1(most int) returns bigint language plpgsql volatile set enable_seqscan = off set jit = off
+    set lock_timeout = '1s' as $$
 declare found_targets int[]; ids uuid[];
 begin
     select array_agg(r.target) into found_targets from hookgate.ready_1(1073741823, 2147483647, 100000) r
@@ -80,7 +88,8 @@ end $$;
 
 -- Deletes limits that have all their tokens again.
 create or replace function hookgate.buckets_sweep_1() returns bigint language sql volatile as $$
-    with d as (delete from hookgate.bucket where ctid = any(array(select ctid from hookgate.bucket where tat < hookgate.store_time() for update skip locked)) returning 1)
+    with d as (delete from hookgate.bucket where ctid = any(array(select ctid from hookgate.bucket where tat < hookgate.store_time() for update skip locked))
+        returning 1)
     select count(*) from d
 $$;
 
@@ -94,13 +103,15 @@ $$;
 -- that no gateway serves are parked. A gateway that vanished for a minute may have served without the store: then the ledgers of all routes begin again,
 -- unless one with the same host came back.
 create or replace function hookgate.heartbeat_1(me uuid, my_version text, my_hash text, my_generation bigint, my_host text, served int[])
-returns table (at timestamptz, gates int, hashes int, versions int, days_ahead int, standby text, writable boolean, due text[], ledger_rows bigint, ledger_bytes bigint)
+returns table (at timestamptz, gates int, hashes int, versions int, days_ahead int, standby text, writable boolean, due text[], ledger_rows bigint,
+    ledger_bytes bigint)
 language plpgsql volatile set lock_timeout = '1s' as $$
 declare t timestamptz := hookgate.store_time(); gone uuid[];
 begin
     perform set_config('synchronous_commit', 'off', true);
     insert into hookgate.gateway as g values (me, t, my_version, my_hash, my_generation, my_host, served) on conflict (id) do update
-        set seen = excluded.seen, version = excluded.version, hash = excluded.hash, generation = excluded.generation, host = excluded.host, serves = excluded.serves;
+        set seen = excluded.seen, version = excluded.version, hash = excluded.hash, generation = excluded.generation, host = excluded.host,
+            serves = excluded.serves;
     -- the same host came back soon
     delete from hookgate.gateway where ctid = any(array(select g.ctid from hookgate.gateway g
         where g.host = my_host and g.id <> me and g.seen <= t - interval '15 s' and g.seen > t - interval '60 s' for update skip locked));
@@ -114,8 +125,10 @@ begin
     end if;
     return query
     select t, count(*)::int, count(distinct g.hash)::int, count(distinct g.version)::int,
-        (select count(*)::int from generate_series(1, 30) n where to_regclass('hookgate.delivery_' || to_char((t at time zone 'UTC')::date + n, 'YYYYMMDD')) is not null),
-        case when current_setting('synchronous_standby_names') <> '' then 'waits' when (select count(*) from pg_stat_replication) > 0 then 'ignored' else 'none' end,
+        (select count(*)::int from generate_series(1, 30) n where to_regclass('hookgate.delivery_' || to_char((t at time zone 'UTC')::date + n,
+            'YYYYMMDD')) is not null),
+        case when current_setting('synchronous_standby_names') <> '' then 'waits' when (select count(*)
+            from pg_stat_replication) > 0 then 'ignored' else 'none' end,
         not pg_is_in_recovery(), array(select m.task from hookgate.maintenance m where m.due_at <= t),
         (select greatest(0, c.reltuples)::bigint from pg_class c where c.oid = 'hookgate.ledger'::regclass), pg_total_relation_size('hookgate.ledger')
     from hookgate.gateway g where g.seen > t - interval '15 s';
