@@ -17,6 +17,7 @@ TEST_THREADS ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
 test:
 	@tools/setup test
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
+	@if [ "$$(uname)" = Linux ]; then tests/store/postgres/run.sh; fi
 
 # Real SDKs from PyPI and npm against a real gateway; not part of `make test`, which needs no network.
 sdk-test: setup
