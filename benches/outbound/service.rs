@@ -42,7 +42,8 @@ fn hookgate() -> PathBuf {
 pub(crate) fn qhook() -> Option<PathBuf> {
     let named = std::env::var_os("QHOOK_BINARY").map(PathBuf::from);
     let path = named.unwrap_or_else(|| "target/peers/bin/qhook".into());
-    path.exists().then_some(path)
+    // it is started in another directory
+    path.canonicalize().ok()
 }
 
 fn free_port() -> u16 {
