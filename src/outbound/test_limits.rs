@@ -104,14 +104,17 @@ mod tests {
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
 
+    fn take(limits: &TestLimits, tenant: u32, endpoint: u32, now: Instant) -> bool {
+        limits
+            .take(OriginId(tenant), TargetId(endpoint), now)
+            .is_ok()
+    }
+
     #[test]
     fn tests_are_limited_by_endpoint_and_by_tenant() {
         let (limits, begin) = (TestLimits::default(), SystemClock.mono());
-        let take = |tenant: u32, endpoint: u32, ms: u64| {
-            let now = begin + Duration::from_millis(ms);
-            limits
-                .take(OriginId(tenant), TargetId(endpoint), now)
-                .is_ok()
+        let take = |tenant, endpoint, ms| {
+            take(&limits, tenant, endpoint, begin + Duration::from_millis(ms))
         };
         assert!(take(1, 1, 0) && !take(1, 1, 999) && take(1, 1, 1_001));
         let others = (2..20).filter(|endpoint| take(1, *endpoint, 1_001));
@@ -130,11 +133,8 @@ mod tests {
     #[test]
     fn tests_of_many_endpoints_reset_no_limit() {
         let (limits, begin) = (TestLimits::default(), SystemClock.mono());
-        let take = |tenant: u32, endpoint: u32, ms: u64| {
-            let now = begin + Duration::from_millis(ms);
-            limits
-                .take(OriginId(tenant), TargetId(endpoint), now)
-                .is_ok()
+        let take = |tenant, endpoint, ms| {
+            take(&limits, tenant, endpoint, begin + Duration::from_millis(ms))
         };
         let most = u32::try_from(MAX_PACES).unwrap();
         assert!(take(1, 0, 0));

@@ -73,7 +73,7 @@ impl Call {
     }
 }
 
-/// What a tenant has: an endpoint with a job and secrets, and events.
+/// An endpoint of a tenant, with its events and secrets.
 struct Owned {
     id: String,
     uid: String,

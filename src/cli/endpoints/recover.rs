@@ -196,7 +196,7 @@ impl Recover {
                 "there is nothing to recover: no such event is dead or cancelled. Events that wait are sent without it"
             }
             "missing" => {
-                "there is nothing to recover: the endpoint got each such event, or it waits"
+                "there is nothing to recover: each such event was delivered, or still waits for an attempt"
             }
             _ => "there is nothing to recover",
         }

@@ -1017,7 +1017,7 @@ begin
     perform hookgate_test.same(hookgate.buckets_sweep_1(), 1::bigint, 'now it is');
 end $$;
 
--- What must hold at any time, after all of this
+-- The rules that hold at any time, after all of this
 -- Returns sums that are not what the rows add up to.
 create function hookgate_test.differences() returns table (kind int, number int, is_rows bigint, is_bytes bigint, rows bigint, bytes bigint) language sql as $$
     with k as (select kind::int, number, sum(rows)::bigint as r, sum(bytes)::bigint as b from hookgate.counter group by 1, 2),

@@ -105,7 +105,7 @@ def act(connection, kind, ids, targets=(), delivered=False, waiting=False, lane=
     return connection.execute(ACT, (kind, list(ids), list(targets), delivered, lane, waiting)).fetchone()[0]
 
 
-# What must hold at any time: each query finds nothing.
+# The rules that hold at any time: each query finds nothing.
 INVARIANTS = {
     "units in due and dead": "select id, target from hookgate.due join hookgate.dead using (id, target)",
     "units without their delivery": "select id from (select id from hookgate.due union all select id from hookgate.dead) u where not exists (select from hookgate.delivery d where d.id = u.id)",

@@ -23,6 +23,16 @@ stop() {
     rm -rf "$work"
 }
 trap stop EXIT
+# Waits until a process with this log answers at DSN. A process that has ended, or does not answer in time, fails the run.
+ready() {
+    for _ in $(seq 100); do
+        if "$python" -c 'import os, psycopg; psycopg.connect(os.environ["DSN"])' 2>/dev/null; then return; fi
+        if ! kill -0 "$1" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+    cat "$2" >&2
+    exit 1
+}
 
 if ! cmp -s "$here/requirements.txt" "$tools/installed.txt"; then
     python3 -m venv "$tools"
@@ -64,11 +74,7 @@ server=$!
 cd - >/dev/null
 unset LD_LIBRARY_PATH
 export DSN="host=$work user=hookgate dbname=postgres"
-for _ in $(seq 100); do
-    if "$python" -c 'import os, psycopg; psycopg.connect(os.environ["DSN"])' 2>/dev/null; then break; fi
-    if ! kill -0 "$server" 2>/dev/null; then cat "$work/server.log" >&2; exit 1; fi
-    sleep 0.1
-done
+ready "$server" "$work/server.log"
 direct=$DSN
 
 if [ -n "${PGBOUNCER:-}" ]; then
@@ -92,11 +98,7 @@ INI
     "${as[@]}" "$program" -q "$work/bouncer.ini" >"$work/bouncer.log" 2>&1 &
     bouncer=$!
     export DSN="host=$work/bouncer port=6432 user=hookgate dbname=postgres"
-    for _ in $(seq 100); do
-        if "$python" -c 'import os, psycopg; psycopg.connect(os.environ["DSN"])' 2>/dev/null; then break; fi
-        if ! kill -0 "$bouncer" 2>/dev/null; then cat "$work/bouncer.log" >&2; exit 1; fi
-        sleep 0.1
-    done
+    ready "$bouncer" "$work/bouncer.log"
 fi
 
 # psql may be of another version, or not there: the files are given to the server as they are

@@ -34,7 +34,7 @@ language sql stable set enable_seqscan = off set jit = off as $$
     where x.run_at is not null
 $$;
 
--- Locks due units of one target, `most` of each kind, the longest due first, and returns their rows. Those that others hold are skipped.
+-- Locks due units of one target, `most` of each kind, the longest due first, and returns their rows. Units that others hold are skipped.
 create or replace function hookgate.due_of(of_target int, most int, t timestamptz, except_id uuid, except_lane bytea, first_floor timestamptz,
     retry_floor timestamptz)
 returns table (tid tid, id uuid, run_at timestamptz, retry boolean, leased boolean, lapses smallint)

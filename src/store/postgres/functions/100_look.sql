@@ -76,7 +76,7 @@ create or replace function hookgate.unit_attempts_1(of uuid, first_target int, l
     order by z.target, z.lease
 $$;
 
--- Returns attempts to an endpoint, or of a delivery (the other is null), newest first, before an entry (null: from the newest on). Those whose delivery is
+-- Returns attempts to an endpoint, or of a delivery (the other is null), newest first, before an entry (null: from the newest on). Attempts whose delivery is
 -- gone are left out, but for one row without a target at the end: the position from which to go on, if there may be more.
 create or replace function hookgate.attempts_1(of_target int, of uuid, before bigint, most int) returns table (target int, number int, late boolean,
     cause smallint,

@@ -7,7 +7,7 @@ create or replace function hookgate.names_1() returns table (edition bigint, num
     where m.name = 'names_edition' order by n.number
 $$;
 
--- Saves rows that were changed or added, if the list still has the edition that the caller read. Those of `served` are not parked from now on, all others are.
+-- Saves rows that were changed or added, if the list still has the edition that the caller read. The numbers of `served` are not parked from now on, all others are.
 -- Returns false, and does nothing, if another saved meanwhile.
 create or replace function hookgate.names_save_1(of_edition bigint, numbers int[], kinds smallint[], names text[], all_owners text[],
     served int[]) returns boolean

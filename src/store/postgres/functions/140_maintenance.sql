@@ -46,7 +46,7 @@ begin
     return query select n, case when from_page + pages >= total then 0 else from_page + pages end;
 end $$;
 
--- Adds up differences of sums, `most` rows at a time. What comes to nothing keeps one row, without a day: a sum that was there once is 0, and not absent.
+-- Adds up differences of sums, `most` rows at a time. A sum that comes to nothing keeps one row, without a day: a sum that was there once is 0, and not absent.
 create or replace function hookgate.counters_fold_1(most int) returns int language plpgsql volatile set lock_timeout = '1s' as $$
 declare n int;
 begin
