@@ -121,11 +121,7 @@ fn a_dead_letter_is_shown_and_sent_signed_until_it_is_taken() {
         (Some("dead_letters"), Some("github")),
         "{alarm}"
     );
-    wait_for("its line", || {
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("alarm raised") && line.contains("dead_letters"))
-    });
+    gate.wait_for_log(&["alarm raised", "dead_letters"]);
     wait_at_most(Duration::from_secs(20), "the alarm to be taken", || {
         ops.count() >= 2
     });
@@ -163,11 +159,7 @@ fn an_alarm_survives_a_gate_that_is_killed() {
     let yaml = yaml.replace("STORE", dir.path().join("store").to_str().unwrap());
     let gate = Gate::start_in(Arc::clone(&dir), &yaml);
     send(&gate, "1");
-    wait_for("a try", || {
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("an alarm is not delivered yet"))
-    });
+    gate.wait_for_log(&["an alarm is not delivered yet"]);
     drop(gate);
     let ops = App::on(closed, |_, _| Act::status(200));
     let _gate = Gate::start_in(dir, &yaml);
@@ -182,11 +174,7 @@ fn waiting_alarms_without_a_webhook_are_not_parked() {
     let yaml = config(&dead.url(), &format!("http://{closed}/"), LOOPBACK);
     let gate = start(&yaml);
     send(&gate, "1");
-    wait_for("an attempt", || {
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("an alarm is not delivered yet"))
-    });
+    gate.wait_for_log(&["an alarm is not delivered yet"]);
     let without = yaml.lines().map(|line| {
         if line.starts_with("alarms:") {
             "alarms: { disk_free: 1B }\n"
@@ -242,11 +230,7 @@ fn no_address_that_is_not_public_is_called() {
         gate
     });
     for (gate, case) in gates.iter().zip(cases) {
-        wait_for("an attempt", || {
-            gate.log_lines()
-                .iter()
-                .any(|line| line.contains("unreached_blocked"))
-        });
+        gate.wait_for_log(&["unreached_blocked"]);
         assert_eq!(ops.count(), 0, "{case:?}");
     }
 }
@@ -262,11 +246,7 @@ fn a_redirect_is_an_answer_and_not_followed() {
     });
     let gate = start(&config(&dead.url(), &ops.url(), LOOPBACK));
     send(&gate, "1");
-    wait_for("the redirect", || {
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("an alarm is not delivered yet") && line.contains("307"))
-    });
+    gate.wait_for_log(&["an alarm is not delivered yet", "307"]);
     assert_eq!(inside.count(), 0);
 }
 

@@ -303,11 +303,7 @@ fn captured_request_is_refused_after_a_disk_lost_its_commit() {
         disk.execute_batch("create trigger refuse before insert on journal begin select raise(abort, 'no room'); end").unwrap();
         let request = Request::linear("one", SECRET, SystemTime::now());
         request.is_answered(&gate, 200, None);
-        wait_for("the disk to refuse it", || {
-            gate.log_lines()
-                .iter()
-                .any(|line| line.contains("writes to the store fail"))
-        });
+        gate.wait_for_log(&["writes to the store fail"]);
         gate.signal(signal);
         gate.wait(Duration::from_secs(20));
         drop(gate);

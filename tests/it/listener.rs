@@ -239,11 +239,7 @@ fn proxy_header_is_required_and_only_of_trusted_peers() {
     );
     wait_for("it to be counted", || turned_away(&gate, "untrusted") == 1);
     assert_eq!(app.count(), 0);
-    wait_for("the log", || {
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("\"why\":\"untrusted\""))
-    });
+    gate.wait_for_log(&["\"why\":\"untrusted\""]);
 }
 
 #[test]
@@ -652,11 +648,7 @@ fn an_expired_pair_replaces_no_valid_one() {
         write_pair(dir.path(), "old", &pair)
     );
     let gate = Gate::start_in(dir, &self::config(&listen, "", &url(&app)));
-    wait_for("the warning", || {
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("the certificate expired at 2020-01-01"))
-    });
+    gate.wait_for_log(&["the certificate expired at 2020-01-01"]);
     assert_eq!(gate.admin("/-/status")["ready"], true);
 }
 

@@ -346,11 +346,7 @@ fn stale_secret_is_shown_in_log_status_and_metric() {
         "{}",
         text_of(&status)
     );
-    wait_for("the line about it", || {
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("last good text"))
-    });
+    gate.wait_for_log(&["last good text"]);
     assert_eq!(
         gate.post(
             "/webhooks/github",
@@ -373,12 +369,7 @@ fn changes_during_the_start_are_loaded() {
     );
     let first = Gate::start_in(Arc::clone(&dir), &yaml);
     let mut second = Gate::spawn(hookgate(), Arc::clone(&dir), &yaml);
-    wait_for("it to wait for the store", || {
-        second
-            .log_lines()
-            .iter()
-            .any(|line| line.contains("waiting"))
-    });
+    second.wait_for_log(&["waiting"]);
     std::fs::write(
         dir.path().join("config.yaml"),
         yaml.replace("/webhooks/github", "/elsewhere"),

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hookgate::clock::{Clock, Now, SystemClock, rfc3339};
 use serde_json::{Value, json};
@@ -327,6 +327,39 @@ fn notices_of(ops: &Receiver) -> Vec<Value> {
         serde_json::from_slice(&seen.body).unwrap()
     });
     bodies.collect()
+}
+
+/// The slot of an attempt is free when the answer is there, but not if the answer pauses the endpoint.
+#[test]
+fn next_attempt_waits_for_the_save_of_an_answer_that_pauses_the_endpoint_alone() {
+    for (status, sent) in [(410, 1), (500, 2)] {
+        let receiver = Receiver::start(status);
+        let gate = start(&[&receiver], "");
+        set_up(&gate, &receiver);
+        let disk = rusqlite::Connection::open(gate.dir().join("store/hookgate.db")).unwrap();
+        disk.busy_timeout(Duration::from_secs(5)).unwrap();
+        disk.execute_batch("create trigger refuse before insert on attempt begin select raise(abort, 'no room'); end").unwrap();
+        let first = publish(&gate, "invoice.paid", 1).remove(0);
+        wait_for("its attempt", || receiver.app.count() == 1);
+        let second = publish(&gate, "invoice.void", 1).remove(0);
+        let waits = Instant::now();
+        wait_for("what follows", || {
+            receiver.app.count() > sent || waits.elapsed() > Duration::from_secs(1)
+        });
+        assert_eq!(receiver.app.count(), sent, "{status}");
+        disk.execute_batch("drop trigger refuse").unwrap();
+        if status == 410 {
+            wait_for("the pause", || get(&gate, ENDPOINT)["state"] == "paused");
+            assert_eq!(receiver.arrived(0), BTreeMap::from([(first, 1)]));
+            receiver.set(200);
+            assert_eq!(post(&gate, "resume", json!({})).0, 202);
+        } else {
+            receiver.set(200);
+        }
+        wait_for("the second event", || {
+            state_of(&gate, &second) == "delivered"
+        });
+    }
 }
 
 #[test]

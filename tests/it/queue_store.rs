@@ -523,13 +523,7 @@ fn damaged_store_is_refused_while_deliveries_lie_in_it() {
             .count(),
         2
     );
-    assert!(
-        gate.log_lines()
-            .iter()
-            .any(|line| line.contains("damaged") && line.contains("\"level\":\"error\"")),
-        "{:?}",
-        gate.log_lines()
-    );
+    gate.wait_for_log(&["damaged", "\"level\":\"error\""]);
     gate.signal("TERM");
     assert!(gate.wait(Duration::from_secs(10)).success());
     drop(gate);

@@ -174,6 +174,15 @@ impl Gate {
         self.log_lines.lock().unwrap().clone()
     }
 
+    /// Waits until a line of its log has all of `parts`. The log comes over a pipe: what is logged before an answer may come after it.
+    #[track_caller]
+    pub fn wait_for_log(&self, parts: &[&str]) {
+        wait_for(&format!("a line of the log with {parts:?}"), || {
+            let has_all = |line: &String| parts.iter().all(|part| line.contains(part));
+            self.log_lines().iter().any(has_all)
+        });
+    }
+
     /// Returns its request lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
