@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::report::{AttemptReport, SendResult};
-use super::target::{AttemptSlot, PauseChange, Target};
+use super::target::{AttemptSlot, Target};
 use crate::clock::{Dates, Now};
 use crate::config::snapshot::WebhookRoute;
 use crate::delivery::{AttemptContext, Delivery};
 use crate::queue::attempt::{delivery_id, lease_of};
 use crate::queue::choose::Admission;
+use crate::queue::pause::PauseChange;
 use crate::queue::stored::{self, Unreadable};
 use crate::store::Ownership;
 use crate::store::queue::{Next, Stored, TargetId};

@@ -51,6 +51,7 @@ pub(crate) fn attempt_accepted(
     reserved: ReservedAttempt,
 ) {
     let ReservedAttempt { lease, lane, slot } = reserved;
+    let slot = slot.spend();
     // its sender is answered: the slot accounts for its bytes from now on
     delivery.received().body.release_share();
     let task = AttemptTask {
@@ -147,6 +148,7 @@ pub(super) fn attempt_event(
     is_probe: bool,
 ) {
     let ReservedEndpoint { endpoint, slot } = reserved;
+    let slot = slot.spend();
     let now = worker.clock.mono();
     let task = AttemptTask {
         worker: Arc::clone(worker),

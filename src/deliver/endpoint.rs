@@ -207,7 +207,7 @@ impl LiveEndpoint {
         Next::Later(PAUSED)
     }
 
-    /// Learns how quick the endpoint is.
+    /// Learns how quick the endpoint is, and whether it is failing.
     pub(super) fn learn(&self, outcome: Outcome, took: Duration) {
         let speed = match outcome {
             Outcome::Unreached(Fault::Local(_)) => return,
@@ -216,7 +216,8 @@ impl LiveEndpoint {
             Outcome::Answered(status) if OVERLOADED.contains(&status) => Speed::Overloaded,
             Outcome::Answered(_) => Speed::Quick,
         };
-        self.target.learn(speed);
+        let is_delivered = outcome.status().is_some_and(|status| status.is_success());
+        self.target.learn(speed, is_delivered);
     }
 
     /// Counts and logs an attempt of an event that was due at `due`. Endpoints are many and their failures are their customers', so this is no

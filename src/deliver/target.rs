@@ -10,7 +10,7 @@ use super::places::Place;
 use crate::config::snapshot::{Deliver, UpstreamAddress};
 use crate::limit::Quota;
 use crate::queue::choose::Admission;
-use crate::queue::pause::{Pause, Probe, Signal};
+use crate::queue::pause::{Pause, PauseChange, Probe, Signal};
 use crate::store::queue::{Subject, TargetId};
 use crate::store::turns::{Share, Turn};
 
@@ -92,8 +92,9 @@ impl Target {
     }
 
     /// Learns from an attempt to an endpoint: each quick answer allows one more attempt at the same time, and an endpoint that is overloaded
-    /// or gives no answer gets half as many.
-    pub(super) fn learn(&self, speed: Speed) {
+    /// or gives no answer gets half as many. One that fails always has a rate of its own: see [`RateLimit::learn`].
+    pub(super) fn learn(&self, speed: Speed, is_delivered: bool) {
+        self.rate.lock().learn(is_delivered);
         self.suspect
             .store(speed == Speed::Suspect, Ordering::Relaxed);
         let most = self.most.load(Ordering::Relaxed);
@@ -109,7 +110,7 @@ impl Target {
 
     /// Returns whether its state is worth keeping although nothing is attempted now.
     pub(super) fn is_troubled(&self, now: Instant) -> bool {
-        self.is_suspect() || self.pause().remaining(now).is_some()
+        self.is_suspect() || self.rate.lock().is_failing() || self.pause().remaining(now).is_some()
     }
 
     /// Takes a slot for an event of `bytes` that was just published, if it may be attempted at once. It skips what waits, but while events wait,
@@ -126,7 +127,7 @@ impl Target {
             Some(_) => self.new_began.store(true, Ordering::Relaxed),
             None => self.set_backlog(true),
         }
-        slot.map(|slot| slot.hold(bytes))
+        slot.map(|slot| slot.with_token(now).hold(bytes))
     }
 
     /// Follows a policy from now on. Attempts under way go on.
@@ -231,7 +232,7 @@ impl Target {
         if slot.is_none() {
             self.set_backlog(true);
         }
-        slot.map(|slot| slot.hold(bytes))
+        slot.map(|slot| slot.with_token(now).hold(bytes))
     }
 
     /// Wakes the worker, and lets it look at the target.
@@ -257,6 +258,8 @@ impl Target {
 pub(crate) struct AttemptSlot {
     target: Arc<Target>,
     used: bool,
+    /// The time at which a token of the rate was taken for it, until the attempt begins.
+    token: Option<Instant>,
     held: Option<HeldMemory>,
     probe: Option<Probe>,
     /// The place of an endpoint's attempt among those of all endpoints.
@@ -268,6 +271,7 @@ impl AttemptSlot {
         Self {
             target,
             used: false,
+            token: None,
             held: None,
             probe: None,
             place: None,
@@ -279,6 +283,18 @@ impl AttemptSlot {
     pub(super) fn hold(mut self, bytes: usize) -> Self {
         self.used = true;
         self.held = Some(HeldMemory::new(&self.target, bytes));
+        self
+    }
+
+    /// Notes that a token of the rate was taken for it. If it is dropped before its attempt begins, the token is given back.
+    fn with_token(mut self, taken: Instant) -> Self {
+        self.token = Some(taken);
+        self
+    }
+
+    /// Spends its token: the attempt begins.
+    pub(super) fn spend(mut self) -> Self {
+        self.token = None;
         self
     }
 
@@ -311,16 +327,12 @@ impl AttemptSlot {
         now: Instant,
     ) -> Option<PauseChange> {
         let mut pause = self.target.pause();
-        let was_paused = pause.remaining(now).is_some();
-        pause.record(signal, subject, self.probe, first_pause, now);
-        match (was_paused, pause.remaining(now)) {
-            (false, Some(left)) => Some(PauseChange::Paused(left)),
-            (true, None) => {
-                self.target.note_freed();
-                Some(PauseChange::Resumed)
-            }
-            (false, None) | (true, Some(_)) => None,
+        let change = pause.record(signal, subject, self.probe, first_pause, now);
+        drop(pause);
+        if change == Some(PauseChange::Resumed) {
+            self.target.note_freed();
         }
+        change
     }
 
     /// Lets the next attempt begin, because this one has its answer. The delivery stays in memory until its result is saved.
@@ -335,6 +347,9 @@ impl Drop for AttemptSlot {
         drop(self.place.take());
         let Target { memory, busy, .. } = &*self.target;
         busy.fetch_sub(1, Ordering::Relaxed);
+        if let Some(taken) = self.token {
+            self.target.give_back(1, taken);
+        }
         if let Some(probe) = self.probe {
             self.target.pause().release(probe);
         }
@@ -371,15 +386,6 @@ impl Drop for HeldMemory {
             self.target.note_freed();
         }
     }
-}
-
-/// A change of a target's pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PauseChange {
-    /// The target pauses now, for this time.
-    Paused(Duration),
-    /// The pause has ended.
-    Resumed,
 }
 
 #[cfg(test)]

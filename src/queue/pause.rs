@@ -57,6 +57,15 @@ pub fn signal(outcome: Outcome, fresh: bool, retry_after: Option<Duration>) -> O
     }
 }
 
+/// A change of a target's pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseChange {
+    /// The target pauses now, for this time.
+    Paused(Duration),
+    /// The pause has ended.
+    Resumed,
+}
+
 /// The number of a probe. A result counts as the probe's only while that probe is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe(u64);
@@ -159,8 +168,25 @@ impl Pause {
         self.state = State::default();
     }
 
-    /// Records the conclusion from an attempt, a probe or not. `first_pause` is the length of a new pause.
+    /// Records the conclusion from an attempt, a probe or not. `first_pause` is the length of a new pause. Returns what changes by it.
     pub fn record(
+        &mut self,
+        signal: Signal,
+        subject: Subject,
+        probe: Option<Probe>,
+        first_pause: Duration,
+        now: Instant,
+    ) -> Option<PauseChange> {
+        let was_paused = self.remaining(now).is_some();
+        self.follow(signal, subject, probe, first_pause, now);
+        match (was_paused, self.remaining(now)) {
+            (false, Some(left)) => Some(PauseChange::Paused(left)),
+            (true, None) => Some(PauseChange::Resumed),
+            (false, None) | (true, Some(_)) => None,
+        }
+    }
+
+    fn follow(
         &mut self,
         signal: Signal,
         subject: Subject,

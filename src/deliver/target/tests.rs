@@ -99,3 +99,24 @@ fn ended_attempt_keeps_its_memory_until_its_result_is_saved() {
     drop(held);
     assert_eq!((memory.held(), target.held()), (0, 0));
 }
+
+#[test]
+fn token_of_an_attempt_that_does_not_begin_is_given_back() {
+    let id = TargetId(crate::store::queue::FIRST_ENDPOINT);
+    let target = Arc::new(Target::new(id, Arc::default()));
+    let rate = Quota {
+        rate: "1/h".parse().unwrap(),
+        burst: std::num::NonZeroU32::MIN,
+    };
+    target.follow_endpoint(9, Some(rate));
+    let now = SystemClock.mono();
+    let take = || {
+        target.set_backlog(false);
+        target.begin_new(1, now)
+    };
+    for _ in 0..3 {
+        assert!(take().is_some(), "the one before was a duplicate");
+    }
+    drop(take().unwrap().spend());
+    assert!(take().is_none());
+}
