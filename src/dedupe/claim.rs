@@ -209,35 +209,64 @@ pub async fn claim(
         token,
         settled: false,
     };
-    let lapses_in = match repeated(|| ledger.claim(key, token, lease)).await {
-        Ok(ClaimResult::InFlight { lapses_in }) => lapses_in,
-        answer => return finish(guard, answer),
+    let holder = |answer: &ClaimResult| match answer {
+        ClaimResult::InFlight { lapses_in } => Some(*lapses_in),
+        ClaimResult::Fresh | ClaimResult::Committed => None,
     };
-    // boxed, since few requests wait
-    Box::pin(wait(guard, lease, lapses_in, waiters, patience)).await
+    let ask = || repeated(|| ledger.claim(key, token, lease));
+    let answer = until_free(&**ledger, key, waiters, patience, ask, holder).await;
+    finish(guard, answer)
 }
 
-/// Waits for the outcome of another holder, whose lease ends in `lapses_in`.
-async fn wait(
-    guard: Claim,
-    lease: Duration,
-    mut lapses_in: Duration,
+/// Asks, and while the answer is that another holds `key` (until its lease ends), waits for its outcome and asks again: for `patience` at most,
+/// and only if a slot is free among `waiters`. Returns the last answer.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn until_free<T, Asked>(
+    ledger: &dyn Ledger,
+    key: Key,
     waiters: WaitersOf<'_>,
     patience: Duration,
-) -> ClaimOutcome {
-    let (ledger, key, token) = (Arc::clone(&guard.ledger), guard.key, guard.token);
+    ask: impl Fn() -> Asked,
+    holder: impl Fn(&T) -> Option<Duration>,
+) -> Result<T, StoreError>
+where
+    Asked: Future<Output = Result<T, StoreError>>,
+{
+    let answer = ask().await?;
+    if holder(&answer).is_none() {
+        return Ok(answer);
+    }
+    // boxed, since few requests wait
+    Box::pin(wait(ledger, key, waiters, patience, answer, &ask, &holder)).await
+}
+
+/// Waits for the outcome of the other holder that `answer` tells of, and asks again.
+async fn wait<T, Asked>(
+    ledger: &dyn Ledger,
+    key: Key,
+    waiters: WaitersOf<'_>,
+    patience: Duration,
+    mut answer: T,
+    ask: &impl Fn() -> Asked,
+    holder: &impl Fn(&T) -> Option<Duration>,
+) -> Result<T, StoreError>
+where
+    Asked: Future<Output = Result<T, StoreError>>,
+{
     let Some(_place) = waiters.enter(key) else {
-        return finish(guard, Ok(ClaimResult::InFlight { lapses_in }));
+        return Ok(answer);
     };
     let mut patience_ends = pin!(tokio::time::sleep(patience));
     loop {
         let changed = ledger.changed(key);
-        match repeated(|| ledger.claim(key, token, lease)).await {
-            Ok(ClaimResult::InFlight { lapses_in: later }) => lapses_in = later,
-            answer => return finish(guard, answer),
-        }
+        answer = ask().await?;
+        let Some(lapses_in) = holder(&answer) else {
+            return Ok(answer);
+        };
         tokio::select! {
-            () = &mut patience_ends => return finish(guard, Ok(ClaimResult::InFlight { lapses_in })),
+            () = &mut patience_ends => return Ok(answer),
             () = changed => {}
             () = tokio::time::sleep(lapses_in.min(POLL).max(Duration::from_millis(1))) => {}
         }

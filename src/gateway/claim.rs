@@ -27,8 +27,20 @@ pub(super) enum DeliveryClaim {
     Unclaimed,
     /// A claim that this request holds, which becomes its commit.
     Claimed(Claim),
+    /// A key without a claim: the queue claims and commits it when it accepts the delivery.
+    Unasked(Unasked),
     /// The key of a delivery that the ledger knows as delivered. Only the queue knows whether it is dead.
     Delivered(Key),
+}
+
+/// A key that is claimed and committed by accepting its delivery.
+pub(super) struct Unasked {
+    /// The ledger key.
+    pub(super) key: Key,
+    /// The sender, among those that wait for a duplicate in flight.
+    pub(super) sender: Key,
+    /// The longest time to wait for a duplicate in flight.
+    pub(super) patience: Duration,
 }
 
 /// Returns whether a delivery has an ID from its provider.
@@ -36,7 +48,8 @@ pub(super) fn has_id(delivery: &Delivery) -> bool {
     matches!(delivery.cleared(), Cleared::Authentic(authentic) if authentic.delivery_id().is_some())
 }
 
-/// Claims the delivery's ID. Waits, within bounds, for a duplicate in flight.
+/// Claims the delivery's ID. Waits, within bounds, for a duplicate in flight. A route that queues needs no claim: accepting a delivery is one
+/// transaction, and nothing is done before it.
 ///
 /// # Errors
 /// `InFlight` if the duplicate takes longer, `StoreUnavailable`.
@@ -54,12 +67,20 @@ pub(super) async fn claim(
     let scope = Scope::of(&route.ledger, delivery);
     let hash_key = gate.store.hash_key();
     let key = ledger_key(gate, scope, (webhook, *dedupe), authentic, body);
-    let wait = webhook.answer_within.map_or(DUPLICATE_WAIT, |limit| {
+    let patience = webhook.answer_within.map_or(DUPLICATE_WAIT, |limit| {
         limit.saturating_sub(ANSWER_MARGIN).min(DUPLICATE_WAIT)
     });
-    let waiters = gate.ids.waiters.of(scope.sender(&hash_key));
+    let sender = scope.sender(&hash_key);
+    if matches!(webhook.action, Action::Queue) {
+        return Ok(DeliveryClaim::Unasked(Unasked {
+            key,
+            sender,
+            patience,
+        }));
+    }
+    let waiters = gate.ids.waiters.of(sender);
     let ledger = Arc::clone(&gate.store) as Arc<dyn Ledger>;
-    match claim::claim(&ledger, key, lease_of(webhook), waiters, wait).await {
+    match claim::claim(&ledger, key, lease_of(webhook), waiters, patience).await {
         ClaimOutcome::Fresh(claim) => Ok(DeliveryClaim::Claimed(claim)),
         ClaimOutcome::Committed => Ok(DeliveryClaim::Delivered(key)),
         ClaimOutcome::StillInFlight { .. } => Err(Refusal::InFlight),

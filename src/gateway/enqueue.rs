@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::clock::within;
 use crate::config::snapshot::{Action, Inline, Recording, WebhookRoute};
-use crate::dedupe::claim::Claim;
+use crate::dedupe::claim::{self, Claim};
 use crate::dedupe::key::Scope;
 use crate::deliver::{ReservedAttempt, Target, attempt_accepted};
 use crate::delivery::{Delivery, Outcome};
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
-use crate::gateway::claim::{DeliveryClaim, STORE_WAIT};
+use crate::gateway::claim::{DeliveryClaim, STORE_WAIT, Unasked};
 use crate::gateway::reply::{Receipt, Reply};
 use crate::queue::attempt::delivery_id;
 use crate::queue::stored;
@@ -213,6 +213,29 @@ async fn put(
                 .map_err(|(error, claim)| (error, Some(claim))),
             DeliveryClaim::Unclaimed => {
                 repeated(|| store.accept(Arc::clone(&accept), Dedupe::None))
+                    .await
+                    .map_err(|error| (error, None))
+            }
+            DeliveryClaim::Unasked(Unasked {
+                key,
+                sender,
+                patience,
+            }) => {
+                let dedupe = Dedupe::Key {
+                    key,
+                    window,
+                    dead: OnDead::Revive,
+                };
+                let ask = || repeated(|| store.accept(Arc::clone(&accept), dedupe));
+                let holder = |answer: &Accepted| match answer {
+                    Accepted::InFlight { lapses_in } => Some(*lapses_in),
+                    Accepted::New(_)
+                    | Accepted::Duplicate { .. }
+                    | Accepted::Other { .. }
+                    | Accepted::Revived { .. } => None,
+                };
+                let waiters = gate.ids.waiters.of(sender);
+                claim::until_free(store, key, waiters, patience, ask, holder)
                     .await
                     .map_err(|error| (error, None))
             }

@@ -10,7 +10,7 @@ use crate::dedupe::claim::Claim;
 use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
-use crate::gateway::claim::{self, DeliveryClaim};
+use crate::gateway::claim::{self, DeliveryClaim, Unasked};
 use crate::gateway::enqueue::{self, Entry, Recorded};
 use crate::gateway::reply::{Receipt, Reply};
 use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
@@ -51,7 +51,9 @@ pub(super) async fn forward(
     let headers = answer.as_ref().map(|answer| &answer.headers);
     let (key, claim) = match claim {
         DeliveryClaim::Claimed(claim) => (Some(claim.key()), Some(claim)),
-        DeliveryClaim::Delivered(key) => (Some(key), None),
+        DeliveryClaim::Unasked(Unasked { key, .. }) | DeliveryClaim::Delivered(key) => {
+            (Some(key), None)
+        }
         DeliveryClaim::Unclaimed => (None, None),
     };
     let claim = match settlement(outcome, spill) {

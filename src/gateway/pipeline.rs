@@ -212,7 +212,10 @@ async fn settle(
         (Action::Forward(_), DeliveryClaim::Delivered(_)) => {
             return Ok(Reply::Duplicate(webhook.answer.clone()));
         }
-        (Action::Forward(_), DeliveryClaim::Unclaimed | DeliveryClaim::Claimed(_)) => {
+        (
+            Action::Forward(_),
+            DeliveryClaim::Unclaimed | DeliveryClaim::Claimed(_) | DeliveryClaim::Unasked(_),
+        ) => {
             return forward::forward(gate, route, delivery, claim, facts).await;
         }
     };

@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "dedupe",
-        &["delivery", "random", "request", "store", "verify"],
+        &["clock", "delivery", "random", "request", "store", "verify"],
     ),
     (
         "telemetry",

@@ -3,6 +3,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::turns::MEMORY;
+use crate::units::Rate;
 
 #[tokio::test]
 async fn only_used_slots_wake_the_worker() {
@@ -105,7 +106,10 @@ fn token_of_an_attempt_that_does_not_begin_is_given_back() {
     let id = TargetId(crate::store::queue::FIRST_ENDPOINT);
     let target = Arc::new(Target::new(id, Arc::default()));
     let rate = Quota {
-        rate: "1/h".parse().unwrap(),
+        rate: Rate {
+            count: std::num::NonZeroU32::MIN,
+            per: Duration::from_secs(3600),
+        },
         burst: std::num::NonZeroU32::MIN,
     };
     target.follow_endpoint(9, Some(rate));

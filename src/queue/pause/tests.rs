@@ -269,7 +269,9 @@ proptest! {
                     let Some(probe) = out.take() else { continue };
                     match sign {
                         None => pause.release(probe),
-                        Some(sign) => pause.record(sign, of(delivery), Some(probe), OPEN, now),
+                        Some(sign) => {
+                            pause.record(sign, of(delivery), Some(probe), OPEN, now);
+                        }
                     }
                     if sign == Some(Signal::Answered) {
                         row.clear();

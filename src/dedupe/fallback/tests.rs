@@ -1,0 +1,156 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::store::StoreError;
+use crate::store::embedded::Embedded;
+
+const LEASE: Duration = Duration::from_secs(20);
+const WINDOW: Duration = Duration::from_secs(3600);
+
+/// A store that answers, until the test takes it away.
+#[derive(Debug)]
+struct Far {
+    ledger: Arc<dyn Ledger>,
+    is_away: AtomicBool,
+}
+
+impl Far {
+    fn answer<T: Send + 'static>(
+        &self,
+        answer: impl FnOnce() -> Answer<'static, T>,
+    ) -> Answer<'static, T> {
+        if self.is_away.load(Ordering::SeqCst) {
+            Box::pin(async { Err(StoreError::Unavailable("away".into())) })
+        } else {
+            answer()
+        }
+    }
+}
+
+impl Ledger for Far {
+    fn hash_key(&self) -> [u8; 16] {
+        self.ledger.hash_key()
+    }
+
+    fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult> {
+        let ledger = Arc::clone(&self.ledger);
+        self.answer(|| Box::pin(async move { ledger.claim(key, token, lease).await }))
+    }
+
+    fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Ownership> {
+        let ledger = Arc::clone(&self.ledger);
+        self.answer(|| Box::pin(async move { ledger.commit(key, token, window).await }))
+    }
+
+    fn extend(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, Ownership> {
+        let ledger = Arc::clone(&self.ledger);
+        self.answer(|| Box::pin(async move { ledger.extend(key, token, lease).await }))
+    }
+
+    fn release_soon(&self, key: Key, token: Token) {
+        self.ledger.release_soon(key, token);
+    }
+
+    fn note_soon(&self, key: Key, window: Duration) {
+        self.ledger.note_soon(key, window);
+    }
+
+    fn keep(&self, routes: &[(Arc<str>, Key)]) {
+        self.ledger.keep(routes);
+    }
+
+    fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered> {
+        self.ledger.recall(route, key)
+    }
+
+    fn changed(&self, key: Key) -> Changed {
+        self.ledger.changed(key)
+    }
+
+    fn counts(&self) -> LedgerCounts {
+        self.ledger.counts()
+    }
+}
+
+fn key(number: u16) -> Key {
+    let mut bytes = [0; 16];
+    bytes[14..].copy_from_slice(&number.to_be_bytes());
+    Key(bytes)
+}
+
+fn memory() -> Arc<dyn Ledger> {
+    Arc::new(Embedded::in_memory(10_000, Arc::new(SystemClock)).unwrap())
+}
+
+fn fallback() -> (Arc<Far>, Fallback) {
+    let far = Arc::new(Far {
+        ledger: memory(),
+        is_away: AtomicBool::new(false),
+    });
+    let ledger = Arc::clone(&far) as Arc<dyn Ledger>;
+    let fallback = Fallback::new(ledger, memory(), Arc::new(SystemClock));
+    (far, fallback)
+}
+
+#[tokio::test]
+async fn commit_that_the_store_does_not_take_is_paid_when_it_is_back() {
+    let (far, fallback) = fallback();
+    for number in 0..600 {
+        let claimed = fallback.claim(key(number), Token(1), LEASE).await;
+        assert_eq!(claimed.unwrap(), ClaimResult::Fresh);
+    }
+    far.is_away.store(true, Ordering::SeqCst);
+    for number in 0..600 {
+        let committed = fallback.commit(key(number), Token(1), WINDOW).await;
+        assert_eq!(committed.unwrap(), Ownership::Owned);
+    }
+    assert_eq!(fallback.counts().unsaved, 600);
+    assert!(!fallback.pay_once().await);
+    assert_eq!(fallback.counts().unsaved, 600);
+    far.is_away.store(false, Ordering::SeqCst);
+    assert!(fallback.pay_once().await);
+    assert_eq!(fallback.counts().unsaved, 0);
+    for number in 0..600 {
+        let claimed = far.ledger.claim(key(number), Token(2), LEASE).await;
+        assert_eq!(claimed.unwrap(), ClaimResult::Committed, "{number}");
+    }
+}
+
+/// What was committed while the store answered is known to the memory of this gateway; what others committed is not.
+#[tokio::test]
+async fn memory_finds_duplicates_of_this_gateway_while_the_store_is_away() {
+    let (far, fallback) = fallback();
+    fallback.claim(key(1), Token(1), LEASE).await.unwrap();
+    fallback.commit(key(1), Token(1), WINDOW).await.unwrap();
+    far.ledger.commit(key(2), Token(9), WINDOW).await.unwrap();
+    far.is_away.store(true, Ordering::SeqCst);
+    let near = fallback.near();
+    let claimed = near.claim(key(1), Token(2), LEASE).await.unwrap();
+    assert_eq!(claimed, ClaimResult::Committed);
+    let claimed = near.claim(key(2), Token(2), LEASE).await.unwrap();
+    assert_eq!(claimed, ClaimResult::Fresh, "another gateway has it");
+    near.commit(key(2), Token(2), WINDOW).await.unwrap();
+    let claimed = near.claim(key(3), Token(2), LEASE).await.unwrap();
+    assert_eq!(claimed, ClaimResult::Fresh);
+    near.release_soon(key(3), Token(2));
+    let claimed = near.claim(key(3), Token(3), LEASE).await.unwrap();
+    assert_eq!(claimed, ClaimResult::Fresh, "it was given back");
+    assert_eq!(fallback.counts().unsaved, 1);
+    far.is_away.store(false, Ordering::SeqCst);
+    assert!(fallback.pay_once().await, "the other's commit is as good");
+    assert_eq!(fallback.counts().unsaved, 0);
+}
+
+/// Memory alone never calls an ID a duplicate while the store answers: a person may have had it forgotten.
+#[tokio::test]
+async fn store_that_answers_decides_alone() {
+    let (_, fallback) = fallback();
+    fallback
+        .near()
+        .commit(key(1), Token(1), WINDOW)
+        .await
+        .unwrap();
+    let claimed = fallback.claim(key(1), Token(2), LEASE).await.unwrap();
+    assert_eq!(claimed, ClaimResult::Fresh);
+}
