@@ -223,6 +223,12 @@ impl AttemptTask {
             random::number(),
         );
         let (next, new_state) = message.follow_up(outcome, planned);
+        if let (Some(state), Message::Event(event)) = (new_state, &message) {
+            // nothing else is sent to it, although its pause is not saved yet
+            worker
+                .endpoints()
+                .changed(event.endpoint.target().id(), state);
+        }
         let row = was_attempted(outcome).then(|| Attempt {
             facts: sent.recorded.clone(),
             head: excerpt.head,
@@ -231,11 +237,7 @@ impl AttemptTask {
         });
         // queued before the slot is free, so that the store saves it before the next attempt of the slot, or with it
         let saving = worker.store.settle(lease, row.clone(), next);
-        // an endpoint that is to be paused gets no other event before its pause is saved
-        let (_slot, _held) = match new_state {
-            Some(_) => (Some(slot), None),
-            None => (None, slot.end()),
-        };
+        let _held = slot.end();
         let ownership = saved(&*worker.store, saving, lease, row, next).await;
         if let (Some(state), Message::Event(event)) = (new_state, &message) {
             let row = event.endpoint.row();

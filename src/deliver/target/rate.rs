@@ -92,15 +92,15 @@ mod tests {
         }
         assert!(rate.is_failing());
         let mut begun = 0;
-        for tenth in 0..100 {
-            let now = begin + Duration::from_millis(100 * tenth);
+        for milliseconds in 0..10_000 {
+            let now = begin + Duration::from_millis(milliseconds);
             let taken = rate.take(10, now);
             begun += taken;
             if taken > 0 {
                 rate.learn(false);
             }
         }
-        assert_eq!(begun, 20);
+        assert!((19..=20).contains(&begun), "{begun}");
         let end = begin + Duration::from_secs(20);
         assert_eq!(rate.take(2, end), 1);
         assert!(!rate.wait(end).is_zero());
@@ -124,7 +124,8 @@ mod tests {
         assert_eq!(rate.take(3, begin), 1);
         let second = begin + Duration::from_secs(1);
         assert_eq!(rate.take(3, second), 0, "its own rate is the slower one");
-        assert_eq!(rate.wait(second), Duration::from_secs(9));
+        let wait = rate.wait(second).as_secs_f64();
+        assert!((8.99..9.01).contains(&wait), "{wait}");
         rate.give_back(1, second);
         assert_eq!(rate.take(3, second), 1);
     }
