@@ -13,6 +13,7 @@ pub mod embedded;
 mod ids;
 pub mod ledger;
 pub mod names;
+pub mod postgres;
 pub mod queue;
 pub mod record;
 pub mod text;
