@@ -16,38 +16,66 @@ mod fairness;
 pub(crate) mod queue;
 
 /// A clock that moves when it is told.
-#[derive(Debug)]
-pub(crate) struct HandClock(Mutex<Now>);
+pub(crate) struct HandClock {
+    now: Mutex<Now>,
+    on_move: Mutex<Option<Box<dyn Fn(Now) + Send>>>,
+}
+
+impl std::fmt::Debug for HandClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HandClock").field(&*self.now.lock()).finish()
+    }
+}
 
 impl HandClock {
     /// Stands at the present.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(SystemClock.now())))
+        Arc::new(Self {
+            now: Mutex::new(SystemClock.now()),
+            on_move: Mutex::default(),
+        })
+    }
+
+    /// Calls this with the new time before each move returns: a store that keeps its time elsewhere moves that, too.
+    pub(crate) fn on_move(&self, call: impl Fn(Now) + Send + 'static) {
+        *self.on_move.lock() = Some(Box::new(call));
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Now)) {
+        let now = {
+            let mut now = self.now.lock();
+            change(&mut now);
+            *now
+        };
+        if let Some(call) = &*self.on_move.lock() {
+            call(now);
+        }
     }
 
     /// Moves both clocks on.
     pub(crate) fn advance(&self, by: Duration) {
-        let mut now = self.0.lock();
-        *now = Now {
-            wall: now.wall + by,
-            mono: now.mono + by,
-        };
+        self.set(|now| {
+            *now = Now {
+                wall: now.wall + by,
+                mono: now.mono + by,
+            };
+        });
     }
 
     /// Sets the wall clock alone back.
     pub(crate) fn jump_back(&self, by: Duration) {
-        self.0.lock().wall -= by;
+        self.set(|now| now.wall -= by);
     }
 
     /// Sets the wall clock alone ahead.
     pub(crate) fn jump(&self, by: Duration) {
-        self.0.lock().wall += by;
+        self.set(|now| now.wall += by);
     }
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Now {
-        *self.0.lock()
+        *self.now.lock()
     }
 }
 

@@ -10,16 +10,20 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::store::StoreError;
+use crate::store::text::storable;
 
-/// A call of a function of the schema.
-#[derive(Debug)]
+/// A parameter of a call, and its type.
+type Typed = (Arc<dyn ToSql + Send + Sync>, Type);
+
+/// A call of a function of the schema. It can be made again: a copy shares the parameters.
+#[derive(Clone, Debug)]
 pub(super) struct Call {
     /// The function's name, without the schema.
     pub(super) function: &'static str,
     /// Whether it may change something: if its answer is lost, it is unknown whether it was done.
     pub(super) writes: bool,
     /// The parameters, in the function's order.
-    pub(super) parameters: Vec<(Box<dyn ToSql + Send + Sync>, Type)>,
+    pub(super) parameters: Vec<Typed>,
     /// Bytes of bodies that it sends, for which it may take longer.
     pub(super) bytes: usize,
 }
@@ -45,7 +49,7 @@ impl Call {
 
     /// Adds the next parameter.
     pub(super) fn with<T: Parameter + 'static>(mut self, value: T) -> Self {
-        self.parameters.push((Box::new(value), T::sql_type()));
+        self.parameters.push((Arc::new(value), T::sql_type()));
         self
     }
 
@@ -111,6 +115,7 @@ parameters! {
     Blob: BYTEA, BYTEA_ARRAY;
     Uuid: UUID, UUID_ARRAY;
     SystemTime: TIMESTAMPTZ, TIMESTAMPTZ_ARRAY;
+    Day: DATE, DATE_ARRAY;
 }
 
 impl<T: Element> Parameter for Vec<T> {
@@ -159,6 +164,42 @@ impl ToSql for Blob {
     }
 
     to_sql_checked!();
+}
+
+/// A day of the calendar, in days since 2000-01-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Day(i32);
+
+impl Day {
+    /// Returns the day of a UUIDv7.
+    pub(super) fn of(id: Uuid) -> Self {
+        const MS_PER_DAY: u128 = 86_400_000;
+        const DAYS_TO_2000: i32 = 10_957;
+        let days = i32::try_from((id.as_u128() >> 80) / MS_PER_DAY).unwrap_or(i32::MAX);
+        Self(days.saturating_sub(DAYS_TO_2000))
+    }
+}
+
+impl ToSql for Day {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_i32(self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::DATE
+    }
+
+    to_sql_checked!();
+}
+
+/// Returns a text as a parameter.
+pub(super) fn text(text: &str) -> Text {
+    Text(storable(text).into())
 }
 
 /// Returns a duration as the functions take it: whole milliseconds.

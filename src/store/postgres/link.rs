@@ -1,11 +1,17 @@
 //! The connections to the server. A call says which of them it is for, so that none waits behind another kind.
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config, NoTls, Row};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::Row;
 
 use super::call::Call;
-use crate::store::StoreError;
+use super::jobs::{Jobs, Kind, Sender, Single};
+use super::options::Options;
+use super::servers::Servers;
+use super::worker::Worker;
+use crate::store::{Answer, StoreError};
 
 /// The connection that a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,73 +24,129 @@ pub(super) enum Lane {
     Looks,
 }
 
-/// The connections to the server.
+/// The connections to the server. They live on the runtime on which this was made.
 #[derive(Debug)]
 pub(super) struct Link {
-    config: Config,
-    schema: String,
-    timeout: Duration,
-    claims: Mutex<Option<Client>>,
-    writes: Mutex<Option<Client>>,
-    looks: Mutex<Option<Client>>,
+    servers: Arc<Servers>,
+    claims: (Arc<Jobs>, Sender<Single>),
+    writes: (Arc<Jobs>, Sender<Single>),
+    looks: (Arc<Jobs>, Sender<Single>),
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Link {
-    pub(super) fn new(config: Config, schema: String, timeout: Duration) -> Self {
-        Self {
-            config,
-            schema,
-            timeout,
-            claims: Mutex::default(),
-            writes: Mutex::default(),
-            looks: Mutex::default(),
+    /// Starts the workers. Nothing is connected before the first call.
+    pub(super) fn new(options: Options) -> Self {
+        let writers = options.connections.saturating_sub(2).max(1);
+        let lane = || {
+            let jobs = Arc::<Jobs>::default();
+            let singles = jobs.kind();
+            (jobs, singles)
+        };
+        let link = Self {
+            servers: Servers::new(options),
+            claims: lane(),
+            writes: lane(),
+            looks: lane(),
+            workers: Mutex::default(),
+        };
+        let mut workers = Vec::new();
+        for (jobs, count) in [
+            (&link.claims.0, 1),
+            (&link.writes.0, writers),
+            (&link.looks.0, 1),
+        ] {
+            for place in 0..count {
+                let worker = Worker::new(Arc::clone(jobs), Arc::clone(&link.servers));
+                workers.push(link.servers.runtime.spawn(async move {
+                    if place == 0 {
+                        worker.work_always().await;
+                    } else {
+                        worker.help().await;
+                    }
+                }));
+            }
         }
+        *link.workers.lock() = workers;
+        link
+    }
+
+    /// Connects for the first time. Returns the key with which ledger keys of the store are hashed.
+    ///
+    /// # Errors
+    /// There is no server, or no schema that this program can use.
+    pub(super) async fn open(&self) -> Result<[u8; 16], StoreError> {
+        let servers = Arc::clone(&self.servers);
+        // the connection belongs to the runtime on which it is made
+        let opened = self
+            .servers
+            .runtime
+            .spawn(async move { servers.open().await });
+        let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
+        let connection = opened.map_err(|why| StoreError::Unavailable(why.into()))?;
+        *self.servers.spare.lock() = Some(connection);
+        let key = *self.servers.hash_key.lock();
+        Ok(key.unwrap_or_default())
+    }
+
+    /// Adds a kind of calls of which rows of many callers go out together.
+    pub(super) fn kind<K: Kind>(&self, lane: Lane) -> Sender<K> {
+        self.lane(lane).0.kind()
     }
 
     /// Makes a call, and reads its answer to the end: then what it wrote is committed.
     pub(super) async fn call(&self, lane: Lane, call: Call) -> Result<Vec<Row>, StoreError> {
-        let slot = match lane {
+        self.send(lane, call).await
+    }
+
+    /// Sends a call. It is made also if the answer is not waited for.
+    pub(super) fn send(&self, lane: Lane, call: Call) -> Answer<'static, Vec<Row>> {
+        self.lane(lane).1.send(call)
+    }
+
+    /// Runs a future on the runtime of the connections.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.servers.runtime.spawn(future));
+    }
+
+    /// Returns the reason for which calls fail, if they do.
+    pub(super) fn trouble(&self) -> Option<StoreError> {
+        let of_store = || self.servers.trouble.lock().clone();
+        self.servers.reach.trouble().or_else(of_store)
+    }
+
+    /// Makes what waits, then closes all connections.
+    pub(super) async fn close(&self) {
+        self.refuse();
+        let workers = std::mem::take(&mut *self.workers.lock());
+        for mut worker in workers {
+            if timeout(self.servers.options.timeout * 2, &mut worker)
+                .await
+                .is_err()
+            {
+                worker.abort();
+            }
+        }
+        self.servers.spare.lock().take();
+    }
+
+    fn refuse(&self) {
+        for (jobs, _) in [&self.claims, &self.writes, &self.looks] {
+            jobs.close();
+        }
+    }
+
+    fn lane(&self, lane: Lane) -> &(Arc<Jobs>, Sender<Single>) {
+        match lane {
             Lane::Claims => &self.claims,
             Lane::Writes => &self.writes,
             Lane::Looks => &self.looks,
-        };
-        let mut slot = slot.lock().await;
-        let client = match slot.take().filter(|client| !client.is_closed()) {
-            Some(client) => client,
-            None => {
-                let (client, connection) = self
-                    .config
-                    .connect(NoTls)
-                    .await
-                    .map_err(|_| StoreError::Unavailable("no connection".into()))?;
-                tokio::spawn(connection);
-                client
-            }
-        };
-        let statement = call.statement(&self.schema);
-        let parameters: Vec<_> = call
-            .parameters
-            .iter()
-            .map(|(value, kind)| {
-                (
-                    &**value as &(dyn tokio_postgres::types::ToSql + Sync),
-                    kind.clone(),
-                )
-            })
-            .collect();
-        let answer =
-            tokio::time::timeout(self.timeout, client.query_typed(&statement, &parameters)).await;
-        match answer {
-            Ok(Ok(rows)) => {
-                *slot = Some(client);
-                Ok(rows)
-            }
-            Ok(Err(error)) if error.code().is_some() => {
-                *slot = Some(client);
-                Err(StoreError::Unavailable(error.to_string().into()))
-            }
-            _ if call.writes => Err(StoreError::Unknown("the connection was lost".into())),
-            _ => Err(StoreError::Unavailable("the connection was lost".into())),
         }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.refuse();
     }
 }

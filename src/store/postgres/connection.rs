@@ -1,0 +1,170 @@
+//! One connection to a server: opened, verified, used for one call after the other, and dropped at the first doubt.
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::error::Severity;
+use tokio_postgres::tls::TlsStream;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Socket};
+
+use super::call::Call;
+use super::errors::{Fault, fault_of, shown};
+use super::options::Options;
+use super::tls::TlsFiles;
+
+/// The time without an answer after which a silent connection is examined.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// The time in which a server must confirm that bytes arrived.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: Client,
+    /// Whether the server said that a commit may be on no standby, although it answers as if it were.
+    poisoned: Arc<AtomicBool>,
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Connects to the first server that takes writes.
+    ///
+    /// # Errors
+    /// There is none. The message holds no secret.
+    pub(super) async fn open(options: &Options, files: &TlsFiles) -> Result<Self, String> {
+        let opened = timeout(options.timeout, Self::connect(options, files)).await;
+        opened.unwrap_or_else(|_| Err("no server answered in time".to_owned()))
+    }
+
+    async fn connect(options: &Options, files: &TlsFiles) -> Result<Self, String> {
+        let mut config = options
+            .servers
+            .config()
+            .map_err(|error| error.to_string())?;
+        prepare(&mut config, options.timeout);
+        let is_unix = |host: &Host| matches!(host, Host::Unix(_));
+        let tls = if !config.get_hosts().is_empty() && config.get_hosts().iter().all(is_unix) {
+            None
+        } else {
+            files.connector(&options.tls)?
+        };
+        match tls {
+            None => {
+                config.ssl_mode(SslMode::Disable);
+                let connected = config.connect(NoTls).await;
+                let (client, connection) = connected.map_err(|error| shown(&error))?;
+                Ok(Self::start(client, connection))
+            }
+            Some(tls) => {
+                config.ssl_mode(SslMode::Require);
+                let connected = config.connect(tls).await;
+                let (client, connection) = connected.map_err(|error| shown(&error))?;
+                Ok(Self::start(client, connection))
+            }
+        }
+    }
+
+    fn start<T>(client: Client, connection: tokio_postgres::Connection<Socket, T>) -> Self
+    where
+        T: TlsStream + Unpin + Send + 'static,
+    {
+        let poisoned = Arc::<AtomicBool>::default();
+        let driver = tokio::spawn(drive(connection, Arc::clone(&poisoned)));
+        Self {
+            client,
+            poisoned,
+            driver,
+        }
+    }
+
+    /// Returns whether it can be used for another call.
+    pub(super) fn is_open(&self) -> bool {
+        !self.client.is_closed() && !self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Returns the client, for statements that are no calls of functions.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Makes a call, and reads its answer to the end: rows arrive before the commit that they tell of. Nothing is cancelled when the time is
+    /// over: a cancelled commit answers as if it were done.
+    pub(super) async fn exchange(
+        &self,
+        schema: &str,
+        call: &Call,
+        time: Duration,
+    ) -> Result<Vec<Row>, Fault> {
+        if !self.is_open() {
+            return Err(Fault::lost("the connection was lost", call.writes, false));
+        }
+        let statement = call.statement(schema);
+        let parameters: Vec<_> = call
+            .parameters
+            .iter()
+            .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
+            .collect();
+        let answer = timeout(time, self.client.query_typed(&statement, &parameters)).await;
+        if self.poisoned.load(Ordering::Acquire) {
+            let why = "the server gave up waiting for its standby";
+            return Err(Fault::lost(why, call.writes, true));
+        }
+        match answer {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(fault_of(&error, call.writes)),
+            Err(_) => Err(Fault::lost(
+                "the server did not answer in time",
+                call.writes,
+                true,
+            )),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Sets what each connection has, whatever the URL says.
+fn prepare(config: &mut Config, time: Duration) {
+    config
+        .application_name(concat!("hookgate/", env!("CARGO_PKG_VERSION")))
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .connect_timeout(time)
+        .tcp_user_timeout(USER_TIMEOUT)
+        .keepalives(true)
+        .keepalives_idle(KEEPALIVE)
+        .keepalives_interval(USER_TIMEOUT);
+}
+
+/// Moves bytes between the client and the server until either ends, and watches what the server says beside its answers.
+async fn drive<T>(mut connection: tokio_postgres::Connection<Socket, T>, poisoned: Arc<AtomicBool>)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        let AsyncMessage::Notice(notice) = message else {
+            continue;
+        };
+        // Functions of the schema warn of nothing. The server does when it ends the wait for a standby: the commit then looks like any other, but may
+        // be nowhere else. Its text may be in another language, so the code counts too; it comes before the answer.
+        let is_warning = notice.parsed_severity() == Some(Severity::Warning)
+            && matches!(notice.code().code(), "01000" | "57P01");
+        if is_warning || notice.message().contains("synchronous replication") {
+            tracing::warn!(
+                code = notice.code().code(),
+                message = notice.message(),
+                "the database warns: the connection is not used again"
+            );
+            poisoned.store(true, Ordering::Release);
+        }
+    }
+}

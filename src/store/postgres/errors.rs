@@ -1,0 +1,90 @@
+//! What an error of the server, or of the connection to it, means for a call.
+use tokio_postgres::error::DbError;
+
+use crate::store::StoreError;
+
+/// The number of times that a call is made whose rows change at the moment.
+pub(super) const MAX_CALLS: u32 = 3;
+
+/// The reason for which a call has no answer, and what is done about it.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// It was rolled back because of other calls: it is made once more.
+    Again(StoreError),
+    /// A row of it cannot be stored: its rows are sent one by one, so that the others are.
+    Row(StoreError),
+    /// There is no table for a day of it: the table is made, and the call is made once more.
+    NoDay(StoreError),
+    /// The server refused it.
+    Refused(StoreError),
+    /// The connection is not used again.
+    Lost(StoreError),
+}
+
+impl Fault {
+    /// Returns the answer for the caller.
+    pub(super) fn into_error(self) -> StoreError {
+        match self {
+            Self::Again(error)
+            | Self::Row(error)
+            | Self::NoDay(error)
+            | Self::Refused(error)
+            | Self::Lost(error) => error,
+        }
+    }
+
+    /// Returns the fault of a call whose connection was lost. It is unknown whether a call that writes was done, if it was sent.
+    pub(super) fn lost(why: &str, writes: bool, was_sent: bool) -> Self {
+        Self::Lost(if writes && was_sent {
+            StoreError::Unknown(why.into())
+        } else {
+            StoreError::Unavailable(why.into())
+        })
+    }
+}
+
+/// Returns the meaning of an error of a call that was sent.
+pub(super) fn fault_of(error: &tokio_postgres::Error, writes: bool) -> Fault {
+    let Some(error) = error.as_db_error() else {
+        return Fault::lost(&shown(error), writes, true);
+    };
+    let code = error.code().code();
+    let unavailable = || StoreError::Unavailable(message(error).into());
+    let class = code.get(..2).unwrap_or_default();
+    match (code, class) {
+        ("40001" | "40P01" | "55P03" | "57014", _) => Fault::Again(unavailable()),
+        ("23514", _) => Fault::NoDay(unavailable()),
+        // numbers are used up
+        ("2200H", _) => Fault::Refused(unavailable()),
+        (_, "22" | "23") => Fault::Row(unavailable()),
+        ("53100", _) => Fault::Refused(StoreError::Full),
+        ("XX001" | "XX002", _) => Fault::Refused(StoreError::Corrupted(message(error).into())),
+        // the server says that nothing was done, and serves this connection no longer
+        ("25006", _) => Fault::Lost(unavailable()),
+        ("57P01" | "57P02" | "57P03", _) | (_, "08") => Fault::lost(&message(error), writes, true),
+        _ => Fault::Refused(unavailable()),
+    }
+}
+
+/// Returns an error as it may be logged: the server's code and message, never its DETAIL, which may hold values.
+pub(super) fn shown(error: &tokio_postgres::Error) -> String {
+    if let Some(error) = error.as_db_error() {
+        return message(error);
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn message(error: &DbError) -> String {
+    format!("{} ({})", error.message(), error.code().code())
+}
+
+/// Returns the error of a call whose rows others change all the time.
+pub(super) fn contended() -> StoreError {
+    StoreError::Unavailable("other gateways change the same at this moment".into())
+}

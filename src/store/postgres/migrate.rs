@@ -1,0 +1,259 @@
+//! Makes the schema in a database, or brings it up to date: in one transaction, and only by additions, so that gateways of the version before go on.
+use std::fmt::Write as _;
+
+use tokio_postgres::Client;
+
+use super::connection::Connection;
+use super::errors::shown;
+use super::options::Options;
+use super::tls::TlsFiles;
+
+/// The version of the schema that this program makes. Another major version is another schema; a minor one adds to it.
+pub(super) const VERSION: (u32, u32) = (1, 0);
+/// The oldest server that has all that the functions use.
+pub(super) const OLDEST_SERVER: i32 = 150_000;
+/// The days for which tables are made ahead.
+pub(super) const DAYS_AHEAD: i32 = 7;
+
+/// The tables, and the functions in the order in which they are made.
+const SCHEMA: &str = include_str!("schema.sql");
+const FUNCTIONS: [&str; 15] = [
+    include_str!("functions/010_base.sql"),
+    include_str!("functions/020_days.sql"),
+    include_str!("functions/030_claim.sql"),
+    include_str!("functions/040_units.sql"),
+    include_str!("functions/050_accept.sql"),
+    include_str!("functions/060_settle.sql"),
+    include_str!("functions/070_health.sql"),
+    include_str!("functions/080_lease.sql"),
+    include_str!("functions/090_act.sql"),
+    include_str!("functions/100_look.sql"),
+    include_str!("functions/110_names.sql"),
+    include_str!("functions/120_tenants.sql"),
+    include_str!("functions/130_endpoints.sql"),
+    include_str!("functions/140_maintenance.sql"),
+    include_str!("functions/150_quota.sql"),
+];
+
+/// The kind of a migration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migration {
+    /// Whether nothing is changed: it is only found out what would be.
+    pub dry_run: bool,
+    /// A role that gets the rights of a gateway.
+    pub grant: Option<String>,
+}
+
+/// The reason for which the schema was not made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The server does not allow it, or has a schema or a version that does not fit. Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// No server answered.
+    #[error("the database is not reachable: {0}")]
+    NotReachable(String),
+}
+
+/// Makes or upgrades the schema. Returns what was done, or would be, in a line each; nothing if it is up to date.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn migrate(
+    options: &Options,
+    migration: &Migration,
+) -> Result<Vec<String>, MigrateError> {
+    let connection = Connection::open(options, &TlsFiles::default()).await;
+    let connection = connection.map_err(MigrateError::NotReachable)?;
+    let client = connection.client();
+    begin(client).await?;
+    let done = change(client, &options.schema, migration).await;
+    let end = match (&done, migration.dry_run) {
+        (Ok(_), false) => "commit",
+        (Ok(_), true) | (Err(_), _) => "rollback",
+    };
+    client.batch_execute(end).await.map_err(refused)?;
+    done
+}
+
+/// Begins the transaction, and waits until no other process migrates.
+async fn begin(client: &Client) -> Result<(), MigrateError> {
+    let begin = "begin; set local client_min_messages = error; set local statement_timeout = 0; \
+        select pg_advisory_xact_lock(hashtextextended('hookgate.migrate', 0))";
+    client.batch_execute(begin).await.map_err(refused)
+}
+
+async fn change(
+    client: &Client,
+    schema: &str,
+    migration: &Migration,
+) -> Result<Vec<String>, MigrateError> {
+    let mut done = Vec::new();
+    let quoted = quoted(schema);
+    let server: i32 = one(client, "select current_setting('server_version_num')::int").await?;
+    if server < OLDEST_SERVER {
+        let (major, oldest) = (server / 10_000, OLDEST_SERVER / 10_000);
+        return Err(MigrateError::Refused(format!(
+            "the server is PostgreSQL {major}: {oldest} or later is needed"
+        )));
+    }
+    let is_there: bool = one(
+        client,
+        &format!("select to_regclass('{quoted}.meta') is not null"),
+    )
+    .await?;
+    let (before, text) = if is_there {
+        let read = |name| {
+            format!("select coalesce((select value from {quoted}.meta where name = '{name}'), '')")
+        };
+        let version: String = one(client, &read("schema")).await?;
+        (Some(version), one::<String>(client, &read("sql")).await?)
+    } else {
+        (None, String::new())
+    };
+    let now = format!("{}.{}", VERSION.0, VERSION.1);
+    if let Some(before) = &before {
+        let Some(found) = parsed(before).filter(|found| found.0 == VERSION.0) else {
+            return Err(MigrateError::Refused(format!(
+                "schema {schema} has version {before}, and this program knows version {}: run the program that made it, or name another schema",
+                VERSION.0
+            )));
+        };
+        if found.1 > VERSION.1 {
+            return grant(client, &quoted, migration, done).await;
+        }
+    }
+    let hash = text_hash();
+    if text != hash {
+        let sql = sql(schema, is_there);
+        client.batch_execute(&sql).await.map_err(refused)?;
+        let version = format!(
+            "insert into {quoted}.meta values ('sql', '{hash}'), ('schema', '{now}') on conflict (name) do update set value = excluded.value; \
+             revoke execute on all functions in schema {quoted} from public"
+        );
+        client.batch_execute(&version).await.map_err(refused)?;
+        done.push(match before {
+            None => format!("created schema {schema}, version {now}"),
+            Some(before) if before == now => {
+                format!("renewed the functions of schema {schema}, version {now}")
+            }
+            Some(before) => format!("upgraded schema {schema} from version {before} to {now}"),
+        });
+    }
+    let days: i32 = one(
+        client,
+        &format!("select {quoted}.days_make_1({DAYS_AHEAD})"),
+    )
+    .await?;
+    if days > 0 {
+        done.push(format!("created {days} tables for the next days"));
+    }
+    grant(client, &quoted, migration, done).await
+}
+
+/// Gives a role the rights of a gateway.
+async fn grant(
+    client: &Client,
+    schema: &str,
+    migration: &Migration,
+    mut done: Vec<String>,
+) -> Result<Vec<String>, MigrateError> {
+    let Some(role) = &migration.grant else {
+        return Ok(done);
+    };
+    let to = quoted(role);
+    let mut sql = String::new();
+    for right in [
+        "usage on schema",
+        "select, insert, update, delete on all tables in schema",
+        "usage on all sequences in schema",
+        "execute on all functions in schema",
+    ] {
+        writeln!(sql, "grant {right} {schema} to {to};").ok();
+    }
+    writeln!(sql, "alter default privileges in schema {schema} grant select, insert, update, delete on tables to {to};").ok();
+    client.batch_execute(&sql).await.map_err(refused)?;
+    done.push(format!("granted the rights of a gateway to role {role}"));
+    Ok(done)
+}
+
+/// Returns all statements that make the schema, under its name.
+pub(super) fn sql(schema: &str, is_there: bool) -> String {
+    let name = quoted(schema);
+    let create = if is_there {
+        String::new()
+    } else {
+        format!("create schema if not exists {name};\n")
+    };
+    let all: Vec<_> = std::iter::once(SCHEMA)
+        .chain(FUNCTIONS)
+        .map(|text| text.replace("hookgate.", &format!("{name}.")))
+        .collect();
+    create + &all.join("\n")
+}
+
+/// Returns a text that is another one for each other schema or function.
+fn text_hash() -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in std::iter::once(SCHEMA).chain(FUNCTIONS) {
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Reads a version: major and minor.
+pub(super) fn parsed(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Returns a name as it is written in a statement.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Returns the one value that a statement gives.
+async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(
+    client: &Client,
+    sql: &str,
+) -> Result<T, MigrateError> {
+    let rows = client.query_typed(sql, &[]).await.map_err(refused)?;
+    let value = rows.first().and_then(|row| row.try_get(0).ok());
+    value.ok_or_else(|| MigrateError::Refused("the server answered in another form".to_owned()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err gives the error")]
+fn refused(error: tokio_postgres::Error) -> MigrateError {
+    if error.as_db_error().is_some() {
+        MigrateError::Refused(shown(&error))
+    } else {
+        MigrateError::NotReachable(shown(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_of_functions_are_applied_in_order() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/postgres/functions");
+        let mut files: Vec<_> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        let texts: Vec<_> = files
+            .iter()
+            .map(|file| std::fs::read_to_string(file).unwrap())
+            .collect();
+        assert_eq!(texts, FUNCTIONS);
+    }
+
+    #[test]
+    fn version_is_that_of_the_schema() {
+        assert!(SCHEMA.contains(&format!("('schema', '{}.{}')", VERSION.0, VERSION.1)));
+        assert_eq!(parsed("1.12"), Some((1, 12)));
+        assert_eq!(parsed(""), None);
+    }
+}

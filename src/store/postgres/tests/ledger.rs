@@ -1,0 +1,11 @@
+//! The ledger over a server.
+use super::*;
+use crate::store::contract;
+
+#[tokio::test]
+async fn ledger_contract_holds() {
+    let database = Database::new();
+    let store = database.open().await;
+    contract::holds(&store, &database.clock).await;
+    store.close().await.unwrap();
+}

@@ -1,0 +1,144 @@
+//! Making the schema.
+use tokio_postgres::NoTls;
+
+use super::super::migrate::MigrateError;
+use super::*;
+
+async fn migrated(options: &Options) -> Vec<String> {
+    migrate(options, &Migration::default()).await.unwrap()
+}
+
+async fn text(config: &Config, sql: &str) -> String {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let rows = client.query_typed(sql, &[]).await.unwrap();
+    driver.abort();
+    rows[0].get(0)
+}
+
+#[tokio::test]
+async fn schema_is_made_once_under_any_name() {
+    let config = server::server().empty();
+    let options = Options {
+        schema: "other_1".into(),
+        ..options(&config)
+    };
+    let dry = Migration {
+        dry_run: true,
+        grant: None,
+    };
+    for _ in 0..2 {
+        let done = migrate(&options, &dry).await.unwrap();
+        assert_eq!(done[0], "created schema other_1, version 1.0");
+    }
+    let done = migrated(&options).await;
+    assert_eq!(
+        done,
+        [
+            "created schema other_1, version 1.0",
+            "created 27 tables for the next days"
+        ]
+    );
+    let key = "select value from other_1.meta where name = 'hash_key'";
+    let first = text(&config, key).await;
+    assert_eq!(first.len(), 32);
+    assert!(migrated(&options).await.is_empty());
+    assert_eq!(text(&config, key).await, first);
+    server::server().execute(
+        config.get_dbname().unwrap(),
+        "update other_1.meta set value = 'old' where name = 'sql'; drop function other_1.store_1()",
+    );
+    assert_eq!(
+        migrated(&options).await,
+        ["renewed the functions of schema other_1, version 1.0"]
+    );
+    assert_eq!(
+        text(&config, "select schema from other_1.store_1()").await,
+        "1.0"
+    );
+}
+
+#[tokio::test]
+async fn processes_that_migrate_at_once_wait_for_each_other() {
+    let config = server::server().empty();
+    let options = options(&config);
+    let all: Vec<_> = (0..4)
+        .map(|_| {
+            let options = options.clone();
+            tokio::spawn(async move { migrated(&options).await.len() })
+        })
+        .collect();
+    let mut lines = 0;
+    for one in all {
+        lines += one.await.unwrap();
+    }
+    assert_eq!(lines, 2, "one did it");
+}
+
+#[tokio::test]
+async fn another_major_version_is_refused_and_a_newer_minor_one_is_left_alone() {
+    let config = server::server().empty();
+    let options = options(&config);
+    migrated(&options).await;
+    let set = |version: &str| {
+        let sql = format!(
+            "update hookgate.meta set value = '{version}' where name = 'schema'; update hookgate.meta set value = '' where name = 'sql'"
+        );
+        server::server().execute(config.get_dbname().unwrap(), &sql);
+    };
+    set("1.7");
+    assert!(migrated(&options).await.is_empty());
+    set("2.0");
+    let refused = migrate(&options, &Migration::default()).await.unwrap_err();
+    assert!(
+        matches!(&refused, MigrateError::Refused(text) if text.contains("has version 2.0")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn granted_role_can_make_calls_and_no_tables() {
+    let server = server::server();
+    let config = server.empty();
+    server.execute("postgres", "create role \"gate-way\" login");
+    let migration = Migration {
+        dry_run: false,
+        grant: Some("gate-way".to_owned()),
+    };
+    let done = migrate(&options(&config), &migration).await.unwrap();
+    assert_eq!(done[2], "granted the rights of a gateway to role gate-way");
+    let mut role = config.clone();
+    role.user("gate-way");
+    assert_eq!(
+        text(&role, "select schema from hookgate.store_1()").await,
+        "1.0"
+    );
+    assert_eq!(
+        text(&role, "select hookgate.days_make_1(9)::text").await,
+        "6"
+    );
+    let options = Options {
+        schema: "other".into(),
+        ..options(&role)
+    };
+    let refused = migrate(&options, &Migration::default()).await.unwrap_err();
+    assert!(
+        matches!(&refused, MigrateError::Refused(text) if text.contains("42501")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn server_that_is_away_is_not_reachable() {
+    let mut config = Config::new();
+    config
+        .host("127.0.0.1")
+        .port(1)
+        .user("nobody")
+        .password("geheim");
+    let error = migrate(&options(&config), &Migration::default())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, MigrateError::NotReachable(_)), "{error:?}");
+    assert!(!format!("{error:?} {error}").contains("geheim"));
+}
