@@ -8,9 +8,9 @@ use crate::clock::{Clock, Now, SystemClock};
 use crate::store::{ClaimResult, Key, Ledger, Ownership, Token};
 
 pub(crate) mod address_book;
-mod archive;
-mod attempts;
-mod endpoints;
+pub(crate) mod archive;
+pub(crate) mod attempts;
+pub(crate) mod endpoints;
 pub(crate) mod events;
 mod fairness;
 pub(crate) mod queue;

@@ -4,12 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::store::Store;
 use crate::store::address_book::{
-    AuditEntry, Endpoint, EndpointName, EndpointState, Inactive, Resealed, Saved, SealedPart,
-    SecretRow, Tenant,
+    AddressBook, AuditEntry, Endpoint, EndpointName, EndpointState, Inactive, Resealed, Saved,
+    SealedPart, SecretRow, Tenant,
 };
+use crate::store::archive::Archive;
 use crate::store::queue::{FIRST_TENANT, OriginId, TargetId};
+
+/// An address book whose audit can be read.
+pub(crate) trait Book: AddressBook + Archive {}
+impl<T: AddressBook + Archive> Book for T {}
 
 /// The largest number of endpoints that the tests let a tenant have, where they are not about it.
 pub(crate) const LIMIT: u32 = 100;
@@ -68,7 +72,7 @@ pub(crate) fn endpoint(target: TargetId, tenant: OriginId, uid: Option<&str>) ->
 }
 
 /// Saves a new tenant, and returns it as it is in the store.
-pub(crate) async fn add_tenant(book: &dyn Store, uid: &str) -> Tenant {
+pub(crate) async fn add_tenant(book: &dyn Book, uid: &str) -> Tenant {
     let saved = book
         .save_tenant(tenant(uid), None, audit("tenant.create"))
         .await
@@ -88,7 +92,7 @@ pub(crate) async fn add_tenant(book: &dyn Store, uid: &str) -> Tenant {
 }
 
 /// Saves a new endpoint, and returns it as it is in the store.
-pub(crate) async fn add(book: &dyn Store, tenant: OriginId, uid: Option<&str>) -> Endpoint {
+pub(crate) async fn add(book: &dyn Book, tenant: OriginId, uid: Option<&str>) -> Endpoint {
     let target = book.reserve_endpoint().await.unwrap();
     assert!(target.is_endpoint());
     let new = endpoint(target, tenant, uid);
@@ -103,28 +107,28 @@ pub(crate) async fn add(book: &dyn Store, tenant: OriginId, uid: Option<&str>) -
     Endpoint { edition: 1, ..new }
 }
 
-pub(crate) async fn save(book: &dyn Store, endpoint: &Endpoint, expected: Option<u32>) -> Saved {
+pub(crate) async fn save(book: &dyn Book, endpoint: &Endpoint, expected: Option<u32>) -> Saved {
     book.save_endpoint(endpoint.clone(), expected, LIMIT, audit("endpoint.change"))
         .await
         .unwrap()
 }
 
-async fn by_id(book: &dyn Store, tenant: OriginId, id: &Arc<str>) -> Option<Endpoint> {
+async fn by_id(book: &dyn Book, tenant: OriginId, id: &Arc<str>) -> Option<Endpoint> {
     let name = EndpointName::Id(Arc::clone(id));
     book.endpoint(tenant, name).await.unwrap()
 }
 
-async fn by_uid(book: &dyn Store, tenant: OriginId, uid: &str) -> Option<Endpoint> {
+async fn by_uid(book: &dyn Book, tenant: OriginId, uid: &str) -> Option<Endpoint> {
     let name = EndpointName::Uid(uid.into());
     book.endpoint(tenant, name).await.unwrap()
 }
 
-async fn of_tenant(book: &dyn Store, tenant: OriginId) -> Vec<Endpoint> {
+async fn of_tenant(book: &dyn Book, tenant: OriginId) -> Vec<Endpoint> {
     book.endpoints(tenant, None, 500).await.unwrap()
 }
 
 /// Runs everything below. Each uses tenants of its own.
-pub(crate) async fn holds(book: &dyn Store) {
+pub(crate) async fn holds(book: &dyn Book) {
     saved_tenants_are_found_and_listed(book).await;
     stale_edition_of_a_tenant_conflicts(book).await;
     removed_tenant_frees_its_name_and_keeps_its_number(book).await;
@@ -139,7 +143,7 @@ pub(crate) async fn holds(book: &dyn Store) {
     changes_are_counted_and_audited(book).await;
 }
 
-async fn saved_tenants_are_found_and_listed(book: &dyn Store) {
+async fn saved_tenants_are_found_and_listed(book: &dyn Book) {
     assert_eq!(book.tenant("list-b").await.unwrap(), None);
     let mut all = Vec::new();
     for uid in ["list-b", "list-a", "list-c"] {
@@ -167,7 +171,7 @@ async fn saved_tenants_are_found_and_listed(book: &dyn Store) {
     );
 }
 
-async fn stale_edition_of_a_tenant_conflicts(book: &dyn Store) {
+async fn stale_edition_of_a_tenant_conflicts(book: &dyn Book) {
     let one = add_tenant(book, "stale").await;
     add_tenant(book, "stale-other").await;
     let change = async |settings: &str, uid: &str, expected| {
@@ -196,7 +200,7 @@ async fn stale_edition_of_a_tenant_conflicts(book: &dyn Store) {
     assert_eq!(saved, Saved::Conflict);
 }
 
-async fn removed_tenant_frees_its_name_and_keeps_its_number(book: &dyn Store) {
+async fn removed_tenant_frees_its_name_and_keeps_its_number(book: &dyn Book) {
     let one = add_tenant(book, "removed").await;
     let left = add(book, one.origin, Some("main")).await;
     let removed = Tenant {
@@ -238,7 +242,7 @@ async fn removed_tenant_frees_its_name_and_keeps_its_number(book: &dyn Store) {
     assert!(!listed.iter().any(|tenant| tenant.origin == one.origin));
 }
 
-async fn saved_endpoint_is_found_with_its_secrets(book: &dyn Store) {
+async fn saved_endpoint_is_found_with_its_secrets(book: &dyn Book) {
     let tenant = add_tenant(book, "found").await.origin;
     let (one, other) = (
         add(book, tenant, Some("main")).await,
@@ -295,7 +299,7 @@ async fn saved_endpoint_is_found_with_its_secrets(book: &dyn Store) {
     );
 }
 
-async fn endpoint_of_another_tenant_is_not_found(book: &dyn Store) {
+async fn endpoint_of_another_tenant_is_not_found(book: &dyn Book) {
     let mine = add_tenant(book, "mine").await.origin;
     let other = add_tenant(book, "other").await.origin;
     let one = add(book, mine, Some("main")).await;
@@ -321,7 +325,7 @@ async fn endpoint_of_another_tenant_is_not_found(book: &dyn Store) {
     assert_eq!(of_tenant(book, mine).await, [one]);
 }
 
-async fn names_of_the_app_are_unique_within_a_tenant(book: &dyn Store) {
+async fn names_of_the_app_are_unique_within_a_tenant(book: &dyn Book) {
     let tenants = [
         add_tenant(book, "unique-1").await.origin,
         add_tenant(book, "unique-2").await.origin,
@@ -352,7 +356,7 @@ async fn names_of_the_app_are_unique_within_a_tenant(book: &dyn Store) {
     }
 }
 
-async fn limit_of_a_tenant_counts_what_is_not_removed(book: &dyn Store) {
+async fn limit_of_a_tenant_counts_what_is_not_removed(book: &dyn Book) {
     let tenant = add_tenant(book, "limit").await.origin;
     let one = add(book, tenant, None).await;
     let target = book.reserve_endpoint().await.unwrap();
@@ -393,7 +397,7 @@ async fn limit_of_a_tenant_counts_what_is_not_removed(book: &dyn Store) {
     assert!(next.target > target && target > one.target);
 }
 
-async fn stale_edition_of_an_endpoint_conflicts(book: &dyn Store) {
+async fn stale_edition_of_an_endpoint_conflicts(book: &dyn Book) {
     let tenant = add_tenant(book, "editions").await.origin;
     let one = add(book, tenant, None).await;
     let with = |url: &str| Endpoint {
@@ -430,12 +434,12 @@ async fn stale_edition_of_an_endpoint_conflicts(book: &dyn Store) {
     assert_eq!(save(book, &nobody, Some(1)).await, Saved::Conflict);
 }
 
-async fn audited(book: &dyn Store, what: &str) -> usize {
+async fn audited(book: &dyn Book, what: &str) -> usize {
     let entries = book.audit(10_000).await.unwrap();
     entries.iter().filter(|entry| &*entry.what == what).count()
 }
 
-async fn repeated_saves_are_done_once(book: &dyn Store) {
+async fn repeated_saves_are_done_once(book: &dyn Book) {
     let mut one = tenant("repeated");
     let mut saved = Vec::new();
     for _ in 0..3 {
@@ -479,7 +483,7 @@ async fn repeated_saves_are_done_once(book: &dyn Store) {
     );
 }
 
-async fn endpoints_are_listed_by_state_and_job(book: &dyn Store) {
+async fn endpoints_are_listed_by_state_and_job(book: &dyn Book) {
     let tenant = add_tenant(book, "states").await.origin;
     let mut inactive = Vec::new();
     let mut with_jobs = Vec::new();
@@ -529,7 +533,7 @@ async fn endpoints_are_listed_by_state_and_job(book: &dyn Store) {
     );
 }
 
-async fn seals_are_replaced_only_as_they_were_read(book: &dyn Store) {
+async fn seals_are_replaced_only_as_they_were_read(book: &dyn Book) {
     assert_eq!(book.seal_check().await.unwrap(), None);
     for text in [&b"\x00first"[..], b"second"] {
         let text = Bytes::from_static(text);
@@ -605,7 +609,7 @@ async fn seals_are_replaced_only_as_they_were_read(book: &dyn Store) {
     assert_eq!(&found.secrets[0].sealed[..], b"rotated");
 }
 
-async fn changes_are_counted_and_audited(book: &dyn Store) {
+async fn changes_are_counted_and_audited(book: &dyn Book) {
     let count = async || {
         let counts = book.address_counts().await.unwrap();
         let of = |wanted| {

@@ -14,7 +14,7 @@ use crate::store::queue::{
 use crate::store::{ClaimResult, Ownership, Token};
 
 /// Runs everything below.
-pub(super) async fn holds(queue: &dyn Both) {
+pub(crate) async fn holds(queue: &dyn Both) {
     page_of_several_origins_is_one_list(queue).await;
     acts_are_done_and_audited(queue).await;
     page_continues_after_the_last(queue).await;

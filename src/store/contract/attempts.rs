@@ -12,7 +12,7 @@ use crate::store::queue::{
 };
 
 /// Runs everything below.
-pub(super) async fn holds(queue: &dyn Both, clock: &HandClock) {
+pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     attempt_numbers_only_grow(queue, clock).await;
     replay_of_a_delivered_delivery_keeps_its_lane(queue, clock).await;
     successful_attempt_overrides_a_cancel(queue).await;

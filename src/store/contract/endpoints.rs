@@ -17,7 +17,7 @@ use crate::store::queue::{
 };
 
 /// Runs everything below on a queue. Each test has tenants and endpoints of its own.
-pub(super) async fn holds(queue: &dyn Both, clock: &HandClock) {
+pub(crate) async fn holds(queue: &dyn Both, clock: &HandClock) {
     units_of_an_event_are_shown_in_part(queue).await;
     attempts_are_listed_newest_first(queue).await;
     id_is_found_among_the_deliveries_of_one_tenant(queue).await;

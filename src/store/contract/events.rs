@@ -14,7 +14,7 @@ use crate::store::queue::{
 use crate::store::record::{DIGEST, headers};
 
 /// Runs everything below on a queue. Each test has tenants and endpoints of its own.
-pub(super) async fn holds(queue: &dyn Both, _clock: &HandClock) {
+pub(crate) async fn holds(queue: &dyn Both, _clock: &HandClock) {
     own_id_is_taken_once(queue).await;
     own_id_of_two_calls_at_once_is_taken_once(queue).await;
     versions_are_stored_and_deleted_with_the_delivery(queue).await;
