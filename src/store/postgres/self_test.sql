@@ -930,6 +930,11 @@ begin
     perform hookgate_test.same((select concat_ws(' ', done, over) from hookgate.sweep_1(40, null, null, 518, false, zero, 99)), '1 t', 'dead ones outlive delivered ones');
     perform hookgate_test.same((select concat_ws(' ', done, over) from hookgate.sweep_1(40, null, null, 518, true, zero, 99)), '1 f', 'but not for ever');
     perform hookgate_test.same(hookgate_test.claim('\x99', 1), 'fresh', 'and they take their IDs with them');
+    -- a delivery leaves the room of its attempts and versions too
+    ids := array(select hookgate_test.id() from generate_series(1, 4));
+    perform hookgate_test.accept(i, 48, 2, null, null, null, true, null, '{503,503}', null, 1, 'body', null, null, null, null, array['v1']::bytea[]) from unnest(ids) i;
+    perform hookgate_test.same((select concat_ws(' ', done, over) from hookgate.sweep_1(48, null, null, 3 * (6 + 2 * 7 + 2 + 512), true, zero, 99)), '1 f', 'so one is enough');
+    perform hookgate_test.same((select concat_ws(' ', done, next, over) from hookgate.sweep_1(48, null, null, 1000000, true, zero, 2)), '0 f', 'while no age counts, nothing is looked at in vain');
     -- age counts from the end
     a := hookgate_test.id(); perform hookgate_test.accept(a, 41, 0); perform hookgate_test.pass('50 min'); perform hookgate_test.settle(a, 41, 1, 1, 0, 0, 200);
     perform hookgate_test.pass('20 min');

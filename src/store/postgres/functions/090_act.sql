@@ -190,18 +190,20 @@ begin
         -- each row needs some bytes beside its own, in indexes and small tables
         excess := coalesce((select sum(c.bytes) + sum(c.rows) * 512 from hookgate.counter c where c.kind = 0 and c.number = of_origin), 0) - most_bytes;
     end if;
-    for r in select v.id, v.at, octet_length(v.record) + octet_length(v.body) as size, (select 1 from hookgate.due d
-        where d.id = v.id limit 1) is not null as waits,
-            (select max(x.at) from hookgate.dead x where x.id = v.id) as died,
-            greatest(v.at, (select max(z.at) from hookgate.attempt z where z.id = v.id)) as ended
-        from hookgate.delivery v where v.origin = of_origin and v.id > after order by v.id limit step * 4 loop
+    for r in select v.id, v.at, octet_length(v.record) + octet_length(v.body) + coalesce(z.size, 0)
+                + coalesce((select sum(octet_length(b.body)) from hookgate.version b where b.id = v.id), 0) as size,
+            (select 1 from hookgate.due d where d.id = v.id limit 1) is not null as waits,
+            (select max(x.at) from hookgate.dead x where x.id = v.id) as died, greatest(v.at, z.at) as ended
+        from hookgate.delivery v left join lateral (select max(z.at) as at, sum(octet_length(z.head) + octet_length(z.body)
+            + coalesce(octet_length(z.facts), 0)) as size from hookgate.attempt z where z.id = v.id) z on true
+        where v.origin = of_origin and v.id > after order by v.id limit step * 4 loop
         if cardinality(gone) >= step then whole := false; exit; end if;
         looked := looked + 1; last := r.id;
         if not r.waits and (case when r.died is null then t - r.ended > age else t - greatest(r.died, r.ended) > dead_age end
                 or (excess > 0 and (r.died is null or with_dead))) then
             gone := gone || r.id; excess := excess - r.size - 512;
-        elsif coalesce(excess, 0) <= 0 and t - r.at <= least(age, dead_age) then
-            -- nothing after it is older
+        elsif coalesce(excess, 0) <= 0 and coalesce(t - r.at <= least(age, dead_age), true) then
+            -- nothing after it is older, or no age counts
             last := null; exit;
         end if;
     end loop;
