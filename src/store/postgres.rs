@@ -2,23 +2,34 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::store::{Answer, Health, Nature, StoreError};
+use crate::store::{Answer, Health, Nature, Store, StoreError};
 
 mod accept;
+mod act;
+mod address_book;
 mod agenda;
+mod archive;
+mod attempts;
 mod call;
 mod claims;
+mod columns;
 mod connection;
+mod days;
+mod endpoint;
+mod endpoint_change;
 mod errors;
+mod fleet;
 mod hints;
 mod jobs;
 mod lease;
 mod ledger;
 mod ledger_calls;
 mod link;
+mod maintenance;
 pub mod migrate;
 mod numbers;
 pub mod options;
+mod page;
 mod queue;
 mod queue_calls;
 mod reach;
@@ -26,7 +37,10 @@ mod reschedule;
 mod revive;
 mod servers;
 mod settle;
+mod summary;
+mod sweep;
 mod tls;
+mod upkeep;
 mod work;
 mod worker;
 
@@ -35,7 +49,10 @@ use ledger_calls::LedgerCalls;
 use link::Link;
 use options::Options;
 use queue_calls::QueueCalls;
+use upkeep::Upkeep;
 use work::Work;
+
+pub use fleet::{Fleet, Standby};
 
 /// The store of a fleet.
 #[derive(Debug)]
@@ -43,20 +60,28 @@ pub struct Postgres {
     hash_key: [u8; 16],
     link: Link,
     ledger: LedgerCalls,
-    queue: Arc<QueueCalls>,
+    queue: QueueCalls,
     /// The targets with waiting units.
     work: Arc<Work>,
     floors: Floors,
+    upkeep: Arc<Upkeep>,
     clock: Arc<dyn Clock>,
 }
 
 impl Postgres {
-    /// Opens the store: connects, and verifies that the schema is there and of a version that this program knows. The connections live on the
-    /// runtime on which this is called.
+    /// Opens the store: connects, and verifies that the schema is there and of a version that this program knows. Then tells the other gateways every
+    /// few seconds that this one lives, and does its part of the maintenance. The connections live on the runtime on which this is called.
     ///
     /// # Errors
     /// No server can be reached, or it has no such schema. The message holds no secret.
-    pub async fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub async fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StoreError> {
+        let store = Arc::new(Self::connect(options, clock).await?);
+        store.link.spawn(Self::maintain(Arc::downgrade(&store)));
+        Ok(store)
+    }
+
+    /// Opens the store without its maintenance.
+    async fn connect(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let link = Link::new(options);
         let hash_key = link.open().await?;
         Ok(Self {
@@ -65,30 +90,34 @@ impl Postgres {
             queue: QueueCalls::new(&link),
             work: Arc::new(Work::new(clock.mono())),
             floors: Floors::default(),
+            upkeep: Arc::default(),
             link,
             clock,
         })
     }
+}
 
-    /// Returns the properties that it has as long as it is open.
-    pub fn nature(&self) -> Nature {
+impl Store for Postgres {
+    fn nature(&self) -> Nature {
         Nature {
             durable: true,
             shared: true,
         }
     }
 
-    /// Returns its condition now.
-    pub fn health(&self) -> Health {
+    fn health(&self) -> Health {
         Health {
             trouble: self.link.trouble(),
-            clock_jump: false,
+            clock_jump: self.upkeep.clock.jumped(),
         }
     }
 
-    /// Makes the calls that wait, then closes all connections. A repeated call does nothing.
-    pub fn close(&self) -> Answer<'_, ()> {
+    fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
+            // if the farewell is lost, this gateway is missed after a while
+            if let Err(error) = self.leave().await {
+                tracing::debug!(%error, "the other gateways do not know that this one ends");
+            }
             self.link.close().await;
             Ok(())
         })

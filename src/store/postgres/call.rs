@@ -124,6 +124,12 @@ impl<T: Element> Parameter for Vec<T> {
     }
 }
 
+impl<T: Element> Parameter for Option<Vec<T>> {
+    fn sql_type() -> Type {
+        T::array_type()
+    }
+}
+
 /// Text that is shared, not copied. It must hold no U+0000: see [`crate::store::text::storable`].
 #[derive(Clone, Debug)]
 pub(super) struct Text(pub(super) Arc<str>);
@@ -168,11 +174,11 @@ impl ToSql for Blob {
 
 /// A day of the calendar, in days since 2000-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Day(i32);
+pub(super) struct Day(pub(super) i32);
 
 impl Day {
     /// Returns the day of a UUIDv7.
-    pub(super) fn of(id: Uuid) -> Self {
+    pub(super) fn of_id(id: Uuid) -> Self {
         const MS_PER_DAY: u128 = 86_400_000;
         const DAYS_TO_2000: i32 = 10_957;
         let days = i32::try_from((id.as_u128() >> 80) / MS_PER_DAY).unwrap_or(i32::MAX);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Postgres;
-use super::call::text;
+use super::call::{Call, text};
 use super::claims::{Claimed, KeyRow, blob};
 use super::errors::{MAX_CALLS, contended};
 use super::link::Lane;
@@ -96,11 +96,12 @@ impl Ledger for Postgres {
     }
 
     fn keep(&self, routes: &[(Arc<str>, Key)]) {
-        let route = |(name, policy): &(Arc<str>, Key)| (text(name), blob(*policy));
-        *self.ledger.kept.lock() = routes.iter().map(route).collect();
-        if let Some(call) = self.ledger.keep_again() {
-            drop(self.link.send(Lane::Claims, call));
-        }
+        self.upkeep.keeps(routes);
+        let names: Vec<_> = routes.iter().map(|(name, _)| text(name)).collect();
+        let policies: Vec<_> = routes.iter().map(|(_, policy)| blob(*policy)).collect();
+        let call = Call::write("keep_1").with(names).with(policies);
+        // the next heartbeat says it again
+        drop(self.link.send(Lane::Claims, call));
     }
 
     fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered> {
@@ -112,6 +113,14 @@ impl Ledger for Postgres {
     }
 
     fn counts(&self) -> LedgerCounts {
-        *self.ledger.counts.lock()
+        let Some(fleet) = self.fleet() else {
+            return LedgerCounts::default();
+        };
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        LedgerCounts {
+            committed: number(fleet.ledger_rows),
+            bytes: number(fleet.ledger_bytes),
+            ..LedgerCounts::default()
+        }
     }
 }

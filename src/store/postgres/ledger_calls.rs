@@ -1,14 +1,11 @@
 //! The calls of the ledger, and what this gateway remembers beside them.
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::call::{Blob, Call, Text};
 use super::claims::{Claim, Commit, Extend, Note, Recall, Release};
 use super::hints::{Hints, OnTheWay};
 use super::jobs::Sender;
 use super::link::{Lane, Link};
-use crate::store::{Key, LedgerCounts};
+use crate::store::Key;
 
 /// What the ledger of one gateway has.
 #[derive(Debug)]
@@ -22,10 +19,6 @@ pub(super) struct LedgerCalls {
     pub(super) hints: Arc<Hints>,
     /// Keys with releases that are not made yet.
     pub(super) on_the_way: Arc<OnTheWay>,
-    /// The routes of [`Ledger::keep`], with their policies.
-    pub(super) kept: Mutex<Vec<(Text, Blob)>>,
-    /// The numbers of the last heartbeat.
-    pub(super) counts: Mutex<LedgerCounts>,
 }
 
 impl LedgerCalls {
@@ -39,8 +32,6 @@ impl LedgerCalls {
             recalls: link.kind(Lane::Claims),
             hints: Arc::default(),
             on_the_way: Arc::default(),
-            kept: Mutex::default(),
-            counts: Mutex::default(),
         }
     }
 
@@ -59,18 +50,5 @@ impl LedgerCalls {
     /// Tells those that wait for a key that it may have changed.
     pub(super) fn wake(&self, key: Key) {
         self.hints.wake(key);
-    }
-
-    /// Returns the call by which this gateway says again which routes it keeps; `None` if it keeps none.
-    pub(super) fn keep_again(&self) -> Option<Call> {
-        let kept = self.kept.lock();
-        let (routes, policies): (Vec<_>, Vec<_>) = kept.iter().cloned().unzip();
-        let call = || Call::write("keep_1").with(routes).with(policies);
-        (!kept.is_empty()).then(call)
-    }
-
-    /// Notes the numbers of a heartbeat.
-    pub(super) fn set_counts(&self, counts: LedgerCounts) {
-        *self.counts.lock() = counts;
     }
 }

@@ -11,9 +11,9 @@ use super::call::{Call, column};
 use super::claims::form;
 use super::errors::{MAX_CALLS, contended};
 use super::link::Lane;
-use super::queue_calls::QueueCalls;
 use super::revive::ReviveRow;
 use super::settle::{SettleRow, Settled, due_in};
+use super::upkeep::Upkeep;
 use super::work::Work;
 use super::{Postgres, agenda, lease, numbers, reschedule};
 use crate::clock::Clock;
@@ -102,7 +102,7 @@ impl Postgres {
 
 /// What is done once a unit is settled, wherever the caller is by then.
 struct AfterSettle {
-    queue: Arc<QueueCalls>,
+    upkeep: Arc<Upkeep>,
     work: Arc<Work>,
     clock: Arc<dyn Clock>,
 }
@@ -112,7 +112,7 @@ impl AfterSettle {
         match settled {
             Settled::Lost => Ownership::Lost,
             Settled::Late => {
-                self.queue.late_count.fetch_add(1, Ordering::Relaxed);
+                self.upkeep.late.fetch_add(1, Ordering::Relaxed);
                 Ownership::Lost
             }
             Settled::Owned(wakes) => {
@@ -133,7 +133,13 @@ impl AfterSettle {
 impl Queue for Postgres {
     fn numbers(&self, names: &[Named]) -> Answer<'_, Vec<Numbers>> {
         let names = names.to_vec();
-        Box::pin(async move { numbers::assign_numbers(self, &names).await })
+        Box::pin(async move {
+            let numbers = numbers::assign_numbers(self, &names).await?;
+            // heartbeats tell the others of them
+            let served = numbers.iter().flat_map(Numbers::all).collect();
+            self.upkeep.serves(served);
+            Ok(numbers)
+        })
     }
 
     fn names(&self) -> Answer<'_, Vec<(Kind, u32, Arc<str>)>> {
@@ -214,10 +220,11 @@ impl Queue for Postgres {
         };
         let sent = self.queue.settles.send(row);
         let after = AfterSettle {
-            queue: Arc::clone(&self.queue),
+            upkeep: Arc::clone(&self.upkeep),
             work: Arc::clone(&self.work),
             clock: Arc::clone(&self.clock),
         };
+        let late = Arc::clone(&self.queue.late);
         let (answer, answered) = tokio::sync::oneshot::channel();
         // what follows is done even if nobody waits for the answer
         self.link.spawn(async move {
@@ -229,7 +236,7 @@ impl Queue for Postgres {
                     attempt,
                     next,
                 };
-                settled = after.queue.late.send(row).await;
+                settled = late.send(row).await;
             }
             let ownership = settled.map(|settled| after.note(target, next, settled));
             answer.send(ownership).ok();

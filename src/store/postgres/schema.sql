@@ -100,7 +100,7 @@ create table if not exists hookgate.health (endpoint int primary key, since time
 -- Tasks that one gateway of all does next, and the position at which each goes on.
 create table if not exists hookgate.maintenance (task text primary key, due_at timestamptz not null, position bigint not null default 0);
 insert into hookgate.maintenance (task, due_at)
-    select task, now() from unnest(array['days', 'rows', 'ledger', 'own_ids', 'counters', 'lanes', 'buckets', 'size']) task on conflict do nothing;
+    select task, now() from unnest(array['days', 'rows', 'tenants', 'ledger', 'own_ids', 'counters', 'lanes', 'buckets']) task on conflict do nothing;
 -- The gateways that share the store, and the numbers of names that their configs have.
 create table if not exists hookgate.gateway (id uuid primary key, seen timestamptz not null, version text not null, hash text not null,
     generation bigint not null, host text not null, serves int[] not null) with (fillfactor = 50);

@@ -59,7 +59,7 @@ impl Database {
     /// Opens a gateway's store on it.
     pub(super) async fn open(&self) -> Postgres {
         let clock = Arc::<HandClock>::clone(&self.clock);
-        Postgres::open(self.options(), clock).await.unwrap()
+        Postgres::connect(self.options(), clock).await.unwrap()
     }
 
     /// Runs statements.

@@ -129,7 +129,7 @@ impl Worker {
 
     /// Makes the tables of the next days, and of the days of some IDs.
     async fn make_days(&mut self, ids: &[Uuid]) {
-        let mut days: Vec<_> = ids.iter().map(|id| Some(Day::of(*id))).collect();
+        let mut days: Vec<_> = ids.iter().map(|id| Some(Day::of_id(*id))).collect();
         days.sort_unstable();
         days.dedup();
         if days.is_empty() {

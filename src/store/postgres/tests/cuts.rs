@@ -4,7 +4,7 @@ use super::*;
 use crate::store::Ownership;
 use crate::store::contract::queue::{attempt, delivery, new};
 use crate::store::queue::{Accepted, Dedupe, Next, OnDead, Queue as _, Start};
-use crate::store::{Key, repeated};
+use crate::store::{Key, Store as _, repeated};
 
 const LEASE: Duration = Duration::from_secs(20);
 
@@ -22,7 +22,7 @@ async fn through(database: &Database, proxy: &Proxy) -> Postgres {
         ..options(&proxy.config(&database.config))
     };
     let clock = Arc::<HandClock>::clone(&database.clock);
-    Postgres::open(options, clock).await.unwrap()
+    Postgres::connect(options, clock).await.unwrap()
 }
 
 /// Cuts after each number of bytes, until a call gets through. Returns how many calls were cut.

@@ -1,6 +1,6 @@
 //! The ledger over a server.
 use super::*;
-use crate::store::contract;
+use crate::store::{Store as _, contract};
 
 #[tokio::test]
 async fn ledger_contract_holds() {

@@ -5,7 +5,7 @@ use super::super::call::{Call, column};
 use super::super::link::{Lane, Link};
 use super::*;
 use crate::clock::SystemClock;
-use crate::store::{ClaimResult, Key, Ledger as _, Ownership, StoreError, Token};
+use crate::store::{ClaimResult, Key, Ledger as _, Ownership, Store as _, StoreError, Token};
 
 /// Makes a function of the schema that does `body`, and returns a call of it.
 fn function(database: &Database, name: &'static str, body: &str) -> Call {

@@ -24,7 +24,7 @@ if "$@" "$bin/initdb" --pgdata="$dir/data" --username=hookgate --auth=trust --no
     server=$!
     echo started
     cat >/dev/null
-    kill -QUIT $server
+    kill -QUIT $server 2>/dev/null
     wait
 else
     cat "$dir/initdb.log" >&2
