@@ -2,6 +2,7 @@
 pub mod memory;
 mod operators;
 mod outbound;
+pub mod postgres;
 mod start_error;
 mod store;
 

@@ -42,6 +42,7 @@ pub mod delivery;
 pub mod event;
 pub mod headers;
 pub mod mount;
+pub mod postgres_url;
 pub mod random;
 pub mod refusal;
 pub mod request;

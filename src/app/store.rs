@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::operators::HealthListener;
+use crate::app::postgres;
 use crate::app::start_error::StartError;
 use crate::clock::Clock;
 use crate::config::snapshot::{Engine, Snapshot};
@@ -29,6 +30,10 @@ pub(super) async fn open(
             return Ok((Arc::new(store), None));
         }
         Engine::Directory(path) => path,
+        Engine::Postgres(engine) => {
+            let store = postgres::open(engine, clock, health).await?;
+            return Ok((store, None));
+        }
     };
     let wait_ends = clock.mono() + STORE_WAIT;
     let mut is_logged = false;

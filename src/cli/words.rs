@@ -69,6 +69,7 @@ mod tests {
         "`read`",
         "`act`",
         "`store.path`",
+        "`store.postgres`",
         "`outbound.listen`",
         "`/v1/tenants/…`",
         "`dedupe`",

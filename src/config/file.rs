@@ -19,6 +19,7 @@ pub use provider::{Facts, Provider};
 pub use queue::{
     Acknowledgement, Failures, Forward, Keep, OnFailure, Outgoing, Queue, Retry, Sign,
 };
+pub use store::{ServerTls, Store, StorePostgres, TextOrSource, TextSource};
 pub use union::OneOrMany;
 pub use verify::{
     DeliveryId, InlineSecret, Locator, Secret, SecretTable, Secrets, Signature, Timestamp, Verify,
@@ -32,6 +33,7 @@ mod outbound;
 mod provider;
 mod queue;
 pub mod short_forms;
+mod store;
 mod union;
 mod verify;
 
@@ -141,22 +143,6 @@ pub struct Shutdown {
     pub delay: Option<String>,
     /// The time for requests in flight after that (default 25s). The gateway stops as soon as there are none.
     pub grace: Option<String>,
-}
-
-/// The storage of the gateway.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Store {
-    /// A directory that only this gateway uses, on a local disk.
-    pub path: Option<String>,
-    /// The largest number of delivery IDs that are remembered (default 10000000, 32 bytes each).
-    pub ledger_entries: Option<u64>,
-    /// The key that seals the secrets of your customers' endpoints: 32 bytes as base64, as created by `openssl rand -base64 32`. `outbound` needs it.
-    ///
-    /// Keep a copy in another place: without the key, the secrets in the store cannot be read, and every customer needs a new one.
-    pub key: Option<Secret>,
-    /// Former keys, while the store still has secrets that they seal. The gateway seals them again with `key`; `hookgate doctor` tells when none is left.
-    pub old_keys: Vec<Secret>,
 }
 
 /// The format and amount of request logs.

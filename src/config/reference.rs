@@ -14,7 +14,7 @@ const TABLES: &str = "<!-- keys -->\n";
 const MAX_CELL: usize = 250;
 
 /// The blocks in the order in which a reader meets them.
-const ORDER: [&str; 36] = [
+const ORDER: [&str; 39] = [
     "Listen",
     "Tls",
     "Certificate",
@@ -24,6 +24,9 @@ const ORDER: [&str; 36] = [
     "Limits",
     "Shutdown",
     "Store",
+    "StorePostgres",
+    "ServerTls",
+    "TextSource",
     "Egress",
     "Alarms",
     "AlarmWebhook",

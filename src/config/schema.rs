@@ -99,6 +99,8 @@ pub(super) fn words(block: &str, key: &str) -> Option<&'static [&'static str]> {
         ("Tls", "client_auth") => &["required", "optional"],
         ("Log", "format") => &["json", "pretty"],
         ("Log", "requests") => &["all", "refused", "none"],
+        ("StorePostgres", "durability") => &["disk", "storage", "standby"],
+        ("ServerTls", "mode") => &["verify-full", "verify-ca", "off"],
         ("AdminToken", "allow") => &["read", "act"],
         _ => return None,
     })

@@ -12,4 +12,4 @@ pub use cache::{Cache, CompiledCatalogue};
 pub use loader::{Env, Loader, Origins};
 pub use one::encoding_named;
 pub use row::Making;
-pub use text::{WEAK_BELOW, check_secret_text};
+pub use text::{MAX_BYTES, WEAK_BELOW, check_secret_text, without_line_feed};

@@ -102,6 +102,7 @@ pub(super) fn may_be_secret(path: &[Step], text: &str) -> bool {
 /// Returns whether a scalar under `key` may be a secret. `near_secrets` says whether a key around it holds secrets.
 fn may_be_secret_under(key: &str, near_secrets: bool, text: &str) -> bool {
     if looks_random(text)
+        || text.contains("password=")
         || text
             .split_once("://")
             .is_some_and(|(_, rest)| rest.contains('@'))

@@ -38,7 +38,9 @@ pub use outbound::{
     STANDARD,
 };
 pub use route::{Pass, Route};
-pub use store::{Engine, Store};
+pub use store::{
+    Durability, Engine, PostgresEngine, PostgresTls, PostgresTlsMode, Store, TextPlace,
+};
 pub use token::Token;
 pub use upstream::{Breaker, Upstream};
 pub use webhook::{Dedupe, Forward, RateKey, RateLimit, WebhookRoute};

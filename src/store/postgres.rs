@@ -18,6 +18,7 @@ mod days;
 mod endpoint;
 mod endpoint_change;
 mod errors;
+pub mod facts;
 mod fleet;
 mod hints;
 mod jobs;
@@ -41,6 +42,7 @@ mod summary;
 mod sweep;
 mod tls;
 mod upkeep;
+pub mod url_servers;
 mod work;
 mod worker;
 

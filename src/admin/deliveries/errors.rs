@@ -18,8 +18,8 @@ pub(super) fn unavailable(error: &StoreError) -> Denied {
 pub(super) fn no_store() -> Denied {
     Denied::new(
         StatusCode::CONFLICT,
-        "the gateway stores no deliveries: the config has no `store.path`",
-        "set `store.path` and restart the gateway",
+        "the gateway stores no deliveries: the config has no `store.path` and no `store.postgres`",
+        "set `store.path` or `store.postgres`, and restart the gateway",
     )
 }
 

@@ -4,10 +4,15 @@ use crate::config::compile::listen;
 use crate::config::compile::tokens::{Tokens, one};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Admin, NamedToken, Token};
+use crate::config::snapshot::{Admin, Engine, NamedToken, Token};
 
 /// Compiles `admin`.
-pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> Option<Admin> {
+pub(super) fn admin(
+    admin: file::Admin,
+    place: &Place,
+    engine: &Engine,
+    cx: &mut Context<'_>,
+) -> Option<Admin> {
     let file::Admin {
         address,
         token,
@@ -26,6 +31,11 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
         )
     });
     let token = token.map(|bytes| Token::new(bytes.to_vec()));
+    if !has_token && engine.postgres().is_some() {
+        let help = "add `token: { file: /run/secrets/admin }`".to_owned();
+        let message = "the admin listener needs a token: with `store.postgres` the gateway has no directory to create one in";
+        cx.problems.error_at_key(place, message, help);
+    }
     let of_names = Tokens {
         block: "admin",
         called: "admin token",
@@ -53,6 +63,7 @@ pub(super) fn admin(admin: file::Admin, place: &Place, cx: &mut Context<'_>) -> 
         .tcp()
         .is_some_and(|address| !address.ip().is_loopback())
         && !has_token
+        && engine.postgres().is_none()
     {
         let help = "add `token: { file: /run/secrets/admin }`, or listen on 127.0.0.1".to_owned();
         cx.problems.error(

@@ -15,7 +15,7 @@ use crate::config::diagnostic::Place;
 use crate::config::snapshot::{Authorities, CertificateUse, Identity, Validity};
 
 /// The largest size of a PEM file, in bytes.
-const MAX_PEM: usize = 1024 * 1024;
+pub(super) const MAX_PEM: usize = 1024 * 1024;
 /// The texts that mark an encrypted key, in PKCS #8 and in the older form.
 const ENCRYPTED: [&[u8]; 2] = [
     b"-----BEGIN ENCRYPTED PRIVATE KEY-----",
@@ -186,14 +186,14 @@ fn read(pair: &Pair<'_>, cx: &mut Context<'_>) -> Result<Identity, Vec<Trouble>>
 }
 
 /// The private key of a file.
-enum PrivateKey {
+pub(super) enum PrivateKey {
     Plain(PrivateKeyDer<'static>),
     /// It needs a passphrase.
     Encrypted,
 }
 
 /// Parses the first private key of a file.
-fn private_key(bytes: &[u8]) -> Option<PrivateKey> {
+pub(super) fn private_key(bytes: &[u8]) -> Option<PrivateKey> {
     let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
     if ENCRYPTED.into_iter().any(holds) {
         return Some(PrivateKey::Encrypted);
@@ -229,7 +229,7 @@ fn usable(key: PrivateKey) -> Result<PrivateKeyDer<'static>, Trouble> {
 }
 
 /// Parses all certificates of a file, in order; `None` if there is none, or one is not valid.
-fn chain_of(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn chain_of(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
         .ok()?;
@@ -270,7 +270,7 @@ pub(super) fn authorities(
 }
 
 /// Parses a file of certificates that can sign others; `None` if one of them cannot.
-fn signers(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn signers(bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = chain_of(bytes)?;
     let mut roots = rustls::RootCertStore::empty();
     certificates

@@ -27,6 +27,8 @@ mod outbound_pause;
 mod outgoing;
 mod own;
 mod pass;
+mod postgres;
+mod postgres_text;
 mod proof;
 mod queue;
 mod rate;
@@ -35,6 +37,7 @@ mod retry;
 mod route_keys;
 mod routes;
 mod sign;
+mod store;
 mod tls;
 mod tokens;
 mod upstreams;
@@ -80,11 +83,11 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let listeners = listen::listeners(listen, &trusted_proxies, needs, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let at = root.key("store");
-    let store = limits::store(store, &at, cx);
+    let store = store::store(store, &at, cx);
     cx.has_store = store.engine.is_durable()
         || cx.problems.has_error_at(&at)
         || cx.problems.is_spoiled(&at.key("path"));
-    let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), cx));
+    let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), &store.engine, cx));
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
@@ -99,7 +102,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let webhooks: Vec<Arc<WebhookRoute>> =
         routes.iter().filter_map(Route::webhook).cloned().collect();
     if outbound.is_some() || webhooks.iter().any(|webhook| webhook.action.keeps()) {
-        limits::note_disk(store.engine.directory(), &at.key("path"), cx);
+        store::note_disk(store.engine.directory(), &at.key("path"), cx);
     }
     Snapshot {
         generation,

@@ -8,7 +8,7 @@ use crate::config::file::{OneOrMany, Secret};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alarms {
-    /// The webhook that gets an event for each alarm that is raised or cleared, through the queue. Needs `store.path`.
+    /// The webhook that gets an event for each alarm that is raised or cleared, through the queue. Needs `store.path` or `store.postgres`.
     pub webhook: Option<AlarmWebhook>,
     /// The free space that the disk of the store must have: a percentage such as `10%` (default), or a size.
     pub disk_free: Option<String>,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::config::file::{AlarmWebhook, Egress, InlineSecret, Listen, Verify};
 
-/// Sending: your app publishes events, and the gateway delivers them to the endpoints of your customers. Needs `store.path` and `store.key`.
+/// Sending: your app publishes events, and the gateway delivers them to the endpoints of your customers. Needs `store.path` or `store.postgres`, and `store.key`.
 ///
 /// [docs/outbound.md](outbound.md) describes it. `listen` and `store.key` need a restart when they change; everything else reloads. Without
 /// this block, events that still wait for endpoints stay in the store.

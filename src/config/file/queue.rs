@@ -52,15 +52,15 @@ pub struct Forward {
     /// The keys that `queue` has, too.
     #[serde(flatten)]
     pub outgoing: Outgoing,
-    /// `fail` (default), or `queue`: a delivery that the upstream cannot take is stored, acknowledged and delivered later. Needs `store.path`.
+    /// `fail` (default), or `queue`: a delivery that the upstream cannot take is stored, acknowledged and delivered later. Needs `store.path` or `store.postgres`.
     pub on_failure: Option<OnFailure>,
     /// The time for the upstream to answer before a delivery is stored in the queue (default: the whole timeout of the upstream).
     pub budget: Option<String>,
-    /// The deliveries that are recorded although they are not stored in the queue: `all`, `failures` or `none` (default). Needs `store.path`.
+    /// The deliveries that are recorded although they are not stored in the queue: `all`, `failures` or `none` (default). Needs `store.path` or `store.postgres`.
     pub record: Option<String>,
 }
 
-/// The action `queue`: acknowledges a delivery once it is on disk, and delivers it later. Needs `store.path`.
+/// The action `queue`: acknowledges a delivery once it is on disk, and delivers it later. Needs `store.path` or `store.postgres`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[serde(default)]

@@ -99,6 +99,12 @@ pub const SHORT_FORMS: &[ShortForm] = &[
     form("Secret", Given::Count, SECRET),
     form("Secret", Given::Text, SECRET),
     form("Shutdown", Given::Text, "{ grace: $ }"),
+    form("ServerTls", Given::No, "{ mode: off }"),
+    form(
+        "ServerTls",
+        Given::Word(&["off", "verify-full", "verify-ca"]),
+        "{ mode: $ }",
+    ),
     form(
         "Sign",
         Given::Text,
@@ -107,6 +113,13 @@ pub const SHORT_FORMS: &[ShortForm] = &[
     form("Signature", Given::Path, POINTER),
     form("Signature", Given::Text, HEADER),
     form("Store", Given::Text, "{ path: $ }"),
+    form(
+        "StorePostgres",
+        Given::Text,
+        "{ url: { file: /run/secrets/NAME } }",
+    ),
+    form("TextSource", Given::Text, SECRET),
+    form("TextSource", Given::Count, SECRET),
     form("Timestamp", Given::Path, POINTER),
     form("Timestamp", Given::Text, HEADER),
     form(

@@ -2,12 +2,12 @@
 use zeroize::Zeroizing;
 
 /// The largest size of a secret file, in bytes.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 /// The length below which a secret is weak, in bytes.
 pub const WEAK_BELOW: usize = 16;
 
 /// Removes one trailing newline (LF or CR LF), and returns whether there was one.
-pub(super) fn without_line_feed(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) {
+pub fn without_line_feed(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) {
     let dropped = bytes.pop_if(|last| *last == b'\n').is_some();
     if dropped {
         bytes.pop_if(|last| *last == b'\r');

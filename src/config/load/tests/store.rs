@@ -1,3 +1,5 @@
+use crate::config::snapshot::{Engine, PostgresEngine, PostgresTlsMode, TextPlace};
+
 use super::*;
 
 #[test]
@@ -60,4 +62,108 @@ fn store_on_a_temporary_disk_gets_a_warning() {
     ] {
         assert_eq!(warned(kind, store, action), "", "{kind} {store} {action}");
     }
+}
+
+const CONFIG: &str = "listen: [{ address: '127.0.0.1:0' }]\nupstreams: { app: { url: 'http://127.0.0.1:1' } }\nroutes: [{ name: a, path: /a, verify: none, queue: { upstream: app } }]\n";
+
+/// Loads a config with this `store.postgres` from a folder.
+fn load_postgres(
+    folder: &Path,
+    postgres: &str,
+    previous: Option<&Cache>,
+) -> Result<Loaded, RefusedConfig> {
+    let path = folder.join("config.yaml");
+    let text = format!("store: {{ postgres: {{ {postgres} }} }}\n{CONFIG}");
+    std::fs::write(&path, text).unwrap();
+    load_on(&[], &path, previous, NOW)
+}
+
+fn engine(loaded: &Loaded) -> &PostgresEngine {
+    loaded.snapshot.store.engine.postgres().unwrap()
+}
+
+/// The URL says what `tls` does not, and the names of its files begin beside the config.
+#[test]
+fn tls_of_the_url_counts_where_none_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["db".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), made.cert.pem()).unwrap();
+    std::fs::write(
+        folder.path().join("key.pem"),
+        made.signing_key.serialize_pem(),
+    )
+    .unwrap();
+    let ca = Some(folder.path().join("ca.pem"));
+    let of = |postgres: &str| {
+        let loaded = load_postgres(folder.path(), postgres, None);
+        let loaded = loaded.unwrap_or_else(|refused| panic!("{}", refused.report.render(false)));
+        let tls = engine(&loaded).tls.clone();
+        (tls.mode, tls.ca, tls.client.is_some())
+    };
+    let full = PostgresTlsMode::VerifyFull;
+    assert_eq!(of("url: postgres://u@db/x"), (full, None, false));
+    assert_eq!(
+        of("url: 'postgres://u@db/x?sslmode=verify-ca&sslrootcert=ca.pem'"),
+        (PostgresTlsMode::VerifyCa, ca.clone(), false)
+    );
+    assert_eq!(
+        of(
+            "url: 'postgres://u@db/x?sslmode=require', tls: { mode: verify-full, ca: ca.pem, certificate: ca.pem, key: key.pem }"
+        ),
+        (full, ca, true)
+    );
+    assert_eq!(
+        of("url: 'postgres://u@localhost/x?sslmode=disable'"),
+        (PostgresTlsMode::Off, None, false)
+    );
+    let refused = load_postgres(
+        folder.path(),
+        "url: postgres://u@db/x, tls: { ca: key.pem, certificate: ca.pem, key: ca.pem }",
+        None,
+    );
+    assert_eq!(refused.unwrap_err().report.errors(), 2);
+}
+
+/// A rotated password changes neither the hash of the config nor its engine, and a file that is away for a moment refuses no reload.
+#[test]
+fn rotated_password_is_no_change_of_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |url: &str| std::fs::write(folder.path().join("uri"), url).unwrap();
+    write("postgres://u:first-password@db/x");
+    let load = |previous| load_postgres(folder.path(), "url: { file: uri }", previous).unwrap();
+    let first = load(None);
+    write("postgres://u:second-password@db-2/x");
+    let second = load(Some(&first.cache));
+    std::fs::remove_file(folder.path().join("uri")).unwrap();
+    let third = load(Some(&second.cache));
+    assert!(!first.snapshot.files.contains(&folder.path().join("uri")));
+    assert_eq!(first.origins.files, [folder.path().join("uri")]);
+    assert_eq!(first.secrets, 1);
+    for other in [&second, &third] {
+        assert_eq!(first.snapshot.hash, other.snapshot.hash);
+        assert_eq!(first.snapshot.store.engine, other.snapshot.store.engine);
+    }
+    assert_eq!(engine(&first).server, "db:5432/x");
+    assert_eq!(engine(&second).server, "db-2:5432/x");
+    assert!(matches!(&engine(&first).url, TextPlace::File(path) if path.ends_with("uri")));
+    let shown = format!("{:?}", first.snapshot.store);
+    assert!(!shown.contains("first-password"), "{shown}");
+    assert!(load_postgres(folder.path(), "url: { file: uri }", None).is_err());
+}
+
+#[test]
+fn another_schema_is_another_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |schema: &str| {
+        let postgres = format!("url: postgres://u@db/x, schema: {schema}");
+        load_postgres(folder.path(), &postgres, None)
+            .unwrap()
+            .snapshot
+            .store
+            .engine
+    };
+    assert_eq!(load("a"), load("a"));
+    assert_ne!(load("a"), load("b"));
+    assert!(load("a").is_durable() && load("a").directory().is_none());
+    assert_ne!(load("a"), Engine::Memory);
 }

@@ -128,6 +128,16 @@ fn enums_of_the_schema_match_the_compiler() {
         ("Log", "format", root("log: { format: WORD }")),
         ("Log", "requests", root("log: { requests: WORD }")),
         (
+            "StorePostgres",
+            "durability",
+            root("store: { postgres: { url: 'postgres://u@db/x', durability: WORD } }"),
+        ),
+        (
+            "ServerTls",
+            "mode",
+            root("store: { postgres: { url: 'postgres://u@db/x', tls: { mode: WORD } } }"),
+        ),
+        (
             "AdminToken",
             "allow",
             root("admin: { address: '127.0.0.1:1', tokens: [{ name: a, env: A, allow: [WORD] }] }"),
@@ -145,7 +155,7 @@ fn enums_of_the_schema_match_the_compiler() {
             .filter_map(|finding| finding.help.as_deref());
         let named = |help: &str| {
             words.iter().all(|word| {
-                help.split(|c: char| !c.is_alphanumeric() && c != '_')
+                help.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c))
                     .any(|one| one == *word)
             })
         };
