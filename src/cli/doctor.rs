@@ -6,6 +6,7 @@ mod finding;
 mod gate;
 mod handshakes;
 mod mounts;
+mod postgres;
 mod sending;
 
 use std::collections::BTreeSet;
@@ -80,7 +81,7 @@ pub(super) fn doctor(args: &DoctorArgs, verbose: bool) -> Result<Exit, Error> {
         findings.extend(gate::secrets(&loaded.origins));
         findings.extend(sending::config(&loaded.snapshot));
         findings.extend(inputs(loaded, path, now, &mounts));
-        findings.extend(store(loaded, &mounts));
+        findings.extend(store(loaded, path, &mounts)?);
     }
     findings.extend(running(args, loaded.as_ref()));
     if args.json {
@@ -152,8 +153,17 @@ fn inputs(loaded: &Loaded, config: &Path, now: SystemTime, mounts: &[Mount]) -> 
     findings
 }
 
+/// Checks the server or the disk of the store.
+fn store(loaded: &Loaded, config: &Path, mounts: &[Mount]) -> Result<Vec<Finding>, Error> {
+    if let Some(engine) = loaded.snapshot.store.engine.postgres() {
+        let config = quoted(&config.display().to_string());
+        return postgres::look(engine, &format!("hookgate migrate --config {config}"));
+    }
+    Ok(disk(loaded, mounts))
+}
+
 /// Checks the disk of the store.
-fn store(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
+fn disk(loaded: &Loaded, mounts: &[Mount]) -> Vec<Finding> {
     let Some(path) = loaded.snapshot.store.engine.directory() else {
         let remembers = loaded
             .snapshot

@@ -17,6 +17,7 @@ mod events;
 mod forget;
 mod health;
 mod message;
+mod migrate;
 mod outbound_attempts;
 mod outbound_client;
 mod outbound_error;
@@ -152,6 +153,11 @@ enum Command {
         after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl"
     )]
     Drain(drain::DrainArgs),
+    /// Creates or upgrades the schema of a store on PostgreSQL.
+    #[command(
+        after_help = "Examples:\n  hookgate migrate --config config.yaml --dry-run\n  hookgate migrate --config owner.yaml --grant hookgate"
+    )]
+    Migrate(migrate::MigrateArgs),
     /// Renames a damaged store, so that the gateway starts with a new one.
     #[command(
         after_help = "Examples:\n  hookgate set-aside /var/lib/hookgate\n  hookgate set-aside ./store && hookgate run --config config.yaml"
@@ -241,6 +247,7 @@ impl Command {
             Self::Tenants(args) => tenants::tenants(args),
             Self::Forget(args) => forget::forget(args),
             Self::Drain(args) => drain::drain(args),
+            Self::Migrate(args) => migrate::migrate(args),
             Self::SetAside(args) => set_aside::set_aside(args),
             Self::Doctor(args) => doctor::doctor(args, verbose),
             Self::Reload(args) => reload::reload(args),

@@ -258,6 +258,8 @@ const ENGINES: &[&str] = &["embedded::", "sqlite::", "Embedded", "store::postgre
 const NAME_AN_ENGINE: &[&str] = &[
     "src/app/postgres.rs",
     "src/app/store.rs",
+    "src/cli/doctor/postgres.rs",
+    "src/cli/migrate.rs",
     "src/cli/set_aside.rs",
 ];
 
