@@ -346,6 +346,7 @@ fn problems(yaml: &str, dir: &Path) -> Option<String> {
             name if name.starts_with("whsec-") => {
                 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()
             }
+            "pg-uri" => "postgres://hookgate:the-password@db.internal/hooks".to_owned(),
             "store-key" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned(),
             "old-store-key" => "/+Dm7OXi6e7r6OXi397b2NXSz8zJxsPAvbq3tLGuqys=".to_owned(),
             _ => path.display().to_string(),

@@ -69,6 +69,7 @@ mod outbound_responses;
 mod outbound_ssrf;
 mod outbound_tenants;
 mod pass;
+mod postgres;
 mod queue;
 mod queue_cli;
 mod queue_crash;

@@ -11,6 +11,8 @@ pub mod in_process;
 pub mod killed;
 pub mod outbound;
 pub mod outbound_cli;
+#[path = "../../../src/store/postgres/tests/server.rs"]
+pub mod postgres_server;
 pub mod queue;
 pub mod raw_app;
 pub mod sentinel;
