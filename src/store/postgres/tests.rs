@@ -16,6 +16,7 @@ mod ledger;
 mod link;
 mod migration;
 mod proxy;
+mod queue;
 mod server;
 
 /// The time of a call in tests, which share the processors with others.
