@@ -27,7 +27,14 @@ const KEEP: Duration = Duration::from_secs(10);
 /// The times below which no unit of a target is due, of first attempts and of retries. While another transaction is open for long, units that were
 /// settled still lie at the low end of the indexes: with a floor they are not read again and again.
 #[derive(Debug, Default)]
-pub(super) struct Floors(Mutex<(Option<Instant>, HashMap<TargetId, [Option<SystemTime>; 2]>)>);
+pub(super) struct Floors(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The time at which all floors were dropped.
+    since: Option<Instant>,
+    floors: HashMap<TargetId, [Option<SystemTime>; 2]>,
+}
 
 impl Floors {
     /// Returns the floors of targets: those of first attempts, and those of retries.
@@ -36,14 +43,13 @@ impl Floors {
         targets: impl Iterator<Item = TargetId>,
         now: Instant,
     ) -> [Vec<Option<SystemTime>>; 2] {
-        let mut state = self.0.lock();
-        let (since, floors) = &mut *state;
-        if since.is_none_or(|since| now >= since + KEEP) {
-            (*since, *floors) = (Some(now), HashMap::new());
+        let mut known = self.0.lock();
+        if known.since.is_none_or(|since| now >= since + KEEP) {
+            (known.since, known.floors) = (Some(now), HashMap::new());
         }
         let mut all = [Vec::new(), Vec::new()];
         for target in targets {
-            let of_target = floors.get(&target).copied().unwrap_or_default();
+            let of_target = known.floors.get(&target).copied().unwrap_or_default();
             for (all, floor) in all.iter_mut().zip(of_target) {
                 all.push(floor);
             }
@@ -56,13 +62,13 @@ impl Floors {
         let Some(floor) = due_at.checked_sub(MARGIN) else {
             return;
         };
-        let mut state = self.0.lock();
-        let [first, retry] = state.1.entry(target).or_default();
-        let known = match turn {
+        let mut known = self.0.lock();
+        let [first, retry] = known.floors.entry(target).or_default();
+        let of_kind = match turn {
             Turn::First => first,
             Turn::Retry => retry,
         };
-        *known = (*known).max(Some(floor));
+        *of_kind = (*of_kind).max(Some(floor));
     }
 }
 

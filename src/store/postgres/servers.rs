@@ -112,7 +112,9 @@ async fn verify(connection: &Connection, options: &Options) -> Result<[u8; 16], 
             "schema {} cannot be used: run `hookgate migrate` ({error})",
             options.schema
         ),
-        fault => fault.into_error().to_string(),
+        fault @ (Fault::Again(_) | Fault::Row(_) | Fault::NoDay(_) | Fault::Lost(_)) => {
+            fault.into_error().to_string()
+        }
     })?;
     let form = || "the schema is of another form: run `hookgate migrate`".to_owned();
     let row = rows.first().ok_or_else(form)?;

@@ -18,6 +18,7 @@ mod migration;
 mod proxy;
 mod queue;
 mod server;
+mod tls;
 
 /// The time of a call in tests, which share the processors with others.
 const TIMEOUT: Duration = Duration::from_secs(20);

@@ -33,7 +33,7 @@ impl TlsFiles {
             return Ok(None);
         }
         let roots = Arc::new(match &tls.ca {
-            Some(path) => self.use_file(path, |pem| roots_of(pem))?,
+            Some(path) => self.use_file(path, roots_of)?,
             None => system_roots()?,
         });
         let provider = Arc::new(default_provider());

@@ -119,8 +119,12 @@ impl Worker {
                 Fault::Again(_) | Fault::Row(_) | Fault::NoDay(_) if batch.rows() > 1 => {
                     return Some(batch);
                 }
-                fault => {
-                    batch.answer(Err(fault.into_error()));
+                Fault::Again(error)
+                | Fault::Row(error)
+                | Fault::NoDay(error)
+                | Fault::Refused(error)
+                | Fault::Lost(error) => {
+                    batch.answer(Err(error));
                     return None;
                 }
             }

@@ -164,8 +164,7 @@ async fn calls_fail_at_once_while_the_server_is_away() {
         claimed.await
     };
     claim(1).await.unwrap();
-    let pid = rustix::process::Pid::from_raw(server.pid()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    server.end();
     let begun = now();
     while claim(2).await.is_ok() && begun.elapsed() < Duration::from_secs(10) {}
     while begun.elapsed() < Duration::from_secs(2) {
@@ -234,4 +233,43 @@ async fn schema_that_is_not_there_is_named() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("has version 2.0"), "{error}");
+}
+
+/// After a crash of the server everything that was acknowledged is there, and calls go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_that_crashed_is_used_again() {
+    use crate::store::contract::queue::{delivery, new};
+    use crate::store::queue::{Dedupe, Queue as _, Start};
+
+    // with fsync: without it nothing is promised
+    let server = server::Server::start("");
+    server.execute("postgres", "create database gate");
+    let options = options(&server.database("gate"));
+    migrate(&options, &Migration::default()).await.unwrap();
+    let store = Postgres::open(options, Arc::new(SystemClock))
+        .await
+        .unwrap();
+    let mut accepted = 0;
+    for _ in 0..3 {
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let store = Arc::clone(&store);
+            callers.spawn(async move {
+                let offered = Arc::new(delivery(7, Start::Anyone));
+                let accept = || store.accept(Arc::clone(&offered), Dedupe::None);
+                // a gateway's sender repeats what failed
+                while crate::store::repeated(accept).await.map(new).is_err() {}
+            });
+        }
+        server.crash();
+        while let Some(done) = callers.join_next().await {
+            done.unwrap();
+            accepted += 1;
+        }
+    }
+    let request = crate::store::queue::LeaseRequest::of(crate::store::queue::TargetId(7), 999);
+    let lease = Duration::from_secs(60);
+    let leased = store.lease(&[request], lease, 0).await.unwrap();
+    assert_eq!(leased.len(), accepted);
+    store.close().await.unwrap();
 }

@@ -142,3 +142,45 @@ async fn server_that_is_away_is_not_reachable() {
     assert!(matches!(error, MigrateError::NotReachable(_)), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("geheim"));
 }
+
+/// The self-test of the schema is the first thing that runs on a new version of PostgreSQL.
+#[tokio::test]
+async fn self_test_of_the_schema_holds() {
+    let server = server::server();
+    let config = server.empty();
+    migrated(&options(&config)).await;
+    let whole = include_str!("../self_test.sql");
+    // lines that begin with a backslash are for psql, and so is the end
+    let lines = whole.lines().filter(|line| !line.starts_with('\\'));
+    let text: Vec<_> = lines.collect();
+    let text = text.join("\n");
+    let (begin, _) = text
+        .split_once("select 'self-test: ' || last_value")
+        .unwrap();
+    server.execute(config.get_dbname().unwrap(), begin);
+}
+
+#[tokio::test]
+async fn first_of_several_servers_that_takes_writes_is_used() {
+    let config = server::server().empty();
+    migrated(&options(&config)).await;
+    let mut several = Config::new();
+    several
+        .host_path("/nowhere")
+        .host_path(server::server().directory())
+        .user("hookgate")
+        .dbname(config.get_dbname().unwrap());
+    assert!(migrated(&options(&several)).await.is_empty());
+    let name = config.get_dbname().unwrap();
+    server::server().execute(
+        "postgres",
+        &format!("alter database {name} set default_transaction_read_only = on"),
+    );
+    let error = Postgres::connect(options(&several), HandClock::new())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("does not allow writes"),
+        "{error}"
+    );
+}

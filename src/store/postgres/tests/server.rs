@@ -19,12 +19,16 @@ trap '' INT HUP TERM
 cd "$dir"
 if [ -d "$bin/../lib" ]; then export LD_LIBRARY_PATH="$bin/../lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; fi
 if "$@" "$bin/initdb" --pgdata="$dir/data" --username=hookgate --auth=trust --no-sync --encoding=UTF8 --locale=C >"$dir/initdb.log" 2>&1; then
-    "$@" "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c shared_buffers=64MB -c max_connections=300 \
-        -c deadlock_timeout=100ms -c log_min_messages=warning $more </dev/null >"$dir/server.log" 2>&1 &
-    server=$!
+    # a server that ends is started again, until the test process ends
+    while [ ! -e "$dir/end" ]; do
+        "$@" "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c shared_buffers=64MB -c max_connections=300 \
+            -c deadlock_timeout=100ms -c log_min_messages=warning $more </dev/null >>"$dir/server.log" 2>&1
+        sleep 0.1
+    done &
     echo started
     cat >/dev/null
-    kill -QUIT $server 2>/dev/null
+    touch "$dir/end"
+    pid=$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null) && kill -QUIT $pid 2>/dev/null
     wait
 else
     cat "$dir/initdb.log" >&2
@@ -62,13 +66,8 @@ impl Server {
         let mut user: Vec<String> = Vec::new();
         if is_root {
             // PostgreSQL refuses to run as root
-            let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-            std::os::unix::fs::chown(
-                &directory,
-                Some(nobody.uid.as_raw()),
-                Some(nobody.gid.as_raw()),
-            )
-            .unwrap();
+            let nobody = nobody();
+            give(&directory);
             user = [
                 "setpriv",
                 &format!("--reuid={}", nobody.uid),
@@ -128,6 +127,28 @@ impl Server {
         file.unwrap().lines().next().unwrap().parse().unwrap()
     }
 
+    /// Ends the server for good.
+    pub(crate) fn end(&self) {
+        let end = self.directory.join("end");
+        std::fs::write(end, "").unwrap();
+        self.signal(rustix::process::Signal::INT);
+    }
+
+    /// Ends the server as a crash does, and starts it again.
+    pub(crate) fn crash(&self) {
+        let pid = self.signal(rustix::process::Signal::KILL);
+        while rustix::process::test_kill_process(pid).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        self.wait();
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> rustix::process::Pid {
+        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+        pid
+    }
+
     /// Makes an empty database.
     pub(crate) fn empty(&self) -> Config {
         self.create("template1")
@@ -181,6 +202,19 @@ impl Server {
         let log = std::fs::read_to_string(self.directory.join("server.log"));
         panic!("the server does not answer: {}", log.unwrap_or_default());
     }
+}
+
+/// Gives a file to the user that the server runs as.
+pub(crate) fn give(path: &Path) {
+    if nix::unistd::geteuid().is_root() {
+        let nobody = nobody();
+        let (user, group) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
+fn nobody() -> nix::unistd::User {
+    nix::unistd::User::from_name("nobody").unwrap().unwrap()
 }
 
 /// Runs a future on a thread and a runtime of its own, and waits for it.
