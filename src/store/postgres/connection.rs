@@ -2,6 +2,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,18 +39,30 @@ impl Connection {
     /// # Errors
     /// There is none. The message holds no secret.
     pub(super) async fn open(options: &Options, files: &TlsFiles) -> Result<Self, String> {
-        let opened = timeout(options.timeout, Self::connect(options, files)).await;
-        opened.unwrap_or_else(|_| Err("no server answered in time".to_owned()))
-    }
-
-    async fn connect(options: &Options, files: &TlsFiles) -> Result<Self, String> {
-        let mut config = options
+        let config = options
             .servers
             .config()
             .map_err(|error| error.to_string())?;
+        let mut failure = "no server is configured".to_owned();
+        for config in each_host(&config) {
+            // one that takes the connection and then says nothing must not hide the next one
+            failure = match timeout(options.timeout, Self::connect(config, options, files)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(why)) => why,
+                Err(_) => "the server did not answer in time".to_owned(),
+            };
+        }
+        Err(failure)
+    }
+
+    async fn connect(
+        mut config: Config,
+        options: &Options,
+        files: &TlsFiles,
+    ) -> Result<Self, String> {
         prepare(&mut config, options.timeout);
         let is_unix = |host: &Host| matches!(host, Host::Unix(_));
-        let tls = if !config.get_hosts().is_empty() && config.get_hosts().iter().all(is_unix) {
+        let tls = if config.get_hosts().iter().any(is_unix) {
             None
         } else {
             files.connector(&options.tls)?
@@ -59,21 +72,27 @@ impl Connection {
                 config.ssl_mode(SslMode::Disable);
                 let connected = config.connect(NoTls).await;
                 let (client, connection) = connected.map_err(|error| shown(&error))?;
-                Ok(Self::start(client, connection))
+                Ok(Self::start(client, connection).await)
             }
             Some(tls) => {
                 config.ssl_mode(SslMode::Require);
                 let connected = config.connect(tls).await;
                 let (client, connection) = connected.map_err(|error| shown(&error))?;
-                Ok(Self::start(client, connection))
+                Ok(Self::start(client, connection).await)
             }
         }
     }
 
-    fn start<T>(client: Client, connection: tokio_postgres::Connection<Socket, T>) -> Self
+    async fn start<T>(client: Client, mut connection: tokio_postgres::Connection<Socket, T>) -> Self
     where
         T: TlsStream + Unpin + Send + 'static,
     {
+        // what a server says of itself while it is connected to, such as that its collations changed, is about no call
+        poll_fn(|context| {
+            while let Poll::Ready(Some(Ok(_))) = connection.poll_message(context) {}
+            Poll::Ready(())
+        })
+        .await;
         let poisoned = Arc::<AtomicBool>::default();
         let driver = tokio::spawn(drive(connection, Arc::clone(&poisoned)));
         Self {
@@ -133,12 +152,56 @@ impl Drop for Connection {
     }
 }
 
+/// Returns the way to each host by itself, in order.
+fn each_host(config: &Config) -> Vec<Config> {
+    let (hosts, addresses, ports) = (
+        config.get_hosts(),
+        config.get_hostaddrs(),
+        config.get_ports(),
+    );
+    (0..hosts.len().max(addresses.len()))
+        .map(|place| {
+            let mut one = Config::new();
+            match hosts.get(place) {
+                Some(Host::Tcp(host)) => {
+                    one.host(host);
+                }
+                Some(Host::Unix(path)) => {
+                    one.host_path(path);
+                }
+                None => {}
+            }
+            if let Some(address) = addresses.get(place) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(place).or_else(|| ports.first()) {
+                one.port(*port);
+            }
+            if let Some(user) = config.get_user() {
+                one.user(user);
+            }
+            if let Some(password) = config.get_password() {
+                one.password(password);
+            }
+            if let Some(name) = config.get_dbname() {
+                one.dbname(name);
+            }
+            if let Some(options) = config.get_options() {
+                one.options(options);
+            }
+            one.channel_binding(config.get_channel_binding());
+            one
+        })
+        .collect()
+}
+
 /// Sets what each connection has, whatever the URL says.
 fn prepare(config: &mut Config, time: Duration) {
     config
         .application_name(concat!("hookgate/", env!("CARGO_PKG_VERSION")))
         .target_session_attrs(TargetSessionAttrs::ReadWrite)
-        .connect_timeout(time)
+        // a name may have several addresses
+        .connect_timeout(time / 2)
         .tcp_user_timeout(USER_TIMEOUT)
         .keepalives(true)
         .keepalives_idle(KEEPALIVE)

@@ -273,3 +273,38 @@ async fn server_that_crashed_is_used_again() {
     assert_eq!(leased.len(), accepted);
     store.close().await.unwrap();
 }
+
+/// A server may warn of things while it is connected to: they are about no call.
+#[tokio::test]
+async fn warning_at_the_connect_is_ignored() {
+    let database = Database::new();
+    let name = database.config.get_dbname().unwrap();
+    database.execute(&format!(
+        "insert into pg_db_role_setting select oid, 0, '{{work_mem=synchronous replication}}' from pg_database where datname = '{name}'"
+    ));
+    let link = Link::new(database.options());
+    link.open().await.unwrap();
+    let quick = function(&database, "quick", "");
+    for _ in 0..5 {
+        assert_eq!(call(&link, &quick).await.unwrap(), 1);
+    }
+}
+
+/// A server that takes connections and says nothing does not hide the next one.
+#[tokio::test]
+async fn silent_server_is_passed_over() {
+    let database = Database::new();
+    let silent = tempfile::tempdir().unwrap();
+    let _listener = tokio::net::UnixListener::bind(silent.path().join(".s.PGSQL.5432")).unwrap();
+    let mut config = Config::new();
+    config
+        .host_path(silent.path())
+        .host_path(server::server().directory())
+        .user("hookgate")
+        .dbname(database.config.get_dbname().unwrap());
+    let link = Link::new(Options {
+        timeout: Duration::from_millis(1500),
+        ..options(&config)
+    });
+    link.open().await.unwrap();
+}

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of this test process: private, on a Unix socket, and gone when the process is, however that ends.
 //!
-//! Unit tests and integration tests share this file by its path, so it names nothing of the crate.
+//! Unit tests, integration tests and benches share this file by its path, so it names nothing of the crate.
+#![allow(dead_code, reason = "not each of them uses all of it")]
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,14 @@ if "$@" "$bin/initdb" --pgdata="$dir/data" --username=hookgate --auth=trust --no
             -c deadlock_timeout=100ms -c log_min_messages=warning $more </dev/null >>"$dir/server.log" 2>&1
         sleep 0.1
     done &
+    runs=$!
     echo started
     cat >/dev/null
     touch "$dir/end"
-    pid=$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null) && kill -QUIT $pid 2>/dev/null
-    wait
+    while kill -0 $runs 2>/dev/null; do
+        pid=$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null) && kill -QUIT $pid 2>/dev/null
+        sleep 0.1
+    done
 else
     cat "$dir/initdb.log" >&2
 fi
@@ -131,22 +135,17 @@ impl Server {
     pub(crate) fn end(&self) {
         let end = self.directory.join("end");
         std::fs::write(end, "").unwrap();
-        self.signal(rustix::process::Signal::INT);
+        kill("-INT", self.pid());
     }
 
     /// Ends the server as a crash does, and starts it again.
     pub(crate) fn crash(&self) {
-        let pid = self.signal(rustix::process::Signal::KILL);
-        while rustix::process::test_kill_process(pid).is_ok() {
+        let pid = self.pid();
+        kill("-KILL", pid);
+        while kill("-0", pid) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         self.wait();
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) -> rustix::process::Pid {
-        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-        pid
     }
 
     /// Makes an empty database.
@@ -202,6 +201,13 @@ impl Server {
         let log = std::fs::read_to_string(self.directory.join("server.log"));
         panic!("the server does not answer: {}", log.unwrap_or_default());
     }
+}
+
+/// Sends a signal. Returns whether there is such a process.
+fn kill(signal: &str, pid: i32) -> bool {
+    let mut kill = Command::new("kill");
+    let kill = kill.args([signal, &pid.to_string()]).stderr(Stdio::null());
+    kill.status().unwrap().success()
 }
 
 /// Gives a file to the user that the server runs as.
