@@ -6,11 +6,11 @@ use bytes::Bytes;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+pub(super) use super::call::text as to_text;
 use super::call::{Blob, Text, column};
 use crate::clock::unix_ms;
 use crate::store::StoreError;
 use crate::store::queue::{DeliveryRef, TargetId};
-use crate::store::text::storable;
 
 /// Returns a number of an origin, a target or a lease, an edition, or a count of attempts.
 pub(super) fn number(row: &Row, index: usize) -> Result<u32, StoreError> {
@@ -77,6 +77,14 @@ pub(super) fn int(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
+/// The longest age that is told from a longer one. The server's calendar has no place for all ages.
+const LONGEST_AGE: Duration = Duration::from_secs(50 * 365 * 86_400);
+
+/// Returns an age of deliveries in milliseconds.
+pub(super) fn age_ms(age: Duration) -> i64 {
+    super::call::millis(age.min(LONGEST_AGE))
+}
+
 /// Returns the number that a cursor begins after.
 pub(super) fn after(target: Option<TargetId>) -> i32 {
     target.map_or(0, |target| int(target.0))
@@ -90,11 +98,6 @@ pub(super) fn numbers(targets: &[TargetId]) -> Vec<i32> {
 /// Returns the IDs of deliveries.
 pub(super) fn ids(deliveries: &[DeliveryRef]) -> Vec<Uuid> {
     deliveries.iter().map(|delivery| delivery.0).collect()
-}
-
-/// Returns a text that came from outside as a parameter.
-pub(super) fn to_text(text: &str) -> Text {
-    Text(storable(text).into())
 }
 
 /// Returns a text that came from outside as a parameter, if there is one.

@@ -6,9 +6,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::Postgres;
-use super::call::{Call, Day, column, millis};
-use super::columns::{count, first, int, number};
+use super::call::{Call, Day, column};
+use super::columns::{age_ms, count, first, int, number};
 use super::link::Lane;
+use super::migrate::DAYS_AHEAD;
 use crate::store::StoreError;
 use crate::store::archive::{Retention, Whose};
 use crate::store::queue::{FIRST_TENANT, OriginId};
@@ -16,27 +17,24 @@ use crate::store::queue::{FIRST_TENANT, OriginId};
 /// The task. Its position is the last day that was ended and not all of which went.
 const DAYS: &str = "days";
 const DAYS_INTERVAL: Duration = Duration::from_secs(60);
-/// Days for which tables are made ahead.
-const DAYS_AHEAD: i32 = 7;
 /// The most deliveries of a day that stay when it ends. A day with more stays as it is, and its deliveries are deleted one by one.
 const MOST_KEPT: i32 = 2000;
 /// The most days that one round takes away.
 const DAYS_PER_ROUND: usize = 8;
 const DAY: Duration = Duration::from_secs(86_400);
 /// The days from 1970 to 2000, from which on the server counts.
-const DAYS_TO_2000: u32 = 10_957;
+const DAYS_TO_2000: i64 = 10_957;
 
 impl Day {
     /// Returns the day of a time, in UTC.
+    #[cfg(test)]
     pub(super) fn of(at: SystemTime) -> Self {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let days = i32::try_from(since.as_secs() / DAY.as_secs()).unwrap_or(i32::MAX);
-        Self(days.saturating_sub(int(DAYS_TO_2000)))
+        Self::of_id(crate::store::queue::DeliveryRef::first_of(at).0)
     }
 
     /// Returns the time at which it is over.
     fn end(self) -> SystemTime {
-        let days = i64::from(self.0) + i64::from(DAYS_TO_2000) + 1;
+        let days = i64::from(self.0) + DAYS_TO_2000 + 1;
         let seconds = u64::try_from(days).unwrap_or(0) * DAY.as_secs();
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -136,13 +134,13 @@ fn endings(days: &Days, keep: &[Retention], now: SystemTime, last: Day) -> Vec<E
             .is_ok_and(|since| since >= age)
     };
     let of_one = |keep: &Retention| match keep.whose {
-        Whose::One(origin) => Some((int(origin.0), millis(keep.age))),
+        Whose::One(origin) => Some((int(origin.0), age_ms(keep.age))),
         Whose::Tenants => None,
     };
     let (origins, ages): (Vec<_>, Vec<_>) = keep.iter().filter_map(of_one).unzip();
     let of_tenants = keep.iter().find(|keep| keep.whose == Whose::Tenants);
     let longest = keep.iter().map(|keep| keep.age).max().unwrap_or_default();
-    let other_age = millis(of_tenants.map_or(longest, |keep| keep.age));
+    let other_age = age_ms(of_tenants.map_or(longest, |keep| keep.age));
     let ends = |(day, of): (&Day, &Vec<OriginId>)| {
         // an origin without a retention keeps everything
         let kept_for: Option<Vec<_>> = of.iter().map(|origin| age_of(keep, *origin)).collect();

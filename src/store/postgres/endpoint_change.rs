@@ -45,8 +45,10 @@ impl Postgres {
             .with(act_of)
             .with(all_ids);
         let call = with_audit(with_notice(call, notice.as_deref()), audit.as_ref());
-        let rows = self.link.call(Lane::Looks, call).await?;
-        saved(first(&rows)?)
+        let rows = self.link.call(Lane::Looks, call).await;
+        // its acts and its notification may let units be due
+        self.work.look_again();
+        saved(first(&rows?)?)
     }
 
     /// Notes that a notification is stored about the failures of an endpoint, and stores it.
@@ -62,8 +64,9 @@ impl Postgres {
             .with(since)
             .with(notified.map(|notified| i16::from(notified.number())));
         let call = with_notice(call, notice.as_deref());
-        let rows = self.link.call(Lane::Looks, call).await?;
-        column(first(&rows)?, 0)
+        let rows = self.link.call(Lane::Looks, call).await;
+        self.work.look_again();
+        column(first(&rows?)?, 0)
     }
 }
 

@@ -10,7 +10,7 @@ use super::call::{Blob, Call, column, millis};
 use super::columns::{count, first, int, to_text};
 use super::fleet::{Beat, Fleet};
 use super::link::Lane;
-use crate::clock::{Clock as _, Now, SystemClock};
+use crate::clock::Now;
 use crate::store::StoreError;
 
 /// The time from one heartbeat to the next. Others miss this gateway after three times as much.
@@ -40,10 +40,12 @@ impl Postgres {
             if *leaving.borrow_and_update() {
                 return;
             }
-            if let Err(error) = store.round(beats).await {
-                tracing::debug!(%error, "the store did not take a heartbeat; the next one follows soon");
+            match store.round(beats).await {
+                Ok(has_sent) => beats = beats.wrapping_add(u32::from(has_sent)),
+                Err(error) => {
+                    tracing::debug!(%error, "the store did not take a heartbeat; the next one follows soon");
+                }
             }
-            beats = beats.wrapping_add(1);
             drop(store);
             // the store can be dropped meanwhile
             let left = tokio::time::timeout(HEARTBEAT, leaving.wait_for(|is_leaving| *is_leaving));
@@ -71,10 +73,10 @@ impl Postgres {
         self.link.call(Lane::Claims, call).await.map(drop)
     }
 
-    /// Sends a heartbeat, and does the tasks that are due.
-    async fn round(&self, beats: u32) -> Result<(), StoreError> {
+    /// Sends a heartbeat, and does the tasks that are due. Returns whether it was sent.
+    async fn round(&self, beats: u32) -> Result<bool, StoreError> {
         let Some(due) = self.beat().await? else {
-            return Ok(());
+            return Ok(false);
         };
         for task in due {
             if let Err(error) = self.run(&task).await {
@@ -83,11 +85,10 @@ impl Postgres {
         }
         if beats.is_multiple_of(HEARTBEATS_PER_MEASUREMENT) {
             let rows = self.link.call(Lane::Looks, Call::look("size_1")).await?;
-            self.upkeep
-                .disk
-                .store(count(first(&rows)?, 0)?, Ordering::Relaxed);
+            let bytes = count(first(&rows)?, 0)?;
+            self.upkeep.disk.store(bytes, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sends a heartbeat. Returns the tasks that are due; none if none was sent, because the config of this gateway has no numbers yet, or because
@@ -110,9 +111,9 @@ impl Postgres {
             .with(i64::try_from(serving.generation).unwrap_or(i64::MAX))
             .with(to_text(&host(&self.upkeep.me.to_string())))
             .with(numbers);
-        let sent = SystemClock.now();
+        let sent = self.clock.now();
         let rows = self.link.call(Lane::Claims, call).await?;
-        let answered = SystemClock.now();
+        let answered = self.clock.now();
         let Beat { fleet, due } = Beat::read(first(&rows)?, (sent, answered))?;
         self.upkeep.clock.observe(Now {
             wall: fleet.at,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::call::{Call, column, millis};
-use super::columns::{count, first, int, number};
+use super::call::{Call, column};
+use super::columns::{age_ms, count, first, int, number};
 use super::link::Lane;
 use super::upkeep::Resumed;
 use crate::store::StoreError;
@@ -60,7 +60,7 @@ impl Ages {
         } else {
             keep.age.saturating_add(GOES_WITH_ITS_DAY)
         };
-        let trusted = |age| is_trusted.then(|| millis(age));
+        let trusted = |age| is_trusted.then(|| age_ms(age));
         Self {
             age: trusted(age),
             dead: trusted(keep.dead),
@@ -182,13 +182,11 @@ impl Postgres {
         let bytes = keep
             .bytes
             .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-        let resumed = self.upkeep.resumed.lock().take();
-        let mut place = resumed
-            .filter(|resumed| resumed.origin == origin)
-            .unwrap_or_else(|| Resumed::beginning(origin));
+        let resumed = self.upkeep.resumed.lock().remove(&origin);
+        let mut place = resumed.unwrap_or_default();
         loop {
             if sweeping.is_over() {
-                *self.upkeep.resumed.lock() = Some(place);
+                self.upkeep.resumed.lock().insert(origin, place);
                 return Ok(false);
             }
             let call = Call::write("sweep_1")
@@ -214,7 +212,7 @@ impl Postgres {
                 None if has_excess && !place.with_dead => {
                     place = Resumed {
                         with_dead: true,
-                        ..Resumed::beginning(origin)
+                        ..Resumed::default()
                     };
                 }
                 None => return Ok(true),

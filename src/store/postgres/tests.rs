@@ -11,12 +11,16 @@ use super::options::{Options, Tls};
 use crate::clock::Clock as _;
 use crate::store::contract::HandClock;
 
+mod address_book;
+mod archive;
 mod cuts;
 mod ledger;
 mod link;
+mod maintenance;
 mod migration;
 mod proxy;
 mod queue;
+mod seed;
 mod server;
 mod tls;
 

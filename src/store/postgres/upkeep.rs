@@ -1,4 +1,5 @@
 //! The state of this gateway for what it does beside the calls of others: heartbeats, tasks, sweeps.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -10,25 +11,13 @@ use super::fleet::{Fleet, Serving, StoreClock};
 use crate::store::Key;
 use crate::store::archive::Retention;
 
-/// A place within the deliveries of an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A place within the deliveries of an origin. By default it is before all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resumed {
-    pub(super) origin: u32,
     /// The last delivery that was looked at.
     pub(super) after: Uuid,
     /// Whether dead ones go too while there are too many bytes.
     pub(super) with_dead: bool,
-}
-
-impl Resumed {
-    /// Returns the place before all deliveries.
-    pub(super) fn beginning(origin: u32) -> Self {
-        Self {
-            origin,
-            after: Uuid::nil(),
-            with_dead: false,
-        }
-    }
 }
 
 /// The state of this gateway for what it does beside the calls of others.
@@ -43,8 +32,8 @@ pub(super) struct Upkeep {
     pub(super) clock: StoreClock,
     /// How long deliveries are kept, as the last sweep was told.
     pub(super) keep: Mutex<Arc<[Retention]>>,
-    /// The place within an origin at which the last sweep stopped.
-    pub(super) resumed: Mutex<Option<Resumed>>,
+    /// The places at which sweeps stopped, by origin.
+    pub(super) resumed: Mutex<HashMap<u32, Resumed>>,
     /// Whether this gateway leaves the store: it sends no heartbeat any more.
     pub(super) leaving: watch::Sender<bool>,
     /// Held while a heartbeat is sent, so that none comes after the farewell.
