@@ -15,10 +15,13 @@ pub(crate) mod events;
 mod fairness;
 pub(crate) mod queue;
 
+/// What is called with each new time of a clock.
+type OnMove = Box<dyn Fn(Now) + Send>;
+
 /// A clock that moves when it is told.
 pub(crate) struct HandClock {
     now: Mutex<Now>,
-    on_move: Mutex<Option<Box<dyn Fn(Now) + Send>>>,
+    on_move: Mutex<Option<OnMove>>,
 }
 
 impl std::fmt::Debug for HandClock {

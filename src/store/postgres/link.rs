@@ -7,9 +7,9 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 
 use super::call::Call;
+use super::connector::Connector;
 use super::jobs::{Jobs, Kind, Sender, Single};
 use super::options::Options;
-use super::servers::Servers;
 use super::worker::Worker;
 use crate::store::{Answer, StoreError};
 
@@ -27,7 +27,7 @@ pub(super) enum Lane {
 /// The connections to the server. They live on the runtime on which this was made.
 #[derive(Debug)]
 pub(super) struct Link {
-    servers: Arc<Servers>,
+    connector: Arc<Connector>,
     claims: (Arc<Jobs>, Sender<Single>),
     writes: (Arc<Jobs>, Sender<Single>),
     looks: (Arc<Jobs>, Sender<Single>),
@@ -44,7 +44,7 @@ impl Link {
             (jobs, singles)
         };
         let link = Self {
-            servers: Servers::new(options),
+            connector: Connector::new(options),
             claims: lane(),
             writes: lane(),
             looks: lane(),
@@ -57,8 +57,8 @@ impl Link {
             (&link.looks.0, 1),
         ] {
             for place in 0..count {
-                let worker = Worker::new(Arc::clone(jobs), Arc::clone(&link.servers));
-                workers.push(link.servers.runtime.spawn(async move {
+                let worker = Worker::new(Arc::clone(jobs), Arc::clone(&link.connector));
+                workers.push(link.connector.runtime.spawn(async move {
                     if place == 0 {
                         worker.work_always().await;
                     } else {
@@ -76,16 +76,16 @@ impl Link {
     /// # Errors
     /// There is no server, or no schema that this program can use.
     pub(super) async fn open(&self) -> Result<[u8; 16], StoreError> {
-        let servers = Arc::clone(&self.servers);
+        let connector = Arc::clone(&self.connector);
         // the connection belongs to the runtime on which it is made
         let opened = self
-            .servers
+            .connector
             .runtime
-            .spawn(async move { servers.open().await });
+            .spawn(async move { connector.open().await });
         let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
         let connection = opened.map_err(|why| StoreError::Unavailable(why.into()))?;
-        *self.servers.spare.lock() = Some(connection);
-        let key = *self.servers.hash_key.lock();
+        *self.connector.spare.lock() = Some(connection);
+        let key = *self.connector.hash_key.lock();
         Ok(key.unwrap_or_default())
     }
 
@@ -106,13 +106,13 @@ impl Link {
 
     /// Runs a future on the runtime of the connections.
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        drop(self.servers.runtime.spawn(future));
+        drop(self.connector.runtime.spawn(future));
     }
 
     /// Returns the reason for which calls fail, if they do.
     pub(super) fn trouble(&self) -> Option<StoreError> {
-        let of_store = || self.servers.trouble.lock().clone();
-        self.servers.reach.trouble().or_else(of_store)
+        let of_store = || self.connector.trouble.lock().clone();
+        self.connector.reach.trouble().or_else(of_store)
     }
 
     /// Makes what waits, then closes all connections.
@@ -120,14 +120,14 @@ impl Link {
         self.refuse();
         let workers = std::mem::take(&mut *self.workers.lock());
         for mut worker in workers {
-            if timeout(self.servers.options.timeout * 2, &mut worker)
+            if timeout(self.connector.options.timeout * 2, &mut worker)
                 .await
                 .is_err()
             {
                 worker.abort();
             }
         }
-        self.servers.spare.lock().take();
+        self.connector.spare.lock().take();
     }
 
     fn refuse(&self) {

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::call::{Call, Day};
 use super::connection::Connection;
+use super::connector::Connector;
 use super::errors::Fault;
 use super::jobs::{Batch, Jobs};
 use super::migrate::DAYS_AHEAD;
-use super::servers::Servers;
 use crate::random;
 use crate::store::StoreError;
 
@@ -29,15 +29,15 @@ const RANDOM_PAUSE: u64 = 15;
 /// What uses one connection.
 pub(super) struct Worker {
     jobs: Arc<Jobs>,
-    servers: Arc<Servers>,
+    connector: Arc<Connector>,
     connection: Option<Connection>,
 }
 
 impl Worker {
-    pub(super) fn new(jobs: Arc<Jobs>, servers: Arc<Servers>) -> Self {
+    pub(super) fn new(jobs: Arc<Jobs>, connector: Arc<Connector>) -> Self {
         Self {
             jobs,
-            servers,
+            connector,
             connection: None,
         }
     }
@@ -97,7 +97,7 @@ impl Worker {
         let call = batch.call();
         loop {
             let fault = match self
-                .exchange(&call, batch.time(self.servers.options.timeout))
+                .exchange(&call, batch.time(self.connector.options.timeout))
                 .await
             {
                 Ok(rows) => {
@@ -141,7 +141,7 @@ impl Worker {
         }
         for day in days {
             let call = Call::write("days_make_1").with(DAYS_AHEAD).with(day);
-            if let Err(fault) = self.exchange(&call, self.servers.options.timeout).await {
+            if let Err(fault) = self.exchange(&call, self.connector.options.timeout).await {
                 let error = fault.into_error();
                 tracing::warn!(%error, "cannot create the tables of a day");
             }
@@ -151,12 +151,12 @@ impl Worker {
     async fn exchange(&mut self, call: &Call, time: Duration) -> Result<Vec<Row>, Fault> {
         let connection = match self.connection.take().filter(Connection::is_open) {
             Some(connection) => connection,
-            None => self.servers.connect().await.map_err(Fault::Lost)?,
+            None => self.connector.connect().await.map_err(Fault::Lost)?,
         };
         let more = u64::try_from(call.bytes / BYTES_PER_SECOND).unwrap_or(u64::MAX);
         let time = time.saturating_add(Duration::from_secs(more));
         let answer = connection
-            .exchange(&self.servers.options.schema, call, time)
+            .exchange(&self.connector.options.schema, call, time)
             .await;
         if !matches!(answer, Err(Fault::Lost(_))) {
             self.connection = Some(connection);
@@ -167,7 +167,7 @@ impl Worker {
 
     /// Notes what an answer says about the store.
     fn note(&self, call: &Call, fault: Option<&Fault>) {
-        let mut trouble = self.servers.trouble.lock();
+        let mut trouble = self.connector.trouble.lock();
         match fault {
             None if call.writes => *trouble = None,
             Some(Fault::Refused(error @ (StoreError::Full | StoreError::Corrupted(_)))) => {

@@ -114,7 +114,7 @@ async fn callers_at_once_get_their_own_answers() {
                 }
                 // the first was cancelled meanwhile
                 Accepted::Revived { .. } => false,
-                other => panic!("{other:?}"),
+                other @ (Accepted::Other { .. } | Accepted::InFlight { .. }) => panic!("{other:?}"),
             }
         });
     }
@@ -199,4 +199,77 @@ async fn closing_makes_what_waits() {
     assert_eq!((found.targets, found.next_in), (Vec::new(), None));
     let request = LeaseRequest::of(TargetId(65), 9);
     assert!(other.lease(&[request], LEASE, 0).await.unwrap().is_empty());
+}
+
+/// Gateways that are offered the same deliveries at once accept each once, and hand each on once, in the order of its lane.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_share_the_work() {
+    const GATEWAYS: usize = 4;
+    const DELIVERIES: u32 = 150;
+    let database = Database::new();
+    let mut stores = Vec::new();
+    for _ in 0..GATEWAYS {
+        stores.push(Arc::new(database.open().await));
+    }
+    let handed_on = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for store in &stores {
+        let store = Arc::clone(store);
+        tasks.spawn(async move {
+            for number in 0..DELIVERIES {
+                let dedupe = Dedupe::Key {
+                    key: Key(u128::from(number).to_be_bytes()),
+                    window: LEASE,
+                    dead: OnDead::Revive,
+                };
+                let mut offered = delivery(70 + number % 3, Start::Anyone);
+                let lane = u8::try_from(number % 5).unwrap();
+                offered.to[0].lane = Some(crate::store::queue::Lane([lane; 16]));
+                let offered = Arc::new(offered);
+                let accept = || store.accept(Arc::clone(&offered), dedupe);
+                // calls that change the same at once may have to be made again
+                while crate::store::repeated(accept).await.is_err() {}
+            }
+        });
+    }
+    for store in &stores {
+        let (store, handed_on) = (Arc::clone(store), Arc::clone(&handed_on));
+        tasks.spawn(async move {
+            while handed_on.lock().len() < usize::try_from(DELIVERIES).unwrap() {
+                let requests = [70, 71, 72].map(|target| LeaseRequest::of(TargetId(target), 4));
+                let Ok(leased) = store.lease(&requests, LEASE, 0).await else {
+                    continue;
+                };
+                for one in leased {
+                    let lane = (one.lease.unit.target, one.lane);
+                    assert_eq!(one.lease.number, 1);
+                    let number = u128::from_be_bytes(one.stored.key.unwrap().0);
+                    handed_on.lock().push((lane, number));
+                    let settle = || store.settle(one.lease, Some(attempt(200)), Next::Delivered);
+                    let settled = loop {
+                        if let Ok(settled) = crate::store::repeated(settle).await {
+                            break settled;
+                        }
+                    };
+                    assert_eq!(settled, Ownership::Owned);
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let handed_on = handed_on.lock().clone();
+    let numbers: HashSet<_> = handed_on.iter().map(|(_, number)| *number).collect();
+    assert_eq!((handed_on.len(), numbers.len()), (150, 150));
+    let lanes: HashSet<_> = handed_on.iter().map(|(lane, _)| *lane).collect();
+    for lane in lanes {
+        let of_lane = handed_on.iter().filter(|(of, _)| *of == lane);
+        let numbers: Vec<_> = of_lane.map(|(_, number)| *number).collect();
+        assert!(numbers.len() == 10 && numbers.is_sorted(), "{numbers:?}");
+    }
+    let totals = crate::store::archive::Archive::totals(&*stores[0])
+        .await
+        .unwrap();
+    assert!(totals.targets.iter().all(|target| target.waiting == 0));
 }

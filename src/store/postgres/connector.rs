@@ -17,7 +17,7 @@ use crate::store::StoreError;
 
 /// What all connections share.
 #[derive(Debug)]
-pub(super) struct Servers {
+pub(super) struct Connector {
     pub(super) options: Options,
     pub(super) files: TlsFiles,
     pub(super) reach: Reach,
@@ -30,7 +30,7 @@ pub(super) struct Servers {
     pub(super) runtime: Handle,
 }
 
-impl Servers {
+impl Connector {
     /// Prepares connections, and makes none.
     pub(super) fn new(options: Options) -> Arc<Self> {
         Arc::new(Self {
