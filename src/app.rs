@@ -144,6 +144,7 @@ impl App {
         deliver_from(&gate, &mut tasks);
         tasks.spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
         tasks.spawn(memory::give_back(Arc::clone(&gate)));
+        tasks.spawn(gate.pay_commits());
         Ok(Self {
             gate,
             server,
@@ -182,6 +183,7 @@ impl App {
             tracing::warn!(requests = cut_off, "grace is over, requests were cut off");
         }
         self.closed.send_replace(true);
+        self.gate.pay_commits_once().await;
         close(&*self.store).await;
         self.tasks.abort_all();
         tracing::info!("left");

@@ -81,6 +81,8 @@ pub struct AttemptContext {
     pub dates: Dates,
     /// Whether it is made within the delivery's own request.
     pub inline: bool,
+    /// Whether the store could not be asked for the delivery's ID, so that it may be a duplicate.
+    pub id_unchecked: bool,
 }
 
 /// The outcome of an attempt.

@@ -36,6 +36,7 @@ const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
 const SECRET: HeaderName = HeaderName::from_static("hookgate-secret");
 const RECEIVED_AT: HeaderName = HeaderName::from_static("hookgate-received-at");
 const COVERS: HeaderName = HeaderName::from_static("hookgate-covers");
+const DEDUPE: HeaderName = HeaderName::from_static("hookgate-dedupe");
 /// The gateway's own ID of a request, in every request and every answer.
 pub const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -62,6 +63,8 @@ pub struct Proof<'a> {
     pub received_at: SystemTime,
     /// The facts that the signature covers.
     pub covers: Covers,
+    /// Whether the store could not be asked for the delivery's ID.
+    pub id_unchecked: bool,
 }
 
 /// Returns the options that `Connection` lists.
@@ -337,6 +340,9 @@ fn add_gateway_lines(
     lines.push_text(&SECRET, proof.secret);
     lines.push_text(&RECEIVED_AT, &rfc3339(proof.received_at));
     lines.push_text(&COVERS, &proof.covers.header_value());
+    if proof.id_unchecked {
+        lines.push_text(&DEDUPE, "unavailable");
+    }
 }
 
 /// Joins several `Cookie` lines to one: HTTP/2 splits them, and HTTP/1 apps read the first alone.

@@ -39,6 +39,8 @@ pub fn options(engine: &PostgresEngine) -> Options {
             ca: tls.ca.clone(),
             client: tls.client.clone(),
         },
+        // a command remembers nothing
+        remembered: 1,
     }
 }
 
@@ -77,10 +79,14 @@ enum Failure {
 /// Opens the store, and waits as long as no server can be reached.
 pub(super) async fn open(
     engine: &PostgresEngine,
+    remembered: usize,
     clock: &Arc<dyn Clock>,
     health: &mut HealthListener,
 ) -> Result<Arc<dyn Store>, StartError> {
-    let options = options(engine);
+    let options = Options {
+        remembered,
+        ..options(engine)
+    };
     let mut last = String::new();
     loop {
         match attempt(engine, &options, clock).await {

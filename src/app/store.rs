@@ -31,7 +31,7 @@ pub(super) async fn open(
         }
         Engine::Directory(path) => path,
         Engine::Postgres(engine) => {
-            let store = postgres::open(engine, clock, health).await?;
+            let store = postgres::open(engine, capacity, clock, health).await?;
             return Ok((store, None));
         }
     };

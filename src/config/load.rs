@@ -143,6 +143,8 @@ fn load_among(
         findings: Vec::new(),
         asks_for_certificates: false,
         has_store: false,
+        on_store_down: None,
+        is_shared: false,
     };
     let snapshot = compile::compile(written, generation, &mut cx);
     let Context {

@@ -33,7 +33,7 @@ struct Owed {
 }
 
 /// The ledger of a store that may be away.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Fallback {
     far: Arc<dyn Ledger>,
     near: Arc<Near>,
@@ -57,7 +57,7 @@ impl Fallback {
     }
 
     /// Pays what is owed, whenever there is some, as long as the gateway runs.
-    pub async fn pay(self) {
+    pub async fn pay(self: Arc<Self>) {
         loop {
             self.near.added.notified().await;
             while !self.pay_once().await {

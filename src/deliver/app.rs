@@ -101,6 +101,7 @@ impl App {
             at: begun.wall,
             dates,
             inline: false,
+            id_unchecked: false,
         };
         self.upstream
             .deliver(delivery, &self.webhook, &attempt)

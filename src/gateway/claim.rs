@@ -1,15 +1,14 @@
 //! Claims the delivery ID of a request, by the policy of its route.
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::snapshot::{Action, Dedupe, WebhookRoute};
+use crate::config::snapshot::{Action, Dedupe, OnStoreDown, WebhookRoute};
 use crate::dedupe::claim::{self, Claim, ClaimOutcome};
 use crate::dedupe::key::{BodyDigest, Identity, Scope};
 use crate::delivery::Delivery;
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
 use crate::refusal::Refusal;
-use crate::store::{Key, Ledger};
+use crate::store::Key;
 use crate::verify::{Authentic, Cleared};
 
 /// The time that a claim's lease has beyond the limits of the upstream and the store, so that it never lapses while its request is served.
@@ -27,6 +26,8 @@ pub(super) enum DeliveryClaim {
     Unclaimed,
     /// A claim that this request holds, which becomes its commit.
     Claimed(Claim),
+    /// A claim in the memory of this gateway alone: the store could not be asked.
+    Unchecked(Claim),
     /// A key without a claim: the queue claims and commits it when it accepts the delivery.
     Unasked(Unasked),
     /// The key of a delivery that the ledger knows as delivered. Only the queue knows whether it is dead.
@@ -79,9 +80,25 @@ pub(super) async fn claim(
         }));
     }
     let waiters = gate.ids.waiters.of(sender);
-    let ledger = Arc::clone(&gate.store) as Arc<dyn Ledger>;
-    match claim::claim(&ledger, key, lease_of(webhook), waiters, patience).await {
-        ClaimOutcome::Fresh(claim) => Ok(DeliveryClaim::Claimed(claim)),
+    let lease = lease_of(webhook);
+    let asked = claim::claim(&gate.ids.ledger, key, lease, waiters, patience).await;
+    match (&asked, &gate.ids.fallback, dedupe.on_store_down) {
+        (ClaimOutcome::Store(_), Some(fallback), OnStoreDown::Pass) => {
+            let near = fallback.near();
+            let asked = claim::claim(&near, key, lease, waiters, patience).await;
+            decided(asked, key, DeliveryClaim::Unchecked)
+        }
+        _ => decided(asked, key, DeliveryClaim::Claimed),
+    }
+}
+
+fn decided(
+    outcome: ClaimOutcome,
+    key: Key,
+    claimed: fn(Claim) -> DeliveryClaim,
+) -> Result<DeliveryClaim, Refusal> {
+    match outcome {
+        ClaimOutcome::Fresh(claim) => Ok(claimed(claim)),
         ClaimOutcome::Committed => Ok(DeliveryClaim::Delivered(key)),
         ClaimOutcome::StillInFlight { .. } => Err(Refusal::InFlight),
         ClaimOutcome::Store(_) => Err(Refusal::StoreUnavailable),

@@ -207,7 +207,7 @@ async fn put(
     let window = webhook.window_of(accept.delivery_id.is_some());
     let writing = async {
         match claim {
-            DeliveryClaim::Claimed(claim) => claim
+            DeliveryClaim::Claimed(claim) | DeliveryClaim::Unchecked(claim) => claim
                 .accept(store, accept, window, OnDead::Revive)
                 .await
                 .map_err(|(error, claim)| (error, Some(claim))),

@@ -41,7 +41,14 @@ pub(super) async fn forward(
     let budget = spill.map_or(webhook.forward.timeout, |spill| {
         spill.budget.min(webhook.forward.timeout)
     });
-    let (attempts, answer) = send(gate, route, &delivery, (begun, budget), resend).await;
+    facts.id_unchecked = matches!(claim, DeliveryClaim::Unchecked(_));
+    let sending = Sending {
+        begun,
+        budget,
+        resend,
+        id_unchecked: facts.id_unchecked,
+    };
+    let (attempts, answer) = send(gate, route, &delivery, sending).await;
     let outcome = attempts.outcome();
     facts.of_attempt(
         &webhook.forward.upstream.name,
@@ -50,7 +57,9 @@ pub(super) async fn forward(
     );
     let headers = answer.as_ref().map(|answer| &answer.headers);
     let (key, claim) = match claim {
-        DeliveryClaim::Claimed(claim) => (Some(claim.key()), Some(claim)),
+        DeliveryClaim::Claimed(claim) | DeliveryClaim::Unchecked(claim) => {
+            (Some(claim.key()), Some(claim))
+        }
         DeliveryClaim::Unasked(Unasked { key, .. }) | DeliveryClaim::Delivered(key) => {
             (Some(key), None)
         }
@@ -158,14 +167,31 @@ impl Attempts {
     }
 }
 
+/// The circumstances under which a delivery is sent within its request.
+#[derive(Clone, Copy)]
+struct Sending {
+    begun: Now,
+    /// The time for all attempts.
+    budget: Duration,
+    /// Whether it may be sent again over another connection.
+    resend: bool,
+    /// Whether the store could not be asked for its ID.
+    id_unchecked: bool,
+}
+
 /// Sends the delivery, and once more if the pooled connection of the first attempt was closed and the route allows it.
 async fn send(
     gate: &Gate,
     route: &ActiveRoute,
     delivery: &Delivery,
-    (begun, budget): (Now, Duration),
-    resend: bool,
+    sending: Sending,
 ) -> (Attempts, Option<Answer>) {
+    let Sending {
+        begun,
+        budget,
+        resend,
+        id_unchecked,
+    } = sending;
     let deadline = begun.mono + budget;
     let once = async |number: u32, begun: Now| {
         let budget = deadline.saturating_duration_since(begun.mono);
@@ -177,6 +203,7 @@ async fn send(
             at: begun.wall,
             dates,
             inline: true,
+            id_unchecked,
         };
         let client::Sent {
             outcome,

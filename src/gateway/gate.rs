@@ -11,6 +11,7 @@ use crate::activity::Activity;
 use crate::clock::{Clock, ConfigTime, Dates, Now};
 use crate::config::snapshot::Snapshot;
 use crate::dedupe::claim::Waiters;
+use crate::dedupe::fallback::Fallback;
 use crate::dedupe::key::BodyKey;
 use crate::deliver::{Rules, Worker};
 use crate::gateway::active_config::{self, ActiveConfig};
@@ -21,7 +22,7 @@ use crate::gateway::numbers::numbers_of;
 use crate::store::archive::Counts;
 use crate::store::drift::Drift;
 use crate::store::queue::TargetId;
-use crate::store::{Store, StoreError};
+use crate::store::{Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 use crate::upstream::outside::Outside;
@@ -73,6 +74,32 @@ pub(crate) struct Ids {
     pub(crate) bodies: BodyKey,
     /// The duplicates that wait for the one in flight.
     pub(crate) waiters: Waiters,
+    /// The ledger that decides.
+    pub(crate) ledger: Arc<dyn Ledger>,
+    /// The same ledger, if it may be away.
+    pub(crate) fallback: Option<Arc<Fallback>>,
+}
+
+impl Ids {
+    fn of(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Self {
+        let ledger = Arc::clone(store) as Arc<dyn Ledger>;
+        let fallback = store.memory().map(|memory| {
+            Arc::new(Fallback::new(
+                Arc::clone(&ledger),
+                memory,
+                Arc::clone(clock),
+            ))
+        });
+        Self {
+            bodies: BodyKey::of(&store.hash_key()),
+            waiters: Waiters::default(),
+            ledger: match &fallback {
+                Some(fallback) => Arc::clone(fallback) as Arc<dyn Ledger>,
+                None => ledger,
+            },
+            fallback,
+        }
+    }
 }
 
 impl Gate {
@@ -119,10 +146,7 @@ impl Gate {
             clock,
             telemetry,
             active: ArcSwap::from_pointee(active),
-            ids: Ids {
-                bodies: BodyKey::of(&store.hash_key()),
-                waiters: Waiters::default(),
-            },
+            ids: Ids::of(&store, &clock),
             store,
             worker: Arc::new(worker),
             limits,
@@ -171,6 +195,23 @@ impl Gate {
             drift.lead(&self.config_time.load(), now, self.snapshot().end_dates())
         {
             self.config_time.store(Arc::new(followed));
+        }
+    }
+
+    /// Gives a shared store the commits that it did not take while it was away, as long as the gateway runs.
+    pub fn pay_commits(&self) -> impl Future<Output = ()> + Send + use<> {
+        let fallback = self.ids.fallback.clone();
+        async move {
+            if let Some(fallback) = fallback {
+                fallback.pay().await;
+            }
+        }
+    }
+
+    /// Gives a shared store the commits that it has not taken yet, if it is there now.
+    pub async fn pay_commits_once(&self) {
+        if let Some(fallback) = &self.ids.fallback {
+            fallback.pay_once().await;
         }
     }
 

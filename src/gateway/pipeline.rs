@@ -214,7 +214,10 @@ async fn settle(
         }
         (
             Action::Forward(_),
-            DeliveryClaim::Unclaimed | DeliveryClaim::Claimed(_) | DeliveryClaim::Unasked(_),
+            DeliveryClaim::Unclaimed
+            | DeliveryClaim::Claimed(_)
+            | DeliveryClaim::Unchecked(_)
+            | DeliveryClaim::Unasked(_),
         ) => {
             return forward::forward(gate, route, delivery, claim, facts).await;
         }

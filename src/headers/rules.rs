@@ -311,6 +311,10 @@ pub(super) const SET: &[(&str, &str)] = &[
         "an authentic delivery: the facts that the signature covers",
     ),
     (
+        "Hookgate-Dedupe",
+        "`unavailable`: the shared store could not be asked for the delivery's ID, so this may be a duplicate",
+    ),
+    (
         "Webhook-Id, Webhook-Timestamp, Webhook-Signature",
         "a route with `sign`; every other spelling of them is removed",
     ),

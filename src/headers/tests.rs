@@ -64,6 +64,7 @@ const PROOF: Proof<'_> = Proof {
     secret: "2026-11",
     received_at: UNIX_EPOCH,
     covers: COVERS,
+    id_unchecked: false,
 };
 
 fn sent(head: &RequestHead, proof: Option<&Proof<'_>>) -> Vec<(String, String)> {

@@ -19,6 +19,8 @@ pub mod record;
 pub mod text;
 pub mod turns;
 
+use std::sync::Arc;
+
 pub(crate) use answer::repeated;
 pub use answer::{Answer, StoreError};
 pub use ledger::{
@@ -31,6 +33,10 @@ pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
     fn nature(&self) -> Nature;
     /// Returns its condition now. It is maintained, not examined at each call.
     fn health(&self) -> Health;
+    /// Returns the memory that decides about delivery IDs while the store does not answer; none if its ledger always answers.
+    fn memory(&self) -> Option<Arc<dyn Ledger>> {
+        None
+    }
     /// Writes what is not on the disk yet, and stops writing. A repeated call does nothing.
     fn close(&self) -> Answer<'_, ()>;
 }

@@ -2,7 +2,8 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::store::{Answer, Health, Nature, Store, StoreError};
+use crate::store::embedded::Embedded;
+use crate::store::{Answer, Health, Ledger, Nature, Store, StoreError};
 
 mod accept;
 mod act;
@@ -66,6 +67,8 @@ pub struct Postgres {
     /// The targets with waiting units.
     work: Arc<Work>,
     floors: Floors,
+    /// What this gateway remembers by itself, for the time in which no server answers.
+    memory: Arc<dyn Ledger>,
     upkeep: Arc<Upkeep>,
     clock: Arc<dyn Clock>,
 }
@@ -84,6 +87,8 @@ impl Postgres {
 
     /// Opens the store without its maintenance.
     async fn connect(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let memory = Embedded::in_memory(options.remembered, Arc::clone(&clock));
+        let memory = memory.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         let link = Link::new(options);
         let hash_key = link.open().await?;
         Ok(Self {
@@ -92,6 +97,7 @@ impl Postgres {
             queue: QueueCalls::new(&link),
             work: Arc::new(Work::new(clock.mono())),
             floors: Floors::default(),
+            memory: Arc::new(memory),
             upkeep: Arc::default(),
             link,
             clock,
@@ -112,6 +118,10 @@ impl Store for Postgres {
             trouble: self.link.trouble(),
             clock_jump: self.upkeep.clock.jumped(),
         }
+    }
+
+    fn memory(&self) -> Option<Arc<dyn Ledger>> {
+        Some(Arc::clone(&self.memory))
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -39,6 +39,7 @@ pub struct Hour {
 pub(super) struct RouteCounters {
     totals: [AtomicU64; OUTCOMES],
     late_retries: AtomicU64,
+    ids_unchecked: AtomicU64,
     request_seconds: Histogram,
     verify_seconds: Histogram,
     signature_age: Histogram,
@@ -85,6 +86,7 @@ impl RouteCounters {
         Self {
             totals,
             late_retries: AtomicU64::new(0),
+            ids_unchecked: AtomicU64::new(0),
             request_seconds,
             verify_seconds,
             signature_age,
@@ -99,6 +101,8 @@ impl RouteCounters {
         }
         self.late_retries
             .fetch_add(u64::from(facts.late_retry), Ordering::Relaxed);
+        self.ids_unchecked
+            .fetch_add(u64::from(facts.id_unchecked), Ordering::Relaxed);
         self.request_seconds.observe(when.took.as_secs_f64());
         if let Some(took) = facts.verify_time {
             self.verify_seconds.observe(took.as_secs_f64());
@@ -143,6 +147,11 @@ impl RouteCounters {
     /// Retries that were accepted although they were older than the tolerance.
     pub(super) fn late_retries(&self) -> u64 {
         self.late_retries.load(Ordering::Relaxed)
+    }
+
+    /// Deliveries that were forwarded while the store could not be asked for their IDs.
+    pub(super) fn ids_unchecked(&self) -> u64 {
+        self.ids_unchecked.load(Ordering::Relaxed)
     }
 
     /// Returns the secrets that matched, by name.

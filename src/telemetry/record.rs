@@ -137,6 +137,8 @@ pub struct Facts {
     pub attempts: u32,
     /// The commit came too late: another took the claim over.
     pub lost_claim: bool,
+    /// The store could not be asked for its delivery ID.
+    pub id_unchecked: bool,
     /// It is older than the tolerance, and was accepted as a retry of a request that was not delivered.
     pub late_retry: bool,
     /// The exact reason behind a code that covers several, in the gateway's own words.
@@ -187,6 +189,7 @@ impl Facts {
             upstream: None,
             attempts: 0,
             lost_claim: false,
+            id_unchecked: false,
             late_retry: false,
             why: None,
             fault: None,

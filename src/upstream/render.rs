@@ -33,6 +33,7 @@ pub fn delivery(
         secret: authentic.secret(),
         received_at: attempt.received_at,
         covers: authentic.covers(),
+        id_unchecked: attempt.id_unchecked,
     });
     let scheme = webhook
         .verifier

@@ -7,7 +7,7 @@ use crate::config::diagnostic::{Diagnostics, Place, Step};
 use crate::config::presets::Catalogue;
 use crate::config::report::Finding;
 use crate::config::secret::Loader;
-use crate::config::snapshot::{Allow, CertificateUse, TrustedProxies, Upstream};
+use crate::config::snapshot::{Allow, CertificateUse, OnStoreDown, TrustedProxies, Upstream};
 use crate::mount::Mount;
 use crate::units;
 
@@ -35,6 +35,10 @@ pub struct Context<'a> {
     pub asks_for_certificates: bool,
     /// Whether there is a store on disk, or one with an error.
     pub has_store: bool,
+    /// The treatment of deliveries while the store cannot be asked for their IDs, as `store` says it.
+    pub on_store_down: Option<OnStoreDown>,
+    /// Whether gateways share the store, or it has an error.
+    pub is_shared: bool,
 }
 
 /// The upstreams by name. One with an error is `None`, so that routes to it are not reported as well.

@@ -5,7 +5,7 @@ use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::presets::Known;
-use crate::config::snapshot::Dedupe;
+use crate::config::snapshot::{Dedupe, OnStoreDown};
 
 /// The smallest default of `window`.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -34,7 +34,12 @@ pub(super) fn dedupe(
     place: &Place,
     cx: &mut Context<'_>,
 ) -> Dedupe {
-    let file::Dedupe { window, by, per } = dedupe;
+    let file::Dedupe {
+        window,
+        by,
+        per,
+        on_store_down,
+    } = dedupe;
     let is_written = window.is_some() || cx.problems.is_spoiled(&place.key("window"));
     let window = cx.maybe_duration(window.as_deref(), &place.key("window"));
     let by_content = cx
@@ -82,12 +87,37 @@ pub(super) fn dedupe(
         longest
     };
     let of_id = if given.has_id { longest } else { of_content };
+    let place = place.key("on_store_down");
+    let written = self::on_store_down(on_store_down.as_deref(), &place, cx);
+    // who identifies deliveries by their content wants no copy to pass
+    let default = if by_content {
+        OnStoreDown::Refuse
+    } else {
+        OnStoreDown::Pass
+    };
     Dedupe {
+        on_store_down: written.or(cx.on_store_down).unwrap_or(default),
         window: window.unwrap_or(of_id),
         content_window: window.unwrap_or(of_content),
         by_content,
         per_secret,
     }
+}
+
+/// Compiles `on_store_down`.
+pub(super) fn on_store_down(
+    written: Option<&str>,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<OnStoreDown> {
+    if written.is_some() && !cx.is_shared {
+        let help = "leave it out: only with `store: { postgres: … }` can the store be away while the gateway runs";
+        cx.problems
+            .error_at_key(place, "no store is shared", help.to_owned());
+        return None;
+    }
+    let words = [("pass", OnStoreDown::Pass), ("refuse", OnStoreDown::Refuse)];
+    cx.word(written, place, &words)
 }
 
 /// Reports that `by: content` without `window` may drop events.

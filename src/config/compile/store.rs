@@ -18,6 +18,7 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
         path,
         postgres,
         ledger_entries,
+        on_store_down: _,
         key,
         old_keys,
     } = store.unwrap_or_default();

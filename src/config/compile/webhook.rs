@@ -44,6 +44,8 @@ pub(super) fn webhook(
     cx: &mut Context<'_>,
 ) -> Option<WebhookRoute> {
     let keep = keys.keep.take();
+    let says_store_down =
+        (keys.dedupe.as_ref()).is_some_and(|dedupe| dedupe.on_store_down.is_some());
     let senders = senders(keys, &common, place, cx);
     let Common {
         name,
@@ -80,6 +82,14 @@ pub(super) fn webhook(
         rate_limits,
     };
     let compiled = queue::compile(written?, given, upstreams, place, cx)?;
+    if says_store_down && matches!(compiled.action, Action::Queue) {
+        let help = "leave it out: a delivery that is not stored is not acknowledged, whatever the store has of its ID";
+        cx.problems.error_at_key(
+            &place.key("dedupe").key("on_store_down"),
+            "a route with `queue` cannot do without the store",
+            help.to_owned(),
+        );
+    }
     let basics = Basics {
         name,
         previously,

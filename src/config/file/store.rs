@@ -21,6 +21,8 @@ pub struct Store {
     ///
     /// With `postgres`, the database remembers all IDs until their window ends, whatever their number.
     pub ledger_entries: Option<u64>,
+    /// With `postgres`, the default of `dedupe.on_store_down` on all routes: `pass` or `refuse`.
+    pub on_store_down: Option<String>,
     /// The key that seals the secrets of your customers' endpoints: 32 bytes as base64, as created by `openssl rand -base64 32`. `outbound` needs it.
     ///
     /// Keep a copy in another place: without the key, the secrets in the store cannot be read, and every customer needs a new one.

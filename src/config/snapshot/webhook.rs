@@ -206,6 +206,17 @@ pub struct Dedupe {
     pub by_content: bool,
     /// Whether the same ID under a secret of another name is another delivery.
     pub per_secret: bool,
+    /// The treatment of a delivery while the store cannot be asked for its ID.
+    pub on_store_down: OnStoreDown,
+}
+
+/// The treatment of a delivery while the store cannot be asked for its ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStoreDown {
+    /// It is forwarded, unless this gateway remembers its ID.
+    Pass,
+    /// It is refused.
+    Refuse,
 }
 
 impl Dedupe {

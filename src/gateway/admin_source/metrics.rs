@@ -15,7 +15,7 @@ impl GatewaySource {
     /// Returns the levels of now.
     pub(super) fn gauges(&self) -> Gauges {
         let (ledger, now, snapshot) = (
-            self.gate.store.counts(),
+            self.gate.ids.ledger.counts(),
             self.gate.clock.now(),
             self.gate.snapshot(),
         );

@@ -21,7 +21,7 @@ impl GatewaySource {
     pub(super) fn status_now(&self) -> Status {
         let (snapshot, now) = (self.gate.snapshot(), self.gate.clock.now());
         let config = config(&snapshot, &self.reloader, now.wall);
-        let (ledger, skew) = (self.gate.store.counts(), self.gate.telemetry.skew());
+        let (ledger, skew) = (self.gate.ids.ledger.counts(), self.gate.telemetry.skew());
         let upstream = |client: &Arc<crate::upstream::client::Client>| UpstreamStatus {
             name: client.policy().name.to_string(),
             url: render::url(client.policy()),

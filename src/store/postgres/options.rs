@@ -35,6 +35,8 @@ pub struct Options {
     pub timeout: Duration,
     /// The encryption of connections over TCP.
     pub tls: Tls,
+    /// The number of delivery IDs that this gateway remembers by itself, for the time in which no server answers.
+    pub remembered: usize,
 }
 
 impl fmt::Debug for Options {
@@ -45,6 +47,7 @@ impl fmt::Debug for Options {
             .field("connections", &self.connections)
             .field("timeout", &self.timeout)
             .field("tls", &self.tls)
+            .field("remembered", &self.remembered)
             .finish_non_exhaustive()
     }
 }

@@ -83,6 +83,7 @@ pub(super) fn options(config: &Config) -> Options {
         connections: 6,
         timeout: TIMEOUT,
         tls: Tls::default(),
+        remembered: 1000,
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn add(telemetry: &Telemetry, families: &mut Families) {
     add_outcomes(&all, families);
     add_secrets(&all, families);
     add_late_retries(&all, families);
+    add_unchecked_ids(&all, families);
     add_would_refuse(&all, families);
     add_histograms(telemetry, families);
     add_skew(telemetry, families);
@@ -69,6 +70,19 @@ fn add_late_retries(all: &[Named<'_>], families: &mut Families) {
     families.counter(
         "hookgate_late_retries_total",
         "Retries that were accepted although their signed time was older than the tolerance.",
+        &["route"],
+        values,
+    );
+}
+
+fn add_unchecked_ids(all: &[Named<'_>], families: &mut Families) {
+    let values = all
+        .iter()
+        .filter(|(route, _)| *route != NO_ROUTE)
+        .map(|(route, counters)| (vec![*route], counters.ids_unchecked()));
+    families.counter(
+        "hookgate_dedupe_passed_total",
+        "Deliveries that were forwarded while the shared store could not be asked for their IDs.",
         &["route"],
         values,
     );

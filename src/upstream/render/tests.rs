@@ -230,6 +230,7 @@ fn attempt(later: u64, inline: bool) -> AttemptContext {
         at: clock(later).0,
         dates: crate::clock::Dates::at(clock(later).0),
         inline,
+        id_unchecked: false,
     }
 }
 

@@ -52,6 +52,8 @@ fn compiled(written: &str, provider: &str) -> (Handshakes, Vec<String>) {
         findings: Vec::new(),
         asks_for_certificates: false,
         has_store: false,
+        on_store_down: None,
+        is_shared: false,
         mounts: &[],
     };
     let written = (!written.is_empty()).then(|| serde_yaml::from_str(written).unwrap());
