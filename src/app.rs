@@ -15,11 +15,12 @@ use tokio::task::JoinSet;
 
 use crate::app::operators::{HealthListener, Operators};
 use crate::app::outbound::OutboundListener;
+use crate::app::store::Stores;
 use crate::clock::Clock;
 use crate::config::load::Loaded;
 use crate::config::snapshot::{AdminAddress, ListenAddress, Snapshot};
 use crate::config::watch as config_watch;
-use crate::deliver;
+use crate::deliver::{self, Spool};
 use crate::gateway::admin_source::GatewaySource;
 use crate::gateway::reload::Reloader;
 use crate::gateway::serve::Server;
@@ -112,11 +113,15 @@ impl App {
         }
         let (closed, closing) = watch::channel(false);
         let mut health = HealthListener::new(snapshot.health, closing);
-        let (store, alarm) = tokio::select! {
+        let Stores {
+            store,
+            spool,
+            alarm,
+        } = tokio::select! {
             opened = store::open(&snapshot, &clock, &mut health) => opened?,
             () = stop.requested() => return Err(StartError::Stopped),
         };
-        let (gate, server) = serve(&snapshot, &clock, telemetry, &store).await?;
+        let (gate, server) = serve(&snapshot, &clock, telemetry, &store, spool).await?;
         let reloader = Arc::new(Reloader::new(
             Arc::clone(&gate),
             &server,
@@ -145,6 +150,9 @@ impl App {
         tasks.spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
         tasks.spawn(memory::give_back(Arc::clone(&gate)));
         tasks.spawn(gate.pay_commits());
+        if let Some(spool) = gate.spool() {
+            tasks.spawn(spool.hand_over());
+        }
         Ok(Self {
             gate,
             server,
@@ -184,6 +192,9 @@ impl App {
         }
         self.closed.send_replace(true);
         self.gate.pay_commits_once().await;
+        if let Some(spool) = self.gate.spool() {
+            spool.close().await;
+        }
         close(&*self.store).await;
         self.tasks.abort_all();
         tracing::info!("left");
@@ -275,6 +286,7 @@ async fn serve(
     clock: &Arc<dyn Clock>,
     telemetry: Arc<Telemetry>,
     store: &Arc<dyn Store>,
+    spool: Option<Arc<Spool>>,
 ) -> Result<(Arc<Gate>, Server), StartError> {
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
     let gate = Gate::new(
@@ -282,6 +294,7 @@ async fn serve(
         Arc::clone(clock),
         telemetry,
         Arc::clone(store),
+        spool,
     );
     let gate = Arc::new(gate.await?);
     let server = Server::start(Arc::clone(&gate)).await?;

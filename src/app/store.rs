@@ -1,4 +1,5 @@
 //! Opens the store of a gateway, and waits for it while another process holds it. The rooms above do not know its engine.
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,34 +8,83 @@ use crate::app::postgres;
 use crate::app::start_error::StartError;
 use crate::clock::Clock;
 use crate::config::snapshot::{Engine, Snapshot};
+use crate::deliver::Spool;
 use crate::store::Store;
-use crate::store::embedded::Embedded;
 use crate::store::embedded::sqlite::OpenError;
+use crate::store::embedded::{Embedded, Opened};
 
 /// The time to wait for a store that another process holds: in a rolling update the old process ends meanwhile.
 const STORE_WAIT: Duration = Duration::from_secs(60);
 /// The pause between two attempts to open the store.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Opens the store of the config, or one in memory. Returns it with the alarm that opening it raised.
+/// The stores of a gateway.
+pub(super) struct Stores {
+    /// The store.
+    pub(super) store: Arc<dyn Store>,
+    /// The local disk that takes deliveries while the store is away, if the config has one.
+    pub(super) spool: Option<Arc<Spool>>,
+    /// The alarm that opening them raised.
+    pub(super) alarm: Option<String>,
+}
+
+impl Stores {
+    fn alone(store: impl Store + 'static, alarm: Option<String>) -> Self {
+        Self {
+            store: Arc::new(store),
+            spool: None,
+            alarm,
+        }
+    }
+}
+
+/// Opens the store of the config, or one in memory.
 pub(super) async fn open(
     snapshot: &Snapshot,
     clock: &Arc<dyn Clock>,
     health: &mut HealthListener,
-) -> Result<(Arc<dyn Store>, Option<String>), StartError> {
+) -> Result<Stores, StartError> {
     let capacity = snapshot.store.ledger_entries;
-    let path = match &snapshot.store.engine {
+    match &snapshot.store.engine {
         Engine::Memory => {
             let store = Embedded::in_memory(capacity, Arc::clone(clock));
             let store = store.map_err(|error| StartError::Open(error.into()))?;
-            return Ok((Arc::new(store), None));
+            Ok(Stores::alone(store, None))
         }
-        Engine::Directory(path) => path,
+        Engine::Directory(path) => {
+            let opened = directory(path, capacity, clock, health).await?;
+            Ok(Stores::alone(opened.ledger, opened.alarm))
+        }
         Engine::Postgres(engine) => {
+            let near = match &snapshot.store.spool {
+                Some(spool) => {
+                    let opened = directory(&spool.path, capacity, clock, health).await?;
+                    Some((opened, spool.bytes))
+                }
+                None => None,
+            };
             let store = postgres::open(engine, capacity, clock, health).await?;
-            return Ok((store, None));
+            let alarm = near.as_ref().and_then(|(opened, _)| opened.alarm.clone());
+            let spool = near.map(|(opened, bytes)| {
+                let near = Arc::new(opened.ledger) as Arc<dyn Store>;
+                Arc::new(Spool::new(near, Arc::clone(&store), bytes))
+            });
+            Ok(Stores {
+                store,
+                spool,
+                alarm,
+            })
         }
-    };
+    }
+}
+
+/// Opens the store in a directory, and waits while another process holds it.
+async fn directory(
+    path: &Path,
+    capacity: usize,
+    clock: &Arc<dyn Clock>,
+    health: &mut HealthListener,
+) -> Result<Opened, StartError> {
     let wait_ends = clock.mono() + STORE_WAIT;
     let mut is_logged = false;
     loop {
@@ -43,7 +93,7 @@ pub(super) async fn open(
                 if let Some(alarm) = &opened.alarm {
                     tracing::error!("{alarm}");
                 }
-                return Ok((Arc::new(opened.ledger), opened.alarm));
+                return Ok(opened);
             }
             Err(held @ OpenError::InUse { .. }) if clock.mono() < wait_ends => {
                 if !is_logged {
@@ -68,8 +118,6 @@ pub(super) async fn open(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::clock::SystemClock;
     use crate::config::load::load;
@@ -180,7 +228,9 @@ mod tests {
                     .count()
             };
             match open(&snapshot, &clock, &mut no_health()).await {
-                Ok((_, alarm)) => assert!(!holds && alarm.is_some() && aside() == 1, "{action}"),
+                Ok(opened) => {
+                    assert!(!holds && opened.alarm.is_some() && aside() == 1, "{action}");
+                }
                 Err(error) => {
                     let message = error.to_string();
                     assert!(

@@ -19,7 +19,7 @@ pub use provider::{Facts, Provider};
 pub use queue::{
     Acknowledgement, Failures, Forward, Keep, OnFailure, Outgoing, Queue, Retry, Sign,
 };
-pub use store::{ServerTls, Store, StorePostgres, TextOrSource, TextSource};
+pub use store::{ServerTls, SpoolDirectory, Store, StorePostgres, TextOrSource, TextSource};
 pub use union::OneOrMany;
 pub use verify::{
     DeliveryId, InlineSecret, Locator, Secret, SecretTable, Secrets, Signature, Timestamp, Verify,

@@ -39,7 +39,8 @@ pub use outbound::{
 };
 pub use route::{Pass, Route};
 pub use store::{
-    Durability, Engine, PostgresEngine, PostgresTls, PostgresTlsMode, Store, TextPlace,
+    Durability, Engine, PostgresEngine, PostgresTls, PostgresTlsMode, SpoolDirectory, Store,
+    TextPlace,
 };
 pub use token::Token;
 pub use upstream::{Breaker, Upstream};

@@ -90,6 +90,11 @@ impl Claim {
         repeated(|| self.ledger.extend(self.key, self.token, lease)).await
     }
 
+    /// Leaves it to lapse: what becomes of its delivery is decided elsewhere.
+    pub fn leave(mut self) {
+        self.settled = true;
+    }
+
     /// Returns the key that it holds.
     pub fn key(&self) -> Key {
         self.key

@@ -34,6 +34,17 @@ pub(super) enum DeliveryClaim {
     Delivered(Key),
 }
 
+impl DeliveryClaim {
+    /// Returns the ledger key, if the delivery has one.
+    pub(super) fn key(&self) -> Option<Key> {
+        match self {
+            Self::Unclaimed => None,
+            Self::Claimed(claim) | Self::Unchecked(claim) => Some(claim.key()),
+            Self::Unasked(Unasked { key, .. }) | Self::Delivered(key) => Some(*key),
+        }
+    }
+}
+
 /// A key that is claimed and committed by accepting its delivery.
 pub(super) struct Unasked {
     /// The ledger key.

@@ -205,10 +205,16 @@ async fn put(
     let accept = Arc::new(accept);
     let store = &*gate.store;
     let window = webhook.window_of(accept.delivery_id.is_some());
+    let by_key = |key| Dedupe::Key {
+        key,
+        window,
+        dead: OnDead::Revive,
+    };
+    let spooled = claim.key().map_or(Dedupe::None, by_key);
     let writing = async {
         match claim {
             DeliveryClaim::Claimed(claim) | DeliveryClaim::Unchecked(claim) => claim
-                .accept(store, accept, window, OnDead::Revive)
+                .accept(store, Arc::clone(&accept), window, OnDead::Revive)
                 .await
                 .map_err(|(error, claim)| (error, Some(claim))),
             DeliveryClaim::Unclaimed => {
@@ -221,12 +227,7 @@ async fn put(
                 sender,
                 patience,
             }) => {
-                let dedupe = Dedupe::Key {
-                    key,
-                    window,
-                    dead: OnDead::Revive,
-                };
-                let ask = || repeated(|| store.accept(Arc::clone(&accept), dedupe));
+                let ask = || repeated(|| store.accept(Arc::clone(&accept), by_key(key)));
                 let holder = |answer: &Accepted| match answer {
                     Accepted::InFlight { lapses_in } => Some(*lapses_in),
                     Accepted::New(_)
@@ -240,25 +241,39 @@ async fn put(
                     .map_err(|error| (error, None))
             }
             DeliveryClaim::Delivered(key) => {
-                let dedupe = Dedupe::Key {
-                    key,
-                    window,
-                    dead: OnDead::Revive,
-                };
-                repeated(|| store.accept(Arc::clone(&accept), dedupe))
+                repeated(|| store.accept(Arc::clone(&accept), by_key(key)))
                     .await
                     .map_err(|error| (error, None))
             }
         }
     };
-    match within(gate.clock.mono() + STORE_WAIT, writing).await {
-        Ok(Ok(accepted)) => Ok(accepted),
-        Ok(Err((error, claim))) => {
-            tracing::debug!(%error, route = &*webhook.name, "a delivery could not be stored");
-            Err((refusal_of(&error), claim))
-        }
+    let (error, claim) = match within(gate.clock.mono() + STORE_WAIT, writing).await {
+        Ok(Ok(accepted)) => return Ok(accepted),
+        Ok(Err(failed)) => failed,
         // the delivery may be stored, so its claim is not released
-        Err(_) => Err((Refusal::StoreUnavailable, None)),
+        Err(_) => (StoreError::Unknown("no answer in time".into()), None),
+    };
+    tracing::debug!(%error, route = &*webhook.name, "a delivery could not be stored");
+    match &gate.spool {
+        Some(spool) if is_away(&error) => match spool.keep(&accept, spooled).await {
+            Ok(accepted) => {
+                claim.map(Claim::leave);
+                Ok(accepted)
+            }
+            Err(error) => {
+                tracing::debug!(%error, route = &*webhook.name, "nor could the spool keep it");
+                Err((refusal_of(&error), claim))
+            }
+        },
+        _ => Err((refusal_of(&error), claim)),
+    }
+}
+
+/// Returns whether a store that did not take a delivery may take it later.
+fn is_away(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Unknown(_) => true,
+        StoreError::Full | StoreError::Corrupted(_) => false,
     }
 }
 

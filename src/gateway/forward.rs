@@ -10,7 +10,7 @@ use crate::dedupe::claim::Claim;
 use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
-use crate::gateway::claim::{self, DeliveryClaim, Unasked};
+use crate::gateway::claim::{self, DeliveryClaim};
 use crate::gateway::enqueue::{self, Entry, Recorded};
 use crate::gateway::reply::{Receipt, Reply};
 use crate::queue::attempt::{attempt_row, recorded_headers, retry_after};
@@ -56,14 +56,10 @@ pub(super) async fn forward(
         gate.clock.mono().saturating_duration_since(begun.mono),
     );
     let headers = answer.as_ref().map(|answer| &answer.headers);
-    let (key, claim) = match claim {
-        DeliveryClaim::Claimed(claim) | DeliveryClaim::Unchecked(claim) => {
-            (Some(claim.key()), Some(claim))
-        }
-        DeliveryClaim::Unasked(Unasked { key, .. }) | DeliveryClaim::Delivered(key) => {
-            (Some(key), None)
-        }
-        DeliveryClaim::Unclaimed => (None, None),
+    let key = claim.key();
+    let claim = match claim {
+        DeliveryClaim::Claimed(claim) | DeliveryClaim::Unchecked(claim) => Some(claim),
+        DeliveryClaim::Unclaimed | DeliveryClaim::Unasked(_) | DeliveryClaim::Delivered(_) => None,
     };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {

@@ -13,7 +13,7 @@ use crate::config::snapshot::Snapshot;
 use crate::dedupe::claim::Waiters;
 use crate::dedupe::fallback::Fallback;
 use crate::dedupe::key::BodyKey;
-use crate::deliver::{Rules, Worker};
+use crate::deliver::{Rules, Spool, Worker};
 use crate::gateway::active_config::{self, ActiveConfig};
 use crate::gateway::budget::Budget;
 use crate::gateway::lifecycle::Lifecycle;
@@ -51,6 +51,8 @@ pub struct Gate {
     pub(crate) active: ArcSwap<ActiveConfig>,
     /// The ledger of delivery IDs, and the queue.
     pub(crate) store: Arc<dyn Store>,
+    /// The local disk that takes deliveries while the store is away.
+    pub(crate) spool: Option<Arc<Spool>>,
     /// The state by which duplicates are found.
     pub(crate) ids: Ids,
     /// The worker of the queue.
@@ -112,6 +114,7 @@ impl Gate {
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
         store: Arc<dyn Store>,
+        spool: Option<Arc<Spool>>,
     ) -> Result<Self, CannotRun> {
         let config_time = Arc::new(ArcSwap::from_pointee(ConfigTime::new(clock.now())));
         let lifecycle = Lifecycle::default();
@@ -147,6 +150,7 @@ impl Gate {
             telemetry,
             active: ArcSwap::from_pointee(active),
             ids: Ids::of(&store, &clock),
+            spool,
             store,
             worker: Arc::new(worker),
             limits,
@@ -196,6 +200,11 @@ impl Gate {
         {
             self.config_time.store(Arc::new(followed));
         }
+    }
+
+    /// Returns the local disk that takes deliveries while the store is away, if there is one.
+    pub fn spool(&self) -> Option<Arc<Spool>> {
+        self.spool.clone()
     }
 
     /// Gives a shared store the commits that it did not take while it was away, as long as the gateway runs.

@@ -93,6 +93,7 @@ impl InProcess {
                 shared,
                 telemetry,
                 Arc::clone(&store) as _,
+                None,
             ))
             .unwrap();
         let gate = Arc::new(gate);

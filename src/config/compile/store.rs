@@ -6,10 +6,13 @@ use crate::config::compile::context::Context;
 use crate::config::compile::postgres;
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Engine, Store};
+use crate::config::snapshot::{Engine, SpoolDirectory, Store};
 use crate::mount::{self, Storage};
 use crate::tenant::seal::SealKeys;
 use crate::verify::SecretText;
+
+/// The size of a spool, unless the config says it.
+const SPOOL_BYTES: usize = 1 << 30;
 
 /// Compiles `store`.
 pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<'_>) -> Store {
@@ -17,6 +20,7 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     let file::Store {
         path,
         postgres,
+        spool,
         ledger_entries,
         on_store_down: _,
         key,
@@ -53,6 +57,15 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
                 .to_owned(),
         );
     }
+    let spool = spool.and_then(|spool| {
+        let place = place.key("spool");
+        if postgres.is_none() && !cx.problems.is_spoiled(&place) {
+            let help = "leave it out: `path` is on this gateway's disk already".to_owned();
+            cx.problems
+                .error_at_key(&place, "a spool is for a store on PostgreSQL", help);
+        }
+        self::spool(spool, &place, cx)
+    });
     let postgres = postgres.map(|postgres| postgres::engine(postgres, &place.key("postgres"), cx));
     let engine = match (path, postgres) {
         (_, Some(Some(postgres))) => Engine::Postgres(Box::new(postgres)),
@@ -61,11 +74,34 @@ pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<
     };
     Store {
         engine,
+        spool,
         ledger_entries: ledger_entries.map_or(10_000_000, |entries| {
             usize::try_from(entries).unwrap_or(usize::MAX)
         }),
         keys: keys(key.as_ref(), &old_keys, place, cx),
     }
+}
+
+/// Compiles `spool`.
+fn spool(
+    spool: file::SpoolDirectory,
+    place: &Place,
+    cx: &mut Context<'_>,
+) -> Option<SpoolDirectory> {
+    let file::SpoolDirectory { path, bytes } = spool;
+    let bytes = cx.size(bytes.as_deref(), &place.key("bytes"), SPOOL_BYTES);
+    let Some(path) = path.filter(|path| !path.is_empty()) else {
+        let help = "add `path: /var/lib/hookgate`".to_owned();
+        cx.problems
+            .missing(place, "path", "the spool has no path", help);
+        return None;
+    };
+    let path = cx.loader.base.join(path);
+    note_disk(Some(&path), &place.key("path"), cx);
+    Some(SpoolDirectory {
+        path,
+        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+    })
 }
 
 /// Compiles the keys that seal secrets.

@@ -21,6 +21,8 @@ pub struct Store {
     ///
     /// With `postgres`, the database remembers all IDs until their window ends, whatever their number.
     pub ledger_entries: Option<u64>,
+    /// With `postgres`, a directory on a local disk that takes deliveries while the database is away. They are handed over when it is back.
+    pub spool: Option<SpoolDirectory>,
     /// With `postgres`, the default of `dedupe.on_store_down` on all routes: `pass` or `refuse`.
     pub on_store_down: Option<String>,
     /// The key that seals the secrets of your customers' endpoints: 32 bytes as base64, as created by `openssl rand -base64 32`. `outbound` needs it.
@@ -65,6 +67,19 @@ pub struct StorePostgres {
     pub durability: Option<String>,
     /// Whether the gateway creates and upgrades the schema when it starts (default true). With false, only `hookgate migrate` does.
     pub migrate: Option<bool>,
+}
+
+/// A directory on a local disk that takes deliveries of routes with `queue` or `on_failure: queue` while the database is away.
+///
+/// A delivery in it is acknowledged, and is as safe as this disk is. When the database is back, the delivery is handed over to it with the
+/// same ID, and delivered by any gateway.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolDirectory {
+    /// The directory. Only this gateway uses it.
+    pub path: Option<String>,
+    /// The largest size, for example `512MiB` (default 1GiB). A delivery that finds no room is refused with 503.
+    pub bytes: Option<String>,
 }
 
 /// The TLS of connections to PostgreSQL. Connections by a unix socket have none.

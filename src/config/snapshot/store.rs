@@ -10,10 +10,21 @@ use crate::tenant::seal::SealKeys;
 pub struct Store {
     /// The place of the state.
     pub engine: Engine,
+    /// The local disk that takes deliveries while the database is away.
+    pub spool: Option<SpoolDirectory>,
     /// The largest number of delivery IDs that are remembered.
     pub ledger_entries: usize,
     /// The keys that seal secrets of endpoints, if the config has one.
     pub keys: Option<Arc<SealKeys>>,
+}
+
+/// A directory that takes deliveries while the database is away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolDirectory {
+    /// The directory.
+    pub path: PathBuf,
+    /// The largest size in bytes.
+    pub bytes: u64,
 }
 
 /// The place where a store keeps its state. It holds no secret.

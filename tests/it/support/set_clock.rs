@@ -36,7 +36,13 @@ pub fn start(runtime: &tokio::runtime::Runtime, clock: &Arc<SetClock>, snapshot:
     let telemetry = Telemetry::new(policy, Arc::clone(&clock), std::io::sink());
     let ledger = Arc::new(Embedded::in_memory(1000, Arc::clone(&clock)).unwrap());
     runtime
-        .block_on(Gate::new(Arc::new(snapshot), clock, telemetry, ledger))
+        .block_on(Gate::new(
+            Arc::new(snapshot),
+            clock,
+            telemetry,
+            ledger,
+            None,
+        ))
         .unwrap()
 }
 
