@@ -301,11 +301,9 @@ pub struct Dedupe {
     /// one provider) two URLs, and so two routes. Use `secret` if they must share one URL. In a rotation, a retry that is signed
     /// with the new secret then has another name, counts as new, and reaches the upstream again.
     pub per: Option<String>,
-    /// On a store that gateways share, a route with `forward`: the treatment of deliveries while the store cannot be asked whether it has the ID.
-    /// `pass` (default, unless `by: content`): forward them with `Hookgate-Dedupe: unavailable`; `refuse`: answer 503, so that the provider
-    /// retries.
+    /// With `store.postgres`, what a route with `forward` does while the store is away: `pass` (default), or `refuse` (default with `by: content`).
     ///
-    /// With `pass`, this gateway still drops duplicates of what it forwarded itself; one of a delivery that another gateway forwarded passes.
+    /// `pass` forwards deliveries with `Hookgate-Dedupe: unavailable`, `refuse` answers 503, so that the provider retries. With `pass`, this gateway still drops duplicates of what it forwarded itself; one of a delivery that another gateway forwarded passes.
     pub on_store_down: Option<String>,
 }
 

@@ -5,6 +5,7 @@
 //! what another gateway has accepted meanwhile is dropped.
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -37,6 +38,8 @@ pub struct Spool {
     far: Arc<dyn Store>,
     most: u64,
     kept: Notify,
+    /// The deliveries that were not handed over at the last look.
+    waiting: AtomicU64,
 }
 
 impl Spool {
@@ -47,6 +50,7 @@ impl Spool {
             far,
             most,
             kept: Notify::new(),
+            waiting: AtomicU64::new(0),
         }
     }
 
@@ -74,23 +78,22 @@ impl Spool {
         kept.record.facts.push(fact);
         let kept = Arc::new(kept);
         let accepted = repeated(|| self.near.accept(Arc::clone(&kept), dedupe)).await?;
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.kept.notify_one();
         Ok(accepted)
     }
 
-    /// Returns the number of deliveries that wait to be handed over.
-    ///
-    /// # Errors
-    /// The local disk fails.
-    pub async fn waiting(&self) -> Result<u64, StoreError> {
-        let counts = self.near.totals().await?;
-        Ok(counts.targets.iter().map(|target| target.waiting).sum())
+    /// Returns the number of deliveries that were not handed over at the last look.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Hands over what is in the spool, as long as the gateway runs.
     pub async fn hand_over(self: Arc<Self>) {
         loop {
-            match self.step().await {
+            let handed = self.step().await;
+            self.count().await;
+            match handed {
                 Ok(true) => {}
                 Ok(false) => tokio::select! {
                     () = self.kept.notified() => {}
@@ -101,6 +104,13 @@ impl Spool {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    async fn count(&self) {
+        if let Ok(counts) = self.near.totals().await {
+            let waiting = counts.targets.iter().map(|target| target.waiting).sum();
+            self.waiting.store(waiting, Ordering::Relaxed);
         }
     }
 

@@ -144,12 +144,13 @@ impl Gate {
         worker.endpoints().follow(rules(&active.snapshot));
         telemetry.observe(&observing(&active.snapshot));
         store.keep(&active.remembered(&store.hash_key()));
+        let ids = Ids::of(&store, &clock);
         Ok(Self {
             config_time,
             clock,
             telemetry,
             active: ArcSwap::from_pointee(active),
-            ids: Ids::of(&store, &clock),
+            ids,
             spool,
             store,
             worker: Arc::new(worker),

@@ -145,6 +145,7 @@ fn metrics() -> String {
         .begin(observed)
         .close(Ended::Forwarded(StatusCode::OK));
     let gauges = Gauges {
+        spool_waiting: Some(2),
         refused_connections: vec![("full", 0)],
         accept_errors: vec![("no_files", 0)],
         enforcing: vec![("billing".into(), false), ("other".into(), true)],
@@ -219,6 +220,7 @@ fn names_and_labels_of_metrics() {
     hookgate_config_loaded_timestamp_seconds{}
     hookgate_connections{}
     hookgate_connections_refused_total{reason}
+    hookgate_dedupe_passed_total{route}
     hookgate_in_flight_bytes{}
     hookgate_late_attempts_total{}
     hookgate_late_retries_total{route}
@@ -251,6 +253,7 @@ fn names_and_labels_of_metrics() {
     hookgate_secret_matches_total{route,secret}
     hookgate_secret_stale{}
     hookgate_signature_age_seconds{route}
+    hookgate_spool_waiting{}
     hookgate_store_alarm{}
     hookgate_store_bytes{}
     hookgate_store_writes_waiting{}

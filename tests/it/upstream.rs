@@ -1130,6 +1130,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         at: SystemClock.now().wall,
         dates: Dates::at(SystemClock.now().wall),
         inline: true,
+        id_unchecked: false,
     };
     let Sent {
         outcome, answer, ..

@@ -13,7 +13,7 @@ use crate::config::compile::{dedupe, forward, handshake, mode, queue, rate, refu
 use crate::config::diagnostic::Place;
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::presets::{Known, Preset};
-use crate::config::snapshot::{Allow, Dedupe, RefusedAnswer, WebhookRoute};
+use crate::config::snapshot::{Action, Allow, Dedupe, RefusedAnswer, WebhookRoute};
 use crate::route::router;
 use crate::verify::{Covers, Handshakes, SecretLocations, Verifier};
 

@@ -59,6 +59,7 @@ impl GatewaySource {
             ledger_bytes: count(ledger.bytes),
             forgotten_early: ledger.forgotten_early,
             ledger_unsaved: count(ledger.unsaved),
+            spool_waiting: self.gate.spool.as_ref().map(|spool| spool.waiting()),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
             breakers: self.upstream_breakers(now.mono),

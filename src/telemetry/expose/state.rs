@@ -18,6 +18,8 @@ pub struct Gauges {
     pub forgotten_early: u64,
     /// Committed IDs that are not in the store yet.
     pub ledger_unsaved: u64,
+    /// Deliveries in the spool, if there is one.
+    pub spool_waiting: Option<u64>,
     /// Bytes of bodies held now.
     pub in_flight_bytes: u64,
     /// Connections open now.
@@ -110,6 +112,11 @@ fn add_levels(gauges: &Gauges, families: &mut Families) {
     ];
     for (name, help, value) in levels {
         families.level(name, help, value);
+    }
+    if let Some(waiting) = gauges.spool_waiting {
+        let help =
+            "Deliveries on the local disk that were not handed over to the shared store yet.";
+        families.level("hookgate_spool_waiting", help, waiting);
     }
 }
 
