@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::support::app::{Act, App, unused_address};
 use super::support::config;
-use super::support::gate::{Gate, hookgate, wait_at_most, wait_for};
+use super::support::gate::{Gate, hookgate, metric, wait_at_most, wait_for};
 use super::support::http::Answer;
 use super::support::postgres_server::{self, Server};
 use super::support::queue::send;
@@ -206,4 +206,92 @@ fn queue_of_a_gateway_that_left_is_delivered_by_the_other() {
             .count()
             >= 20
     });
+}
+
+/// Lets no gateway reach the database of a block of `store` any more, or again.
+fn reach(store: &str, may: bool) {
+    let server = postgres_server::server();
+    let name = store.split("@/").nth(1).unwrap().split('?').next().unwrap();
+    server.execute(
+        "postgres",
+        &format!("alter database {name} with allow_connections {may}"),
+    );
+    if !may {
+        server.execute(
+            "postgres",
+            &format!(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{name}'"
+            ),
+        );
+    }
+}
+
+#[test]
+fn forwarding_goes_on_while_the_store_is_away_unless_the_route_refuses() {
+    let app = App::start();
+    let store = store(postgres_server::server(), "");
+    let config = yaml(&store, &app.url(), "forward: { upstream: app }");
+    let refusing = config.replace("window: 24h", "window: 24h, on_store_down: refuse");
+    let (gate, refuses) = (Gate::in_process(&config), Gate::in_process(&refusing));
+    is(&send(&gate, "id-1", b"{}"), 200, None);
+    assert_eq!(app.last().header("Hookgate-Dedupe"), None);
+    reach(&store, false);
+    is(&send(&gate, "id-2", b"{}"), 200, None);
+    assert_eq!(app.last().header("Hookgate-Dedupe"), Some("unavailable"));
+    for id in ["id-1", "id-2"] {
+        is(&send(&gate, id, b"{}"), 200, Some("duplicate"));
+    }
+    assert_eq!(send(&refuses, "id-3", b"{}").status, 503);
+    assert_eq!(app.count(), 2);
+    let passed = "hookgate_dedupe_passed_total{route=\"github\"}";
+    assert!((metric(&gate, passed) - 1.0).abs() < 0.1);
+    assert_eq!(gate.health("/readyz").status, 200);
+    reach(&store, true);
+    wait_for("the store to get the ID", || {
+        send(&refuses, "id-2", b"{}").header("Hookgate-Status") == Some("duplicate")
+    });
+    is(&send(&gate, "id-4", b"{}"), 200, None);
+    assert_eq!(app.last().header("Hookgate-Dedupe"), None);
+}
+
+#[test]
+fn spool_takes_deliveries_while_the_store_is_away_and_hands_them_over() {
+    let app = App::start();
+    let store = store(postgres_server::server(), "");
+    let config = yaml(&store, &app.url(), &queue(QUICK));
+    let spooling = config.replace(&store, &store.replace("} }", "}, spool: { path: spool } }"));
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut gate = Gate::start_in(Arc::clone(&dir), &spooling);
+    let without = Gate::in_process(&config);
+    is(&send(&gate, "id-0", b"{}"), 200, Some("queued"));
+    wait_for("the first", || app.count() == 1);
+    reach(&store, false);
+    assert_eq!(send(&without, "id-1", b"{}").status, 503);
+    for number in 1..=3 {
+        let (id, body) = (format!("id-{number}"), format!("{{\"n\":{number}}}"));
+        is(&send(&gate, &id, body.as_bytes()), 200, Some("queued"));
+    }
+    is(&send(&gate, "id-1", b"{\"n\":1}"), 200, Some("duplicate"));
+    wait_for("the number of them", || {
+        (metric(&gate, "hookgate_spool_waiting") - 3.0).abs() < 0.1
+    });
+    assert_eq!(app.count(), 1);
+    // a kill loses nothing that is in the spool
+    gate.signal("KILL");
+    gate.wait(Duration::from_secs(10));
+    drop(gate);
+    reach(&store, true);
+    let gate = Gate::start_in(dir, &spooling);
+    wait_at_most(Duration::from_secs(60), "all to be delivered", || {
+        app.count() == 4
+    });
+    wait_for("the spool to be empty", || {
+        metric(&gate, "hookgate_spool_waiting") < 0.1
+    });
+    is(
+        &send(&without, "id-2", b"{\"n\":2}"),
+        200,
+        Some("duplicate"),
+    );
+    assert_eq!(app.count(), 4);
 }
