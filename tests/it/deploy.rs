@@ -319,13 +319,18 @@ fn the_unit_passes_systemd_analyze_and_reload_tells_the_truth() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_manifest_passes_kubernetes_validate() {
+fn the_manifests_pass_kubernetes_validate() {
     // the oldest version that has the fields it uses, and the newest that the tool knows
-    for version in [&["-k", "1.30"][..], &[]] {
+    let manifests = ["deploy/kubernetes.yaml", "deploy/kubernetes-fleet.yaml"];
+    let versions = [&["-k", "1.30"][..], &[]];
+    for (manifest, version) in manifests
+        .iter()
+        .flat_map(|manifest| versions.map(|version| (manifest, version)))
+    {
         let validated = Command::new("target/tools/bin/kubernetes-validate")
             .args(["--strict", "--quiet"])
             .args(version)
-            .arg("deploy/kubernetes.yaml")
+            .arg(manifest)
             .output();
         let validated = validated.expect("kubernetes-validate: run tools/setup test");
         assert!(

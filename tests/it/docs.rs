@@ -494,8 +494,22 @@ fn the_config_of_the_readme_has_no_warning() {
 /// The configs within the deployment files compile, and what they mount is what they name.
 #[test]
 fn deployments_compile() {
-    let kubernetes = read("deploy/kubernetes.yaml");
-    let documents: Vec<serde_yaml::Value> = kubernetes
+    for manifest in ["deploy/kubernetes.yaml", "deploy/kubernetes-fleet.yaml"] {
+        deployment_compiles(&read(manifest));
+    }
+    let unit = read("deploy/hookgate.service");
+    let config = unit.split("config.yaml:\n#\n").nth(1).unwrap();
+    let config: String = config
+        .lines()
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{}\n", line.get(6..).unwrap()))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(problems(&config, dir.path()), None);
+}
+
+fn deployment_compiles(manifest: &str) {
+    let documents: Vec<serde_yaml::Value> = manifest
         .split("\n---\n")
         .map(|document| serde_yaml::from_str(document).unwrap())
         .collect();
@@ -511,9 +525,9 @@ fn deployments_compile() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(problems(config, dir.path()), None);
     let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
-    let containers = pod["initContainers"].as_sequence().unwrap();
-    let gate = containers
+    let gate = ["initContainers", "containers"]
         .iter()
+        .flat_map(|kind| pod[*kind].as_sequence().unwrap())
         .find(|container| container["name"] == "hookgate")
         .unwrap();
     let mounts = gate["volumeMounts"].as_sequence().unwrap();
@@ -528,16 +542,6 @@ fn deployments_compile() {
             "nothing is read from {place}"
         );
     }
-
-    let unit = read("deploy/hookgate.service");
-    let config = unit.split("config.yaml:\n#\n").nth(1).unwrap();
-    let config: String = config
-        .lines()
-        .take_while(|line| line.starts_with('#'))
-        .map(|line| format!("{}\n", line.get(6..).unwrap()))
-        .collect();
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(problems(&config, dir.path()), None);
 }
 
 /// The example is a config, without a warning.
