@@ -68,6 +68,7 @@ async fn open(server: &Server, count: usize) -> Vec<Arc<Postgres>> {
         connections: 6,
         timeout: Duration::from_secs(10),
         tls: Tls::default(),
+        remembered: 1000,
     };
     migrate(&options, &Migration::default()).await.unwrap();
     let mut stores = Vec::new();

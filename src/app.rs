@@ -147,12 +147,7 @@ impl App {
         let mut tasks = JoinSet::new();
         let changes = watch_files(&reloader, &mut tasks).await;
         deliver_from(&gate, &mut tasks);
-        tasks.spawn(alarm_watch::watch(Arc::clone(&gate), alarm));
-        tasks.spawn(memory::give_back(Arc::clone(&gate)));
-        tasks.spawn(gate.pay_commits());
-        if let Some(spool) = gate.spool() {
-            tasks.spawn(spool.hand_over());
-        }
+        look_after(&gate, alarm, &mut tasks);
         Ok(Self {
             gate,
             server,
@@ -252,6 +247,16 @@ async fn close(store: &dyn Store) {
     }
 }
 
+/// Watches what people must know of, gives memory back, and gives a store that was away what it missed.
+fn look_after(gate: &Arc<Gate>, alarm: Option<String>, tasks: &mut JoinSet<()>) {
+    tasks.spawn(alarm_watch::watch(Arc::clone(gate), alarm));
+    tasks.spawn(memory::give_back(Arc::clone(gate)));
+    tasks.spawn(gate.pay_commits());
+    if let Some(spool) = gate.spool() {
+        tasks.spawn(spool.hand_over());
+    }
+}
+
 /// Delivers what is queued. Without a durable store nothing is queued, and nothing will be until a restart.
 fn deliver_from(gate: &Arc<Gate>, tasks: &mut JoinSet<()>) {
     let snapshot = gate.snapshot();
@@ -289,6 +294,7 @@ async fn serve(
     spool: Option<Arc<Spool>>,
 ) -> Result<(Arc<Gate>, Server), StartError> {
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
+    store.configured(&snapshot.hash, snapshot.generation);
     let gate = Gate::new(
         Arc::clone(snapshot),
         Arc::clone(clock),

@@ -309,4 +309,41 @@ pub struct StoreStatus {
     /// Secrets of customers that are sealed with one of `store.old_keys`; null if there are no such keys. At 0, `store.old_keys` can be removed.
     #[serde(default)]
     pub sealed_by_old_keys: Option<u64>,
+    /// The database; null if the store is not on PostgreSQL.
+    #[serde(default)]
+    pub postgres: Option<PostgresStatus>,
+}
+
+/// The database of the store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PostgresStatus {
+    /// The hosts and the database, as the URL named them when the config was loaded: `db-rw:5432/hooks`.
+    pub server: String,
+    /// The schema.
+    pub schema: String,
+    /// `store.postgres.durability` of the config: `disk`, `storage` or `standby`; null if it says nothing.
+    pub durability: Option<String>,
+    /// The gateways that share the database; null before the first heartbeat.
+    pub fleet: Option<FleetStatus>,
+}
+
+/// The gateways that share a database, and its server, as of the last heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FleetStatus {
+    /// Seconds since the heartbeat. There is one every five seconds while the database can be reached.
+    pub age_seconds: f64,
+    /// The gateways, with this one.
+    pub gateways: u32,
+    /// The number of different configs that they run.
+    pub configs: u32,
+    /// The number of different versions of the program that they run.
+    pub versions: u32,
+    /// The days after today for which there are tables. Gateways keep seven.
+    pub days_ahead: u32,
+    /// `waits`: commits wait for a standby; `ignored`: a standby is attached, and they do not wait for it; `none`: no standby is attached.
+    pub standby: String,
+    /// Whether the server takes writes.
+    pub writable: bool,
+    /// Seconds by which the server's clock is ahead of this gateway's; negative if it is behind.
+    pub clock_ahead_seconds: f64,
 }

@@ -132,7 +132,8 @@ async fn attempt(
         return Err(Failure::Away(why));
     }
     let opened = Postgres::open(options.clone(), Arc::clone(clock)).await;
-    Ok(opened.map_err(|error| Failure::Away(error.to_string()))?)
+    let store: Arc<dyn Store> = opened.map_err(|error| Failure::Away(error.to_string()))?;
+    Ok(store)
 }
 
 /// Refuses a server or a schema that does not become another one while the gateway waits.

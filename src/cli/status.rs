@@ -1,5 +1,6 @@
 //! `hookgate status`: what the gateway is refusing and why, and what needs attention.
 mod attention;
+mod database;
 mod routes;
 mod sending;
 
@@ -157,6 +158,9 @@ fn foot(status: &Status) -> String {
 
 /// Describes the store: `412 MiB of 8 GiB in /var/lib/hookgate; last fsync 2 ms`.
 fn store(store: &StoreStatus) -> String {
+    if let Some(postgres) = &store.postgres {
+        return database::line(postgres, store.last_fsync);
+    }
     let Some(path) = &store.path else {
         return "in memory: a restart forgets which IDs were delivered".to_owned();
     };

@@ -17,6 +17,7 @@ use crate::store::archive::TargetCounts;
 use crate::store::queue::TargetId;
 use crate::telemetry::Tailed;
 
+mod database;
 mod ledger_keys;
 mod metrics;
 mod sending;

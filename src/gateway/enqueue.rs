@@ -257,7 +257,9 @@ async fn put(
     match &gate.spool {
         Some(spool) if is_away(&error) => match spool.keep(&accept, spooled).await {
             Ok(accepted) => {
-                claim.map(Claim::leave);
+                if let Some(claim) = claim {
+                    claim.leave();
+                }
                 Ok(accepted)
             }
             Err(error) => {

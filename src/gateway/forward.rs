@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use crate::clock::Now;
-use crate::config::snapshot::{Action, Spill};
+use crate::config::snapshot::{Action, Spill, WebhookRoute};
 use crate::dedupe::claim::Claim;
 use crate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, SendFacts};
 use crate::gateway::Gate;
@@ -34,20 +34,8 @@ pub(super) async fn forward(
     facts: &mut Facts,
 ) -> Result<Reply, Refusal> {
     let (webhook, begun) = (&route.webhook, gate.clock.now());
-    let (spill, resend) = match &webhook.action {
-        Action::Forward(inline) => (inline.spill, inline.resend),
-        Action::Queue => (None, false),
-    };
-    let budget = spill.map_or(webhook.forward.timeout, |spill| {
-        spill.budget.min(webhook.forward.timeout)
-    });
     facts.id_unchecked = matches!(claim, DeliveryClaim::Unchecked(_));
-    let sending = Sending {
-        begun,
-        budget,
-        resend,
-        id_unchecked: facts.id_unchecked,
-    };
+    let (spill, sending) = Sending::of(webhook, begun, facts.id_unchecked);
     let (attempts, answer) = send(gate, route, &delivery, sending).await;
     let outcome = attempts.outcome();
     facts.of_attempt(
@@ -173,6 +161,26 @@ struct Sending {
     resend: bool,
     /// Whether the store could not be asked for its ID.
     id_unchecked: bool,
+}
+
+impl Sending {
+    /// Returns what the route says of it, and what becomes of a delivery that the upstream cannot take.
+    fn of(webhook: &WebhookRoute, begun: Now, id_unchecked: bool) -> (Option<Spill>, Self) {
+        let (spill, resend) = match &webhook.action {
+            Action::Forward(inline) => (inline.spill, inline.resend),
+            Action::Queue => (None, false),
+        };
+        let budget = spill.map_or(webhook.forward.timeout, |spill| {
+            spill.budget.min(webhook.forward.timeout)
+        });
+        let sending = Self {
+            begun,
+            budget,
+            resend,
+            id_unchecked,
+        };
+        (spill, sending)
+    }
 }
 
 /// Sends the delivery, and once more if the pooled connection of the first attempt was closed and the route allows it.

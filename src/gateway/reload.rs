@@ -196,6 +196,7 @@ impl Reloader {
         }
         self.gate.telemetry.set_policy(snapshot.log);
         self.gate.telemetry.reloaded(generation, snapshot.loaded_at);
+        self.gate.store.configured(&snapshot.hash, generation);
         self.state.store(Arc::new(ReloadState {
             error: None,
             needs_restart,

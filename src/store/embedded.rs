@@ -323,6 +323,7 @@ impl Store for Embedded {
         Health {
             trouble,
             clock_jump,
+            fleet: None,
         }
     }
 

@@ -26,6 +26,7 @@ pub use answer::{Answer, StoreError};
 pub use ledger::{
     Changed, ClaimResult, Key, KeyMap, Ledger, LedgerCounts, Ownership, Remembered, Token,
 };
+pub use postgres::{Fleet, Standby};
 
 /// A whole store: ledger, queue, what looks into them, and the address book of sending.
 pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
@@ -39,6 +40,8 @@ pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
     }
     /// Writes what is not on the disk yet, and stops writing. A repeated call does nothing.
     fn close(&self) -> Answer<'_, ()>;
+    /// Notes the config of this gateway. Gateways that share the store see whether all have the same.
+    fn configured(&self, _hash: &str, _generation: u64) {}
 }
 
 /// The properties that a store has as long as it is open.
@@ -57,6 +60,8 @@ pub struct Health {
     pub trouble: Option<StoreError>,
     /// Whether wall and monotonic time drifted apart by more than 60 s within the last ten minutes: purging is suspended.
     pub clock_jump: bool,
+    /// The gateways that share it, and its server, as of the last heartbeat. `None` before the first, and if the store is not shared.
+    pub fleet: Option<Fleet>,
 }
 
 #[cfg(test)]

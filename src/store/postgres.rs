@@ -117,11 +117,16 @@ impl Store for Postgres {
         Health {
             trouble: self.link.trouble(),
             clock_jump: self.upkeep.clock.jumped(),
+            fleet: self.fleet(),
         }
     }
 
     fn memory(&self) -> Option<Arc<dyn Ledger>> {
         Some(Arc::clone(&self.memory))
+    }
+
+    fn configured(&self, hash: &str, generation: u64) {
+        self.upkeep.configured(hash.into(), generation);
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -59,6 +59,7 @@ fn server(facts: &Facts, engine: &PostgresEngine) -> Finding {
         );
     }
     let tls = match engine.tls.mode {
+        _ if engine.server.starts_with('/') => "by a unix socket",
         PostgresTlsMode::VerifyFull => "TLS verify-full",
         PostgresTlsMode::VerifyCa => "TLS verify-ca",
         PostgresTlsMode::Off => "without TLS",

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use super::database;
 use crate::api::deliveries::Delivery;
 use crate::api::status::{AlarmStatus, ConfigStatus, RouteStatus, Status};
 use crate::cli::clock_skew::{MAX_SKEW_SECONDS, drift};
@@ -239,6 +240,10 @@ fn of_store(status: &Status) -> Vec<Attention> {
     if let Some(alarm) = &status.store.alarm {
         all.push(Attention::new(Sign::Bad, "store", alarm, ""));
     }
+    let of_database = status.store.postgres.iter().flat_map(database::attention);
+    all.extend(
+        of_database.map(|(text, command)| Attention::new(Sign::Warning, "store", text, command)),
+    );
     if status.store.parked > 0 {
         let text = format!(
             "{} wait for routes that the config no longer has",

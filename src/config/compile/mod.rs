@@ -83,15 +83,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let listeners = listen::listeners(listen, &trusted_proxies, needs, &root, cx);
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let at = root.key("store");
-    let on_store_down = store.as_ref().and_then(|store| store.on_store_down.clone());
     let store = store::store(store, &at, cx);
-    cx.has_store = store.engine.is_durable()
-        || cx.problems.has_error_at(&at)
-        || cx.problems.is_spoiled(&at.key("path"));
-    cx.is_shared = store.engine.postgres().is_some() || cx.problems.has_error_at(&at);
-    let at = at.key("on_store_down");
-    cx.on_store_down = dedupe::on_store_down(on_store_down.as_deref(), &at, cx);
-    let at = root.key("store");
     let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), &store.engine, cx));
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);

@@ -1,7 +1,7 @@
 //! Compiles `store.postgres`. The files that it names are read at each connect, so they are no inputs of the config: a change of one is neither a
 //! reload nor part of the hash. They are checked here all the same.
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -357,7 +357,7 @@ fn client_of(
 
 /// Reports a PEM file that cannot be read or contains no `what`. A running gateway keeps the last good text, so a reload reports nothing.
 fn check_pem(
-    path: &PathBuf,
+    path: &Path,
     what: &str,
     place: &Place,
     is_good: impl Fn(&[u8]) -> bool,

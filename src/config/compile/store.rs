@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::compile::context::Context;
-use crate::config::compile::postgres;
+use crate::config::compile::{dedupe, postgres};
 use crate::config::diagnostic::Place;
 use crate::config::file;
 use crate::config::snapshot::{Engine, SpoolDirectory, Store};
@@ -14,8 +14,20 @@ use crate::verify::SecretText;
 /// The size of a spool, unless the config says it.
 const SPOOL_BYTES: usize = 1 << 30;
 
-/// Compiles `store`.
+/// Compiles `store`, and notes what the rest of the config must know of it.
 pub(super) fn store(store: Option<file::Store>, place: &Place, cx: &mut Context<'_>) -> Store {
+    let on_store_down = store.as_ref().and_then(|store| store.on_store_down.clone());
+    let store = opened(store, place, cx);
+    let is_faulty = cx.problems.has_error_at(place);
+    cx.has_store =
+        store.engine.is_durable() || is_faulty || cx.problems.is_spoiled(&place.key("path"));
+    cx.is_shared = store.engine.postgres().is_some() || is_faulty;
+    let place = place.key("on_store_down");
+    cx.on_store_down = dedupe::on_store_down(on_store_down.as_deref(), &place, cx);
+    store
+}
+
+fn opened(store: Option<file::Store>, place: &Place, cx: &mut Context<'_>) -> Store {
     let is_written = store.is_some();
     let file::Store {
         path,

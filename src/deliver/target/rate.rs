@@ -82,10 +82,11 @@ impl RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
 
     #[test]
     fn failing_endpoint_gets_two_attempts_a_second_until_one_is_delivered() {
-        let (mut rate, begin) = (RateLimit::default(), Instant::now());
+        let (mut rate, begin) = (RateLimit::default(), SystemClock.mono());
         for _ in 0..FAILURES {
             assert_eq!(rate.take(100, begin), 100);
             rate.learn(false);
@@ -118,7 +119,7 @@ mod tests {
             },
             burst: NonZeroU32::MIN,
         };
-        let (mut rate, begin) = (RateLimit::default(), Instant::now());
+        let (mut rate, begin) = (RateLimit::default(), SystemClock.mono());
         rate.quota = Some(quota);
         (0..FAILURES).for_each(|_| rate.learn(false));
         assert_eq!(rate.take(3, begin), 1);

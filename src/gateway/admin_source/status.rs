@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::{GatewaySource, StoredCounts, count, mode};
+use super::{GatewaySource, StoredCounts, count, database, mode};
 use crate::api::status::{
     ClockStatus, ConfigStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status,
     StoreStatus, UpstreamStatus,
@@ -152,6 +152,10 @@ impl GatewaySource {
             last_fsync: counts.last_write.map(|took| took.as_secs_f64()),
             parked: self.gate.parked(),
             sealed_by_old_keys: self.gate.worker.endpoints().sealed_by_old_keys(),
+            postgres: snapshot.store.engine.postgres().map(|engine| {
+                let fleet = self.gate.store.health().fleet;
+                database::status(engine, fleet.as_ref(), self.gate.clock.mono())
+            }),
         }
     }
 

@@ -2,7 +2,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -72,27 +71,21 @@ impl Connection {
                 config.ssl_mode(SslMode::Disable);
                 let connected = config.connect(NoTls).await;
                 let (client, connection) = connected.map_err(|error| shown(&error))?;
-                Ok(Self::start(client, connection).await)
+                Ok(Self::start(client, connection))
             }
             Some(tls) => {
                 config.ssl_mode(SslMode::Require);
                 let connected = config.connect(tls).await;
                 let (client, connection) = connected.map_err(|error| shown(&error))?;
-                Ok(Self::start(client, connection).await)
+                Ok(Self::start(client, connection))
             }
         }
     }
 
-    async fn start<T>(client: Client, mut connection: tokio_postgres::Connection<Socket, T>) -> Self
+    fn start<T>(client: Client, connection: tokio_postgres::Connection<Socket, T>) -> Self
     where
         T: TlsStream + Unpin + Send + 'static,
     {
-        // what a server says of itself while it is connected to, such as that its collations changed, is about no call
-        poll_fn(|context| {
-            while let Poll::Ready(Some(Ok(_))) = connection.poll_message(context) {}
-            Poll::Ready(())
-        })
-        .await;
         let poisoned = Arc::<AtomicBool>::default();
         let driver = tokio::spawn(drive(connection, Arc::clone(&poisoned)));
         Self {
@@ -199,6 +192,7 @@ fn each_host(config: &Config) -> Vec<Config> {
 fn prepare(config: &mut Config, time: Duration) {
     config
         .application_name(concat!("hookgate/", env!("CARGO_PKG_VERSION")))
+        // asking for it also reads what the server says while it is connected to, such as that its collations changed: that is about no call
         .target_session_attrs(TargetSessionAttrs::ReadWrite)
         // a name may have several addresses
         .connect_timeout(time / 2)

@@ -60,11 +60,6 @@ impl Postgres {
         self.upkeep.fleet()
     }
 
-    /// Notes the config of this gateway: others see in their heartbeats whether all have the same.
-    pub fn configured(&self, hash: Arc<str>, generation: u64) {
-        self.upkeep.configured(hash, generation);
-    }
-
     /// Leaves in order: the others know that this gateway made no gap in the ledgers. It sends no heartbeat any more.
     pub(super) async fn leave(&self) -> Result<(), StoreError> {
         self.upkeep.leaving.send_replace(true);

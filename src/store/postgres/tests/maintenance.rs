@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::seed::{DAY, Seed, Unit, sow};
 use super::*;
+use crate::store::Store as _;
 use crate::store::archive::{Archive as _, Retention, Whose};
 use crate::store::postgres::Postgres;
 use crate::store::postgres::call::{Call, Day};
@@ -55,7 +56,7 @@ async fn heartbeats_tell_of_the_fleet() {
     assert_eq!(one.beat().await.unwrap(), None, "its config is not known");
     assert!(one.fleet().is_none());
     for (store, hash) in [(&one, "a"), (&other, "b")] {
-        store.configured(hash.into(), 1);
+        store.configured(hash, 1);
         store.upkeep.serves(vec![1, 2]);
         store
             .upkeep
@@ -68,7 +69,7 @@ async fn heartbeats_tell_of_the_fleet() {
     assert!(fleet.writable && fleet.skew < HOUR);
     one.leave().await.unwrap();
     assert_eq!(one.beat().await.unwrap(), None, "it has left");
-    other.configured("a".into(), 2);
+    other.configured("a", 2);
     other.beat().await.unwrap();
     let fleet = other.fleet().unwrap();
     assert_eq!((fleet.gates, fleet.hashes), (1, 1));
