@@ -29,7 +29,7 @@ type Slots = HashMap<TargetId, Vec<AttemptSlot>>;
 pub async fn run(worker: Arc<Worker>) {
     let mut leaving = worker.activity.leaving();
     let mut turns = Turns::default();
-    let mut is_loaded = false;
+    let (mut is_loaded, mut is_failing) = (false, false);
     while !*leaving.borrow_and_update() {
         // subscribed before the round: deliveries that become due during it are not missed
         let (work, freed) = (worker.store.work(), worker.memory.freed());
@@ -42,10 +42,24 @@ pub async fn run(worker: Arc<Worker>) {
             round(&worker, &mut turns).await
         };
         let wait = match round.await {
-            Ok(wait) => wait,
+            Ok(wait) => {
+                if is_failing {
+                    tracing::info!("the queue can be read again");
+                    is_failing = false;
+                }
+                wait
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot read the queue");
-                STORE_WAIT
+                if !is_failing {
+                    tracing::warn!(%error, "cannot read the queue; what is in it waits");
+                    is_failing = true;
+                }
+                // whatever becomes due, it cannot be read
+                tokio::select! {
+                    () = sleep(STORE_WAIT) => {}
+                    _ = leaving.changed() => {}
+                }
+                continue;
             }
         };
         tokio::select! {
