@@ -77,6 +77,9 @@ pub enum UrlFault {
     /// There is a `%` without two digits, or the text behind it is not UTF-8.
     #[error("the URL has a `%` that is not followed by two hexadecimal digits of UTF-8 text")]
     Escape,
+    /// The user or the password has a character that must be escaped.
+    #[error("the URL has a `/`, `?`, `#` or `@` that is not escaped")]
+    Unescaped,
     /// There is no host.
     #[error("the URL names no host")]
     NoHost,
@@ -171,6 +174,10 @@ impl PostgresUrl {
             .ok_or(UrlFault::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        // what looks like a host or a database is a part of the password then
+        if database.contains('@') || query.contains('@') || text.contains('#') {
+            return Err(UrlFault::Unescaped);
+        }
         let mut parts = Parts::default();
         parts.authority(authority)?;
         if !database.is_empty() {

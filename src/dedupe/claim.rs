@@ -95,6 +95,11 @@ impl Claim {
         self.settled = true;
     }
 
+    /// Returns its token.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
     /// Returns the key that it holds.
     pub fn key(&self) -> Key {
         self.key

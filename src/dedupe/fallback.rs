@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::store::{
-    Answer, Changed, ClaimResult, Key, Ledger, LedgerCounts, Ownership, Remembered, Token, repeated,
+    Answer, Changed, ClaimResult, Key, KeyMap, Ledger, LedgerCounts, Ownership, Remembered,
+    StoreError, Token, repeated,
 };
 
 /// The most commits that are owed. Past that the oldest are forgotten: their duplicates pass.
@@ -22,6 +24,12 @@ const MOST_OWED: usize = 1_000_000;
 const STEP: usize = 256;
 /// The pause between two attempts to pay.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest wait for the store's answer to a claim. After it, the store counts as away.
+const CLAIM_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait for the store to take a commit of what was forwarded. After it, the commit is owed.
+const COMMIT_WAIT: Duration = Duration::from_secs(2);
+/// The lease of a claim that is paid with its commit.
+const PAID_LEASE: Duration = Duration::from_secs(60);
 
 /// A commit that the store has not taken yet.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +52,8 @@ impl Fallback {
     pub fn new(far: Arc<dyn Ledger>, near: Arc<dyn Ledger>, clock: Arc<dyn Clock>) -> Self {
         let near = Arc::new(Near {
             memory: near,
-            owed: Mutex::default(),
+            far: Arc::clone(&far),
+            debts: Mutex::default(),
             added: Notify::new(),
             clock,
         });
@@ -54,6 +63,16 @@ impl Fallback {
     /// Returns the ledger of this gateway alone, for claims that the store cannot decide now. What it commits is owed to the store.
     pub fn near(&self) -> Arc<dyn Ledger> {
         Arc::clone(&self.near) as Arc<dyn Ledger>
+    }
+
+    /// Returns whether the store is owed the commit of `key`: this gateway forwarded it, and the store does not know yet.
+    pub fn owes(&self, key: Key) -> bool {
+        self.near.debts.lock().keys.contains_key(&key)
+    }
+
+    /// Remembers a delivery here that is on its way to the store otherwise.
+    pub async fn remember(&self, key: Key, token: Token, window: Duration) {
+        self.near.memory.commit(key, token, window).await.ok();
     }
 
     /// Pays what is owed, whenever there is some, as long as the gateway runs.
@@ -69,27 +88,37 @@ impl Fallback {
     /// Pays what is owed. Returns whether nothing is left: not if the store does not answer.
     pub async fn pay_once(&self) -> bool {
         loop {
-            let step = self.near.take_owed();
+            let step = self.near.first();
             if step.is_empty() {
                 return true;
             }
             // all at the same time, so that the store writes them together
             let mut paying = JoinSet::new();
             for owed in step {
-                let far = Arc::clone(&self.far);
-                let window = owed.ends.saturating_duration_since(self.near.clock.mono());
-                paying.spawn(async move {
-                    // another gateway's commit of the same ID is as good
-                    let taken = far.commit(owed.key, owed.token, window).await;
-                    taken.err().map(|_| owed)
-                });
+                let (far, now) = (Arc::clone(&self.far), self.near.clock.mono());
+                paying.spawn(async move { pay(&*far, owed, now).await.then_some(owed) });
             }
-            let left: Vec<Owed> = paying.join_all().await.into_iter().flatten().collect();
-            if !left.is_empty() {
-                self.near.owe_again(left);
+            let all = paying.join_all().await;
+            let is_paid = all.iter().all(Option::is_some);
+            self.near.paid(all.into_iter().flatten());
+            if !is_paid {
                 return false;
             }
         }
+    }
+}
+
+/// Commits what was forwarded. Returns whether the store knows of it now. While another has a claim, the outcome is not known: a commit past it
+/// would be lost, and with it the knowledge that the delivery was forwarded.
+async fn pay(far: &dyn Ledger, owed: Owed, now: Instant) -> bool {
+    let window = owed.ends.saturating_duration_since(now);
+    match far.claim(owed.key, owed.token, PAID_LEASE).await {
+        Ok(ClaimResult::Committed) => true,
+        Ok(ClaimResult::Fresh) => {
+            let taken = far.commit(owed.key, owed.token, window).await;
+            matches!(taken, Ok(Ownership::Owned))
+        }
+        Ok(ClaimResult::InFlight { .. }) | Err(_) => false,
     }
 }
 
@@ -99,18 +128,21 @@ impl Ledger for Fallback {
     }
 
     fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult> {
-        self.far.claim(key, token, lease)
+        Box::pin(async move {
+            let asked = timeout(CLAIM_WAIT, self.far.claim(key, token, lease)).await;
+            asked.unwrap_or_else(|_| Err(away()))
+        })
     }
 
     fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Ownership> {
         Box::pin(async move {
-            let taken = repeated(|| self.far.commit(key, token, window)).await;
-            match taken {
-                Ok(ownership) => {
-                    self.near.memory.commit(key, token, window).await.ok();
+            let commit = repeated(|| self.far.commit(key, token, window));
+            match timeout(COMMIT_WAIT, commit).await {
+                Ok(Ok(ownership)) => {
+                    self.remember(key, token, window).await;
                     Ok(ownership)
                 }
-                Err(_) => self.near.commit(key, token, window).await,
+                Ok(Err(_)) | Err(_) => self.near.commit(key, token, window).await,
             }
         })
     }
@@ -127,6 +159,10 @@ impl Ledger for Fallback {
         self.far.note_soon(key, window);
     }
 
+    fn note_gap_soon(&self) {
+        self.far.note_gap_soon();
+    }
+
     fn keep(&self, routes: &[(Arc<str>, Key)]) {
         self.far.keep(routes);
     }
@@ -141,55 +177,81 @@ impl Ledger for Fallback {
 
     fn counts(&self) -> LedgerCounts {
         LedgerCounts {
-            unsaved: self.near.owed.lock().len(),
+            unsaved: self.near.debts.lock().order.len(),
             ..self.far.counts()
         }
     }
+}
+
+/// The error of a store that does not answer in time.
+fn away() -> StoreError {
+    StoreError::Unavailable("no answer in time".into())
 }
 
 /// The memory of this gateway alone.
 #[derive(Debug)]
 struct Near {
     memory: Arc<dyn Ledger>,
-    owed: Mutex<VecDeque<Owed>>,
+    far: Arc<dyn Ledger>,
+    debts: Mutex<Debts>,
     added: Notify,
     clock: Arc<dyn Clock>,
 }
 
+/// The commits that the store has not taken yet.
+#[derive(Debug, Default)]
+struct Debts {
+    /// The oldest first.
+    order: VecDeque<Owed>,
+    keys: KeyMap<Token>,
+}
+
 impl Near {
-    /// Takes the oldest commits that are owed and whose windows have not ended.
-    fn take_owed(&self) -> Vec<Owed> {
+    /// Returns the oldest commits that are owed and whose windows have not ended. They are owed until [`Self::paid`].
+    fn first(&self) -> Vec<Owed> {
         let now = self.clock.mono();
-        let mut owed = self.owed.lock();
-        let mut taken = Vec::new();
-        while taken.len() < STEP
-            && let Some(first) = owed.pop_front()
+        let debts = &mut *self.debts.lock();
+        while let Some(first) = debts.order.front()
+            && first.ends <= now
         {
-            if first.ends > now {
-                taken.push(first);
-            }
+            debts.keys.remove(&first.key);
+            debts.order.pop_front();
         }
-        taken
+        debts.order.iter().take(STEP).copied().collect()
     }
 
-    /// Puts commits back that were not taken.
-    fn owe_again(&self, left: Vec<Owed>) {
-        let mut owed = self.owed.lock();
-        for one in left.into_iter().rev() {
-            if owed.len() < MOST_OWED {
-                owed.push_front(one);
-            }
+    /// Forgets what was paid.
+    fn paid(&self, paid: impl Iterator<Item = Owed>) {
+        let debts = &mut *self.debts.lock();
+        for owed in paid {
+            debts.keys.remove(&owed.key);
+        }
+        let Debts { order, keys } = debts;
+        // all that was paid is among the first, and the others stay
+        let step = order.len().min(STEP);
+        let left: Vec<Owed> = order
+            .drain(..step)
+            .filter(|owed| keys.contains_key(&owed.key))
+            .collect();
+        for owed in left.into_iter().rev() {
+            order.push_front(owed);
         }
     }
 
     fn owe(&self, key: Key, token: Token, window: Duration) {
+        // until it is paid, no gateway can say that it saw everything
+        self.far.note_gap_soon();
         let ends = self.clock.mono() + window;
-        let mut owed = self.owed.lock();
-        if owed.len() >= MOST_OWED {
-            owed.pop_front();
+        let debts = &mut *self.debts.lock();
+        if debts.keys.insert(key, token).is_some() {
+            return;
         }
-        owed.push_back(Owed { key, token, ends });
-        drop(owed);
+        if debts.order.len() >= MOST_OWED
+            && let Some(oldest) = debts.order.pop_front()
+        {
+            debts.keys.remove(&oldest.key);
+        }
+        debts.order.push_back(Owed { key, token, ends });
         self.added.notify_one();
     }
 }
@@ -205,11 +267,9 @@ impl Ledger for Near {
 
     fn commit(&self, key: Key, token: Token, window: Duration) -> Answer<'_, Ownership> {
         Box::pin(async move {
-            let ownership = self.memory.commit(key, token, window).await?;
-            if ownership == Ownership::Owned {
-                self.owe(key, token, window);
-            }
-            Ok(ownership)
+            // it was forwarded, whoever else has the key here
+            self.owe(key, token, window);
+            self.memory.commit(key, token, window).await
         })
     }
 

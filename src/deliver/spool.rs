@@ -28,6 +28,8 @@ const FOREIGN: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The fact of a record that says for which store it is, and for how long its ID is remembered there.
 const MEANT: &[u8] = b"spool";
+/// The time for which an ID is remembered here; longer while its delivery waits.
+const REMEMBERED: Duration = Duration::from_secs(1);
 /// Deliveries that were handed over are deleted so many at a time.
 const SWEPT: u16 = 500;
 
@@ -64,22 +66,27 @@ impl Spool {
         }
         let (dedupe, window) = unclaimed(dedupe);
         let mut kept = delivery.clone();
+        let mut delay = Duration::ZERO;
         for unit in &mut kept.to {
-            // nothing is attempted from here
-            if matches!(unit.start, Start::Mine(_)) {
-                unit.start = Start::Anyone;
+            if let Start::In(later) = unit.start {
+                delay = later;
             }
+            // nothing is attempted from here, and it is handed over as soon as it can be
+            unit.start = Start::Anyone;
         }
         let meant = Meant {
             store: self.far.hash_key(),
             window,
+            delay,
         };
         let fact = (Bytes::from_static(MEANT), meant.encode());
         kept.record.facts.push(fact);
         let kept = Arc::new(kept);
         let accepted = repeated(|| self.near.accept(Arc::clone(&kept), dedupe)).await?;
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.kept.notify_one();
+        if matches!(accepted, Accepted::New(_)) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.kept.notify_one();
+        }
         Ok(accepted)
     }
 
@@ -90,17 +97,25 @@ impl Spool {
 
     /// Hands over what is in the spool, as long as the gateway runs.
     pub async fn hand_over(self: Arc<Self>) {
+        let mut is_failing = false;
         loop {
             let handed = self.step().await;
             self.count().await;
             match handed {
                 Ok(true) => {}
-                Ok(false) => tokio::select! {
-                    () = self.kept.notified() => {}
-                    () = tokio::time::sleep(PAUSE) => {}
-                },
+                Ok(false) => {
+                    is_failing = false;
+                    tokio::select! {
+                        () = self.kept.notified() => {}
+                        () = tokio::time::sleep(PAUSE) => {}
+                    }
+                }
                 Err(error) => {
-                    tracing::debug!(%error, "the spool is not handed over yet");
+                    if !is_failing {
+                        let waiting = self.waiting();
+                        tracing::warn!(%error, waiting, "the deliveries in the spool cannot be handed over yet");
+                        is_failing = true;
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -168,7 +183,7 @@ impl Spool {
     async fn give(&self, shown: Shown, leased: &Leased) -> Result<Next, StoreError> {
         let id = shown.stored.id;
         let Some((accept, dedupe)) = handed(shown, leased, self.far.hash_key()) else {
-            tracing::error!(delivery = %id, "a delivery in the spool is for another store; it stays there");
+            tracing::error!(delivery = %id, "a delivery in the spool was kept for another database, and stays there; restore that database, or move the directory of the spool away");
             return Ok(Next::Later(FOREIGN));
         };
         let accept = Arc::new(accept);
@@ -200,13 +215,21 @@ impl Spool {
     }
 }
 
-/// Returns the same without a claim, which the local store does not know, and the time for which the ID is remembered.
+/// Returns how the local store finds duplicates, and the time for which the shared one remembers the ID. Here it is remembered only until it is
+/// handed over: then a person may have it forgotten there.
 fn unclaimed(dedupe: Dedupe) -> (Dedupe, Option<Duration>) {
     match dedupe {
-        Dedupe::Key { window, .. } => (dedupe, Some(window)),
-        Dedupe::Claimed {
+        Dedupe::Key { key, window, dead }
+        | Dedupe::Claimed {
             key, window, dead, ..
-        } => (Dedupe::Key { key, window, dead }, Some(window)),
+        } => {
+            let here = Dedupe::Key {
+                key,
+                window: REMEMBERED,
+                dead,
+            };
+            (here, Some(window))
+        }
         Dedupe::None | Dedupe::Own { .. } => (dedupe, None),
     }
 }
@@ -228,7 +251,10 @@ fn handed(shown: Shown, leased: &Leased, store: [u8; 16]) -> Option<(Accept, Ded
     let unit = NewUnit {
         target,
         lane: leased.lane,
-        start: Start::Anyone,
+        start: match meant.delay.saturating_sub(leased.age) {
+            Duration::ZERO => Start::Anyone,
+            left => Start::In(left),
+        },
         attempts: attempts.map(|shown| shown.attempt).collect(),
     };
     let dedupe = match (stored.key, meant.window) {
@@ -265,28 +291,35 @@ struct Meant {
     store: [u8; 16],
     /// The time for which its ID is remembered, if it has one.
     window: Option<Duration>,
+    /// The time until its first attempt, since it was kept.
+    delay: Duration,
 }
 
 impl Meant {
+    const LENGTH: usize = 16 + 8 + 8;
+    /// Stands for a delivery without an ID.
+    const NO_WINDOW: u64 = u64::MAX;
+
     fn encode(self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(24);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1);
+        let mut bytes = BytesMut::with_capacity(Self::LENGTH);
         bytes.put_slice(&self.store);
-        if let Some(window) = self.window {
-            bytes.put_u64(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
-        }
+        bytes.put_u64(self.window.map_or(Self::NO_WINDOW, millis));
+        bytes.put_u64(millis(self.delay));
         bytes.freeze()
     }
 
     fn decode(mut bytes: Bytes) -> Option<Self> {
-        if !matches!(bytes.len(), 16 | 24) {
+        if bytes.len() != Self::LENGTH {
             return None;
         }
         let mut store = [0; 16];
         bytes.copy_to_slice(&mut store);
-        let window = bytes.has_remaining().then(|| bytes.get_u64());
+        let window = Some(bytes.get_u64()).filter(|window| *window != Self::NO_WINDOW);
         Some(Self {
             store,
             window: window.map(Duration::from_millis),
+            delay: Duration::from_millis(bytes.get_u64()),
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::delivery::Delivery;
 use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
 use crate::refusal::Refusal;
-use crate::store::Key;
+use crate::store::{Key, Token};
 use crate::verify::{Authentic, Cleared};
 
 /// The time that a claim's lease has beyond the limits of the upstream and the store, so that it never lapses while its request is served.
@@ -30,6 +30,8 @@ pub(super) enum DeliveryClaim {
     Unchecked(Claim),
     /// A key without a claim: the queue claims and commits it when it accepts the delivery.
     Unasked(Unasked),
+    /// None: this gateway forwarded or stored the delivery, and the store does not know of it yet.
+    KnownHere,
     /// The key of a delivery that the ledger knows as delivered. Only the queue knows whether it is dead.
     Delivered(Key),
 }
@@ -38,9 +40,17 @@ impl DeliveryClaim {
     /// Returns the ledger key, if the delivery has one.
     pub(super) fn key(&self) -> Option<Key> {
         match self {
-            Self::Unclaimed => None,
+            Self::Unclaimed | Self::KnownHere => None,
             Self::Claimed(claim) | Self::Unchecked(claim) => Some(claim.key()),
             Self::Unasked(Unasked { key, .. }) | Self::Delivered(key) => Some(*key),
+        }
+    }
+
+    /// Returns the key and the token of a claim that this request holds.
+    pub(super) fn holder(&self) -> Option<(Key, Token)> {
+        match self {
+            Self::Claimed(claim) | Self::Unchecked(claim) => Some((claim.key(), claim.token())),
+            Self::Unclaimed | Self::Unasked(_) | Self::KnownHere | Self::Delivered(_) => None,
         }
     }
 }
@@ -84,6 +94,8 @@ pub(super) async fn claim(
     });
     let sender = scope.sender(&hash_key);
     if matches!(webhook.action, Action::Queue) {
+        // the wait for the store ends later, else a duplicate in flight would look like a store that is away
+        let patience = patience.min(STORE_WAIT.saturating_sub(ANSWER_MARGIN));
         return Ok(DeliveryClaim::Unasked(Unasked {
             key,
             sender,
@@ -92,11 +104,17 @@ pub(super) async fn claim(
     }
     let waiters = gate.ids.waiters.of(sender);
     let lease = lease_of(webhook);
+    if (gate.ids.fallback.as_ref()).is_some_and(|fallback| fallback.owes(key)) {
+        return Ok(DeliveryClaim::KnownHere);
+    }
     let asked = claim::claim(&gate.ids.ledger, key, lease, waiters, patience).await;
     match (&asked, &gate.ids.fallback, dedupe.on_store_down) {
         (ClaimOutcome::Store(_), Some(fallback), OnStoreDown::Pass) => {
             let near = fallback.near();
             let asked = claim::claim(&near, key, lease, waiters, patience).await;
+            if matches!(asked, ClaimOutcome::Committed) {
+                return Ok(DeliveryClaim::KnownHere);
+            }
             decided(asked, key, DeliveryClaim::Unchecked)
         }
         _ => decided(asked, key, DeliveryClaim::Claimed),

@@ -1,6 +1,7 @@
 //! Stores deliveries: before the acknowledgement on a route that queues, after a failed attempt on one that spills, and after the response
 //! on one that records.
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::within;
 use crate::config::snapshot::{Action, Inline, Recording, WebhookRoute};
@@ -19,7 +20,7 @@ use crate::retry::Reason;
 use crate::store::queue::{
     Accept, Accepted, Attempt, Dedupe, DeliveryRef, Lane, NewUnit, OnDead, OriginId, Start,
 };
-use crate::store::{Key, StoreError, repeated};
+use crate::store::{Key, StoreError, Token, repeated};
 use crate::telemetry::Acceptance;
 
 /// The longest body, in bytes, that is delivered from memory. A longer one is read back from the disk, so that it does not crowd out new
@@ -211,13 +212,14 @@ async fn put(
         dead: OnDead::Revive,
     };
     let spooled = claim.key().map_or(Dedupe::None, by_key);
+    let holder = claim.holder();
     let writing = async {
         match claim {
             DeliveryClaim::Claimed(claim) | DeliveryClaim::Unchecked(claim) => claim
                 .accept(store, Arc::clone(&accept), window, OnDead::Revive)
                 .await
                 .map_err(|(error, claim)| (error, Some(claim))),
-            DeliveryClaim::Unclaimed => {
+            DeliveryClaim::Unclaimed | DeliveryClaim::KnownHere => {
                 repeated(|| store.accept(Arc::clone(&accept), Dedupe::None))
                     .await
                     .map_err(|error| (error, None))
@@ -255,15 +257,13 @@ async fn put(
     };
     tracing::debug!(%error, route = &*webhook.name, "a delivery could not be stored");
     match &gate.spool {
-        Some(spool) if is_away(&error) => match spool.keep(&accept, spooled).await {
+        Some(spool) if is_away(gate, &error) => match spool.keep(&accept, spooled).await {
             Ok(accepted) => {
-                if let Some(claim) = claim {
-                    claim.leave();
-                }
+                keep_claim(gate, holder, claim, window).await;
                 Ok(accepted)
             }
             Err(error) => {
-                tracing::debug!(%error, route = &*webhook.name, "nor could the spool keep it");
+                tracing::debug!(%error, route = &*webhook.name, "the spool could not store a delivery");
                 Err((refusal_of(&error), claim))
             }
         },
@@ -271,10 +271,26 @@ async fn put(
     }
 }
 
-/// Returns whether a store that did not take a delivery may take it later.
-fn is_away(error: &StoreError) -> bool {
+/// Keeps the claim of a delivery that is in the spool: this gateway remembers it, and in the store it lapses.
+async fn keep_claim(
+    gate: &Gate,
+    holder: Option<(Key, Token)>,
+    claim: Option<Claim>,
+    window: Duration,
+) {
+    if let (Some((key, token)), Some(fallback)) = (holder, &gate.ids.fallback) {
+        fallback.remember(key, token, window).await;
+    }
+    if let Some(claim) = claim {
+        claim.leave();
+    }
+}
+
+/// Returns whether a store that did not take a delivery is away: one that is there refuses it again later.
+fn is_away(gate: &Gate, error: &StoreError) -> bool {
     match error {
-        StoreError::Unavailable(_) | StoreError::Unknown(_) => true,
+        StoreError::Unavailable(_) => gate.store.health().trouble.is_some(),
+        StoreError::Unknown(_) => true,
         StoreError::Full | StoreError::Corrupted(_) => false,
     }
 }

@@ -47,7 +47,10 @@ pub(super) async fn forward(
     let key = claim.key();
     let claim = match claim {
         DeliveryClaim::Claimed(claim) | DeliveryClaim::Unchecked(claim) => Some(claim),
-        DeliveryClaim::Unclaimed | DeliveryClaim::Unasked(_) | DeliveryClaim::Delivered(_) => None,
+        DeliveryClaim::Unclaimed
+        | DeliveryClaim::Unasked(_)
+        | DeliveryClaim::KnownHere
+        | DeliveryClaim::Delivered(_) => None,
     };
     let claim = match settlement(outcome, spill) {
         Settlement::Commit => {

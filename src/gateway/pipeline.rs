@@ -209,7 +209,7 @@ async fn settle(
         (Action::Forward(Inline { spill: Some(_), .. }), DeliveryClaim::Delivered(_)) => {
             Acceptance::Spilled
         }
-        (Action::Forward(_), DeliveryClaim::Delivered(_)) => {
+        (Action::Forward(_), DeliveryClaim::Delivered(_) | DeliveryClaim::KnownHere) => {
             return Ok(Reply::Duplicate(webhook.answer.clone()));
         }
         (

@@ -93,3 +93,16 @@ fn local_hosts_are_known() {
         assert_eq!(url.hosts[0].is_local(), is_local, "{text}");
     }
 }
+
+/// What follows a character that is not escaped would be taken for a host, a database or a parameter, and shown.
+#[test]
+fn password_that_is_not_escaped_is_refused() {
+    for password in ["p@ss/w", "12/x?y", "a#b", "a/b", "a?b"] {
+        let parsed = PostgresUrl::parse(&format!("postgres://u:{password}@host/db"));
+        assert_eq!(parsed.err(), Some(UrlFault::Unescaped), "{password}");
+    }
+    for password in ["p@ss", "p%40ss%2Fw%23"] {
+        let parsed = PostgresUrl::parse(&format!("postgres://u:{password}@host/db"));
+        assert!(parsed.is_ok(), "{password}");
+    }
+}

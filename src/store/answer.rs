@@ -31,11 +31,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes a call again while it is not known whether it was done.
 pub(crate) async fn repeated<'a, T>(call: impl Fn() -> Answer<'a, T>) -> Result<T, StoreError> {
-    let mut calls = 1;
+    let (mut calls, mut unknown) = (1, None);
     loop {
-        match call().await {
-            Err(StoreError::Unknown(_)) if calls < MAX_CALLS => calls += 1,
-            answer => return answer,
+        match (call().await, &unknown) {
+            (Err(error @ StoreError::Unknown(_)), _) if calls < MAX_CALLS => {
+                calls += 1;
+                unknown = Some(error);
+            }
+            // one of the calls before may have been done
+            (Err(StoreError::Unavailable(_)), Some(error)) => return Err(error.clone()),
+            (answer, _) => return answer,
         }
         tokio::time::sleep(PAUSE).await;
     }

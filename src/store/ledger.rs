@@ -87,6 +87,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     fn release_soon(&self, key: Key, token: Token);
     /// Notes `key` for `window` soon, and claims nothing. Never blocks, never fails.
     fn note_soon(&self, key: Key, window: Duration);
+    /// Notes soon that deliveries were forwarded of which this ledger may not know: no route's is complete any more, each begins again. Never
+    /// blocks. A ledger that is asked before each delivery is forwarded has no gaps.
+    fn note_gap_soon(&self) {}
     /// Sets the routes whose ledgers are complete from now on, each as long as its policy stays the same. Called at start and after each
     /// reload.
     fn keep(&self, routes: &[(Arc<str>, Key)]);

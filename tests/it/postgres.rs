@@ -295,3 +295,32 @@ fn spool_takes_deliveries_while_the_store_is_away_and_hands_them_over() {
     );
     assert_eq!(app.count(), 4);
 }
+
+/// A delivery that was spooled after a failed attempt is known to the memory that decides while the store is away.
+#[test]
+fn spilled_delivery_is_spooled_and_delivered_once() {
+    let is_up = Arc::new(AtomicBool::new(false));
+    let up = Arc::clone(&is_up);
+    let app =
+        App::answering(move |_, _| Act::status(if up.load(Ordering::Relaxed) { 200 } else { 503 }));
+    let store = store(postgres_server::server(), "");
+    let config = yaml(
+        &store,
+        &app.url(),
+        &format!("forward: {{ upstream: app, on_failure: queue, {QUICK} }}"),
+    );
+    let config = config.replace(&store, &store.replace("} }", "}, spool: { path: spool } }"));
+    let gate = Gate::in_process(&config);
+    reach(&store, false);
+    is(&send(&gate, "id-1", b"{}"), 200, Some("spilled"));
+    assert_eq!(app.count(), 1);
+    is_up.store(true, Ordering::Relaxed);
+    is(&send(&gate, "id-1", b"{}"), 200, Some("duplicate"));
+    assert_eq!(app.count(), 1);
+    reach(&store, true);
+    wait_at_most(Duration::from_secs(60), "it to be delivered", || {
+        app.count() == 2
+    });
+    is(&send(&gate, "id-1", b"{}"), 200, Some("duplicate"));
+    assert_eq!(app.count(), 2);
+}

@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn each_trouble_has_its_finding() {
-        let cases: [(fn(&mut Facts, &mut PostgresEngine), &str); 13] = [
+        type Case = (fn(&mut Facts, &mut PostgresEngine), &'static str);
+        let cases: [Case; 13] = [
             (
                 |facts, _| facts.server = 140_011,
                 "store: the server is PostgreSQL 14",
@@ -289,7 +290,7 @@ mod tests {
             ),
             (
                 |facts, engine| {
-                    (facts.schema, engine.migrate, facts.owns_schema) = (None, false, false)
+                    (facts.schema, engine.migrate, facts.owns_schema) = (None, false, false);
                 },
                 "schema: there is no schema hookgate that the role may use: the gateway waits",
             ),
@@ -312,7 +313,7 @@ mod tests {
             (
                 |facts, engine| {
                     (facts.waits_for_standby, engine.durability) =
-                        (false, Some(Durability::Standby))
+                        (false, Some(Durability::Standby));
                 },
                 "durability: `durability` is `standby`",
             ),

@@ -158,6 +158,7 @@ fn help_for(fault: UrlFault) -> String {
         | UrlFault::Host
         | UrlFault::Port
         | UrlFault::NoDatabase => FORM.to_owned(),
+        UrlFault::Unescaped => "in the user and the password, write `%2F` for `/`, `%3F` for `?`, `%23` for `#` and `%40` for `@`, or give the password apart, as `password: { file: … }`".to_owned(),
     }
 }
 

@@ -13,6 +13,7 @@ const WINDOW: Duration = Duration::from_secs(3600);
 struct Far {
     ledger: Arc<dyn Ledger>,
     is_away: AtomicBool,
+    hangs: AtomicBool,
 }
 
 impl Far {
@@ -20,7 +21,9 @@ impl Far {
         &self,
         answer: impl FnOnce() -> Answer<'static, T>,
     ) -> Answer<'static, T> {
-        if self.is_away.load(Ordering::SeqCst) {
+        if self.hangs.load(Ordering::SeqCst) {
+            Box::pin(std::future::pending())
+        } else if self.is_away.load(Ordering::SeqCst) {
             Box::pin(async { Err(StoreError::Unavailable("away".into())) })
         } else {
             answer()
@@ -87,6 +90,7 @@ fn fallback() -> (Arc<Far>, Fallback) {
     let far = Arc::new(Far {
         ledger: memory(),
         is_away: AtomicBool::new(false),
+        hangs: AtomicBool::new(false),
     });
     let ledger = Arc::clone(&far) as Arc<dyn Ledger>;
     let fallback = Fallback::new(ledger, memory(), Arc::new(SystemClock));
@@ -140,6 +144,40 @@ async fn memory_finds_duplicates_of_this_gateway_while_the_store_is_away() {
     far.is_away.store(false, Ordering::SeqCst);
     assert!(fallback.pay_once().await, "the other's commit is as good");
     assert_eq!(fallback.counts().unsaved, 0);
+}
+
+/// A commit past the claim of another would be lost, and with it the knowledge that the delivery was forwarded.
+#[tokio::test]
+async fn what_another_claims_stays_owed() {
+    let (far, fallback) = fallback();
+    far.ledger.claim(key(1), Token(9), LEASE).await.unwrap();
+    fallback
+        .near()
+        .commit(key(1), Token(2), WINDOW)
+        .await
+        .unwrap();
+    assert!(!fallback.pay_once().await);
+    assert!(fallback.owes(key(1)) && fallback.counts().unsaved == 1);
+    far.ledger.release_soon(key(1), Token(9));
+    assert!(fallback.pay_once().await);
+    assert!(!fallback.owes(key(1)));
+    let claimed = fallback.claim(key(1), Token(3), LEASE).await.unwrap();
+    assert_eq!(claimed, ClaimResult::Committed);
+}
+
+/// A store that hangs counts as away: nobody waits for it longer than for one that is gone.
+#[tokio::test(start_paused = true)]
+async fn store_that_hangs_is_away() {
+    let (far, fallback) = fallback();
+    far.hangs.store(true, Ordering::SeqCst);
+    let claimed = fallback.claim(key(1), Token(1), LEASE).await;
+    assert!(
+        matches!(claimed, Err(StoreError::Unavailable(_))),
+        "{claimed:?}"
+    );
+    let committed = fallback.commit(key(1), Token(1), WINDOW).await;
+    assert_eq!(committed.unwrap(), Ownership::Owned);
+    assert!(fallback.owes(key(1)));
 }
 
 /// Memory alone never calls an ID a duplicate while the store answers: a person may have had it forgotten.

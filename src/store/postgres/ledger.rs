@@ -1,5 +1,6 @@
 //! The ledger that gateways share.
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Postgres;
@@ -93,6 +94,10 @@ impl Ledger for Postgres {
             token: Token(0),
             time: window,
         }));
+    }
+
+    fn note_gap_soon(&self) {
+        self.upkeep.gap.store(true, Ordering::Release);
     }
 
     fn keep(&self, routes: &[(Arc<str>, Key)]) {

@@ -64,6 +64,8 @@ impl Postgres {
     pub(super) async fn leave(&self) -> Result<(), StoreError> {
         self.upkeep.leaving.send_replace(true);
         let _sent = self.upkeep.sending.lock().await;
+        // without a farewell, this gateway is missed, which is a gap too
+        self.tell_gap().await?;
         let call = Call::write("goodbye_1").with(self.upkeep.me);
         self.link.call(Lane::Claims, call).await.map(drop)
     }
@@ -98,6 +100,8 @@ impl Postgres {
         if *self.upkeep.leaving.borrow() {
             return Ok(None);
         }
+        // before the routes of this gateway count as complete again
+        self.tell_gap().await?;
         let numbers: Vec<_> = numbers.into_iter().map(int).collect();
         let call = Call::write("heartbeat_1")
             .with(self.upkeep.me)
@@ -117,6 +121,21 @@ impl Postgres {
         self.upkeep.saw(fleet);
         self.keep_routes().await?;
         Ok(Some(due))
+    }
+
+    /// Tells the store that deliveries were forwarded of which it may not know, if there were any.
+    async fn tell_gap(&self) -> Result<(), StoreError> {
+        if !self.upkeep.gap.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let told = self
+            .link
+            .call(Lane::Claims, Call::write("gap_1").with(0_i64))
+            .await;
+        if told.is_err() {
+            self.upkeep.gap.store(true, Ordering::Release);
+        }
+        told.map(drop)
     }
 
     /// Tells the store that the ledgers of this gateway's routes are still kept.

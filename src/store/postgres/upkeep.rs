@@ -1,7 +1,7 @@
 //! The state of this gateway for what it does beside the calls of others: heartbeats, tasks, sweeps.
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ pub(super) struct Upkeep {
     pub(super) resumed: Mutex<HashMap<u32, Resumed>>,
     /// Whether this gateway leaves the store: it sends no heartbeat any more.
     pub(super) leaving: watch::Sender<bool>,
+    /// Whether deliveries were forwarded of which the store may not know, and it was not told yet.
+    pub(super) gap: AtomicBool,
     /// Held while a heartbeat is sent, so that none comes after the farewell.
     pub(super) sending: tokio::sync::Mutex<()>,
     serving: Mutex<Serving>,
@@ -52,6 +54,7 @@ impl Default for Upkeep {
             keep: Mutex::new(Arc::from([])),
             resumed: Mutex::default(),
             leaving: watch::Sender::default(),
+            gap: AtomicBool::default(),
             sending: tokio::sync::Mutex::default(),
             serving: Mutex::default(),
             fleet: Mutex::default(),

@@ -91,7 +91,7 @@ impl<T: Clone> Text<T> {
                 if last_good.is_some() {
                     tracing::warn!(
                         error = why,
-                        "cannot read how the database is reached, the last good text is used"
+                        "cannot read the URL or the password of the database, the last good text is used"
                     );
                 }
                 last_good.ok_or_else(|| why.into())

@@ -85,7 +85,7 @@ impl Worker {
         };
         for single in batch.singly() {
             if let Some(refused) = self.attempt(single).await {
-                let why = "others changed the same at the same time";
+                let why = "other gateways changed the same rows";
                 refused.answer(Err(StoreError::Unavailable(why.into())));
             }
         }

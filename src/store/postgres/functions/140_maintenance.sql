@@ -100,8 +100,8 @@ create or replace function hookgate.size_1() returns bigint language sql volatil
 $$;
 
 -- Notes that a gateway lives, and the numbers that it serves; called every few seconds. Returns a summary of all gateways, and the tasks that are due. Numbers
--- that no gateway serves are parked. A gateway that vanished for a minute may have served without the store: then the ledgers of all routes begin again,
--- unless one with the same host came back.
+-- that no gateway serves are parked. A gateway that vanished for a minute without a farewell may have served without the store, and what it owed the store
+-- ended with it: then the ledgers of all routes begin again.
 create or replace function hookgate.heartbeat_1(me uuid, my_version text, my_hash text, my_generation bigint, my_host text, served int[])
 returns table (at timestamptz, gates int, hashes int, versions int, days_ahead int, standby text, writable boolean, due text[], ledger_rows bigint,
     ledger_bytes bigint)
@@ -112,9 +112,6 @@ begin
     insert into hookgate.gateway as g values (me, t, my_version, my_hash, my_generation, my_host, served) on conflict (id) do update
         set seen = excluded.seen, version = excluded.version, hash = excluded.hash, generation = excluded.generation, host = excluded.host,
             serves = excluded.serves;
-    -- the same host came back soon
-    delete from hookgate.gateway where ctid = any(array(select g.ctid from hookgate.gateway g
-        where g.host = my_host and g.id <> me and g.seen <= t - interval '15 s' and g.seen > t - interval '60 s' for update skip locked));
     with d as (delete from hookgate.gateway where ctid = any(array(select g.ctid from hookgate.gateway g
         where g.seen <= t - interval '60 s' order by g.id for update skip locked)) returning id)
     select array_agg(id) into gone from d;
