@@ -7,7 +7,8 @@ run: setup build
 	@target/release/hookgate demo --config config.example.yaml --sending demo/config.yaml || [ $$? = 130 ] # Ctrl-C ends it
 
 # Formatting, lints and the tests of the library.
-check: setup
+check:
+	@tools/setup test
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --lib
