@@ -35,6 +35,11 @@ pub fn unix_ms(wall: SystemTime) -> u64 {
         .map_or(0, |since| saturating(since.as_millis()))
 }
 
+/// Returns a wall time without the part of it below a millisecond: stores keep whole milliseconds.
+pub fn whole_ms(wall: SystemTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms(wall))
+}
+
 /// Returns `at` as RFC 3339 in UTC to the millisecond, such as `2026-11-24T02:01:00.000Z`. Empty for a time that no calendar has.
 pub fn rfc3339(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at)

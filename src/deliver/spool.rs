@@ -1,7 +1,7 @@
 //! The spool: takes deliveries on a local disk while the store that gateways share is away, and hands them over when it is back.
 //!
-//! What is in the spool was acknowledged. It is delivered after it was handed over, by whichever gateway gets it then; nothing is delivered from
-//! here, so no delivery is sent by two stores. It keeps its ID and its ledger key, so that handing it over twice stores it once, and a duplicate of
+//! A delivery in the spool was acknowledged. After it was handed over, any gateway delivers it; nothing is delivered from here, so no delivery is
+//! sent by two stores. It keeps its ID and its ledger key, so that handing it over twice stores it once, and a duplicate of
 //! what another gateway has accepted meanwhile is dropped.
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -284,7 +284,7 @@ fn known_key(key: Option<Key>, dedupe: Dedupe) -> Option<Key> {
     key.filter(|_| matches!(dedupe, Dedupe::None))
 }
 
-/// What the spool must know to hand a delivery over.
+/// The facts that the spool needs to hand a delivery over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Meant {
     /// The hash key of the store that it is for.

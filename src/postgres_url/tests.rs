@@ -94,7 +94,7 @@ fn local_hosts_are_known() {
     }
 }
 
-/// What follows a character that is not escaped would be taken for a host, a database or a parameter, and shown.
+/// The part of a password behind such a character would be taken for a host, a database or a parameter, and shown.
 #[test]
 fn password_that_is_not_escaped_is_refused() {
     for password in ["p@ss/w", "12/x?y", "a#b", "a/b", "a?b"] {

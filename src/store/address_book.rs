@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::Answer;
 use super::archive::ActKind;
 use super::queue::{Accept, DeliveryRef, OriginId, TargetId};
+use crate::clock::whole_ms;
 pub use crate::tenant::EndpointState;
 use crate::tenant::health::{Notified, Streak};
 
@@ -65,6 +66,31 @@ pub struct Endpoint {
 }
 
 /// URL, settings and job may hold what a customer keeps to itself; seals are shown by nobody.
+impl Endpoint {
+    /// Returns the row as every store keeps it: with whole milliseconds, secrets in their order, without its health, which is a row of its own,
+    /// and without the parts that a removed endpoint does not keep.
+    pub(crate) fn as_stored(&self) -> Self {
+        let mut stored = Self {
+            since: whole_ms(self.since),
+            health: None,
+            ..self.clone()
+        };
+        if stored.state == EndpointState::Removed {
+            stored.uid = None;
+            stored.sealed = None;
+            stored.secrets.clear();
+            stored.job = None;
+            stored.cursor = None;
+        }
+        for secret in &mut stored.secrets {
+            secret.created = whole_ms(secret.created);
+            secret.ends = secret.ends.map(whole_ms);
+        }
+        stored.secrets.sort_by_key(|secret| secret.n);
+        stored
+    }
+}
+
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint")

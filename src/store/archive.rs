@@ -11,6 +11,7 @@ mod act;
 mod filter;
 pub(crate) mod search;
 
+pub(crate) use act::Chosen;
 pub use act::{
     Act, ActKind, Audit, AuditRow, Forgetting, Step, WaitingPosition, WaitingUnits, Which,
 };

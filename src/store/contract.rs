@@ -15,7 +15,7 @@ pub(crate) mod events;
 mod fairness;
 pub(crate) mod queue;
 
-/// What is called with each new time of a clock.
+/// A function that gets each new time of a clock.
 type OnMove = Box<dyn Fn(Now) + Send>;
 
 /// A clock that moves when it is told.

@@ -67,7 +67,7 @@ pub struct Postgres {
     /// The targets with waiting units.
     work: Arc<Work>,
     floors: Floors,
-    /// What this gateway remembers by itself, for the time in which no server answers.
+    /// The delivery IDs that this gateway remembers itself, for the time in which no server answers.
     memory: Arc<dyn Ledger>,
     upkeep: Arc<Upkeep>,
     clock: Arc<dyn Clock>,

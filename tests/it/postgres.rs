@@ -12,7 +12,7 @@ use super::support::postgres_server::{self, Server};
 use super::support::queue::send;
 
 const QUICK: &str = "retry: { initial: 100ms, factor: 1, max: 100ms, max_attempts: 400 }";
-/// What the page of `migrate` says of a schema that it made.
+/// The line of `migrate` about a schema that it made.
 const CREATED: &str = "created schema hookgate, version 1.0";
 
 /// Makes an empty database. Returns the block of `store` that names it.

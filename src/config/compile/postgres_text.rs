@@ -10,11 +10,11 @@ use crate::config::source::{Unread, read_regular};
 
 /// A text that is read when it is needed.
 pub(super) struct Written {
-    /// Where it is read.
+    /// The place from which it is read.
     pub(super) place: TextPlace,
     /// The place in the config that names it.
     pub(super) at: Place,
-    /// Whether nobody sees it who reads the config.
+    /// Whether it is hidden from readers of the config.
     pub(super) is_secret: bool,
 }
 

@@ -81,7 +81,7 @@ pub struct PostgresEngine {
     pub timeout: Duration,
     /// The TLS of connections over TCP.
     pub tls: PostgresTls,
-    /// What a commit is safe from, if the config says it.
+    /// The loss that a commit survives, if the config says it.
     pub durability: Option<Durability>,
     /// Whether the gateway creates and upgrades the schema.
     pub migrate: bool,
@@ -143,7 +143,7 @@ pub enum PostgresTlsMode {
     Off,
 }
 
-/// What a commit is safe from.
+/// The loss that a commit survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// A crash of the server.

@@ -121,7 +121,7 @@ async fn commit_that_the_store_does_not_take_is_paid_when_it_is_back() {
     }
 }
 
-/// What was committed while the store answered is known to the memory of this gateway; what others committed is not.
+/// This gateway remembers what it committed while the store answered, but not the commits of others.
 #[tokio::test]
 async fn memory_finds_duplicates_of_this_gateway_while_the_store_is_away() {
     let (far, fallback) = fallback();

@@ -127,6 +127,60 @@ pub struct Act {
     pub goes_on: Option<AuditRow>,
 }
 
+/// The deliveries of one step of an act.
+pub(crate) struct Chosen {
+    pub(crate) ids: Vec<DeliveryRef>,
+    /// The position from which to go on in a list of deliveries.
+    pub(crate) next: Option<DeliveryRef>,
+    /// The position from which a walk over waiting units goes on.
+    pub(crate) position: Option<WaitingPosition>,
+    /// A description for the audit.
+    pub(crate) description: String,
+}
+
+impl Chosen {
+    /// Chooses the first `step` of some deliveries.
+    pub(crate) fn of_ids(mut ids: Vec<DeliveryRef>, step: u16) -> Self {
+        let more = ids.len() > usize::from(step);
+        ids.truncate(usize::from(step));
+        let shown: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        let next = ids.last().copied().filter(|_| more);
+        Self {
+            ids,
+            next,
+            position: None,
+            description: shown.join(" "),
+        }
+    }
+
+    /// Chooses the deliveries that a search found.
+    pub(crate) fn of_found(
+        ids: Vec<DeliveryRef>,
+        next: Option<DeliveryRef>,
+        filter: &Filter,
+    ) -> Self {
+        Self {
+            ids,
+            next,
+            position: None,
+            description: format!("{filter:?}"),
+        }
+    }
+
+    /// Chooses the deliveries of units that wait for a target.
+    pub(crate) fn of_waiting(
+        units: &WaitingUnits,
+        (ids, position): (Vec<DeliveryRef>, Option<WaitingPosition>),
+    ) -> Self {
+        Self {
+            ids,
+            next: None,
+            position,
+            description: format!("waiting for {}, until {:?}", units.target.0, units.until),
+        }
+    }
+}
+
 /// A row of the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditRow(pub i64);

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use super::Embedded;
 use super::queue::at_once;
 use crate::store::archive::{
-    Act, ActKind, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, Counts, Filter,
+    Act, ActKind, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, Chosen, Counts, Filter,
     Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts,
-    UnitsShown, WaitingCount, WaitingPosition, Which,
+    UnitsShown, WaitingCount, Which,
 };
 use crate::store::embedded::sqlite::act::{self, Entry};
 use crate::store::embedded::sqlite::batch::WriteOptions;
@@ -48,16 +48,6 @@ impl Embedded {
     }
 }
 
-/// The deliveries of one step.
-struct Chosen {
-    ids: Vec<DeliveryRef>,
-    /// The position from which to go on, in a list of deliveries or of waiting units.
-    next: Option<DeliveryRef>,
-    position: Option<WaitingPosition>,
-    /// A description for the audit.
-    description: String,
-}
-
 /// Chooses the deliveries of one step of an act.
 async fn chosen(
     disk: &Disk,
@@ -69,49 +59,27 @@ async fn chosen(
 ) -> Result<Chosen, StoreError> {
     match which {
         Which::Waiting(units) => {
-            let description = format!("waiting for {}, until {:?}", units.target.0, units.until);
-            let read = move |reading: &Reading<'_>| waiting::waiting(reading, &units, step);
-            let (ids, position) = disk.archive_reader().read(read).await?;
-            Ok(Chosen {
-                ids,
-                next: None,
-                position,
-                description,
-            })
+            let wanted = units.clone();
+            let read = move |reading: &Reading<'_>| waiting::waiting(reading, &wanted, step);
+            let found = disk.archive_reader().read(read).await?;
+            Ok(Chosen::of_waiting(&units, found))
         }
-        Which::Ids(mut ids) => {
-            let more = ids.len() > usize::from(step);
-            ids.truncate(usize::from(step));
-            let shown: Vec<_> = ids.iter().map(ToString::to_string).collect();
-            let next = ids.last().copied().filter(|_| more);
-            Ok(Chosen {
-                ids,
-                next,
-                position: None,
-                description: shown.join(" "),
-            })
-        }
+        Which::Ids(ids) => Ok(Chosen::of_ids(ids, step)),
         Which::Found(mut filter, after) => {
             // an act on the units of some targets finds deliveries that have one
             if filter.targets.is_empty() && !adds {
                 filter.targets = Arc::clone(targets);
             }
-            let scope = scope.clone();
-            let shown = format!("{filter:?}");
+            let (scope, wanted) = (scope.clone(), filter.clone());
             let found = disk
                 .archive_reader()
                 .read(move |reading| {
                     let units = UnitsShown::First(0);
-                    page::page(reading, &scope, &filter, Order::Oldest, after, step, units)
+                    page::page(reading, &scope, &wanted, Order::Oldest, after, step, units)
                 })
                 .await?;
-            let ids = found.rows.into_iter().map(|row| row.id).collect();
-            Ok(Chosen {
-                ids,
-                next: found.next,
-                position: None,
-                description: shown,
-            })
+            let ids = found.rows.iter().map(|row| row.id).collect();
+            Ok(Chosen::of_found(ids, found.next, &filter))
         }
     }
 }

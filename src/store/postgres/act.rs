@@ -10,7 +10,8 @@ use super::link::Lane;
 use super::page::Search;
 use crate::store::StoreError;
 use crate::store::archive::{
-    Act, ActKind, AuditRow, Order, Scope, Step, UnitsShown, WaitingPosition, WaitingUnits, Which,
+    Act, ActKind, AuditRow, Chosen, Order, Scope, Step, UnitsShown, WaitingPosition, WaitingUnits,
+    Which,
 };
 use crate::store::codes::{of_cause, of_reason};
 use crate::store::queue::{DeliveryRef, TargetId};
@@ -60,16 +61,6 @@ impl EncodedAct {
             },
         }
     }
-}
-
-/// The deliveries of one step.
-struct Chosen {
-    ids: Vec<DeliveryRef>,
-    /// The position from which to go on, in a list of deliveries or of waiting units.
-    next: Option<DeliveryRef>,
-    position: Option<WaitingPosition>,
-    /// A description for the audit.
-    description: String,
 }
 
 impl Postgres {
@@ -152,26 +143,10 @@ impl Postgres {
     ) -> Result<Chosen, StoreError> {
         match which {
             Which::Waiting(units) => {
-                let (ids, position) = self.waiting(&units, step).await?;
-                Ok(Chosen {
-                    ids,
-                    next: None,
-                    position,
-                    description: format!("waiting for {}, until {:?}", units.target.0, units.until),
-                })
+                let found = self.waiting(&units, step).await?;
+                Ok(Chosen::of_waiting(&units, found))
             }
-            Which::Ids(mut ids) => {
-                let more = ids.len() > usize::from(step);
-                ids.truncate(usize::from(step));
-                let shown: Vec<_> = ids.iter().map(ToString::to_string).collect();
-                let next = ids.last().copied().filter(|_| more);
-                Ok(Chosen {
-                    ids,
-                    next,
-                    position: None,
-                    description: shown.join(" "),
-                })
-            }
+            Which::Ids(ids) => Ok(Chosen::of_ids(ids, step)),
             Which::Found(mut filter, after) => {
                 // an act on the units of some targets finds deliveries that have one
                 if filter.targets.is_empty() && !adds {
@@ -186,12 +161,8 @@ impl Postgres {
                     units: UnitsShown::First(0),
                 };
                 let found = self.search(search).await?;
-                Ok(Chosen {
-                    ids: found.rows.into_iter().map(|row| row.id).collect(),
-                    next: found.next,
-                    position: None,
-                    description: format!("{filter:?}"),
-                })
+                let ids = found.rows.iter().map(|row| row.id).collect();
+                Ok(Chosen::of_found(ids, found.next, &filter))
             }
         }
     }

@@ -9,11 +9,12 @@ use super::Postgres;
 use super::call::{Blob, Call, column};
 use super::columns::{
     after, bytes, count, first, int, number, numbers, optional_bytes, text, to_optional_text,
-    to_text, whole_ms,
+    to_text,
 };
 use super::endpoint::{endpoint, inactive, state, unhealthy, with_endpoint};
 use super::endpoint_change::{saved, with_audit};
 use super::link::Lane;
+use crate::clock::whole_ms;
 use crate::store::address_book::{
     AddressBook, AddressCounts, AuditEntry, Endpoint, EndpointChange, EndpointName, EndpointState,
     Inactive, Resealed, Saved, SealedPart, SealedRows, Tenant, Unhealthy,

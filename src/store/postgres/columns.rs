@@ -1,6 +1,6 @@
 //! Reads columns of answers, and makes parameters of the types of the program.
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_postgres::Row;
@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 pub(super) use super::call::text as to_text;
 use super::call::{Blob, Text, column};
-use crate::clock::unix_ms;
 use crate::store::StoreError;
 use crate::store::queue::{DeliveryRef, TargetId};
 
@@ -108,11 +107,6 @@ pub(super) fn to_optional_text(text: Option<&str>) -> Option<Text> {
 /// Returns bytes as a parameter, if there are some.
 pub(super) fn to_blob(bytes: Option<&Bytes>) -> Option<Blob> {
     bytes.map(|bytes| Blob(bytes.clone()))
-}
-
-/// Returns a time in whole milliseconds, as the rows of the address book have it.
-pub(super) fn whole_ms(at: SystemTime) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(unix_ms(at))
 }
 
 fn of_millis(ms: i64) -> Duration {

@@ -15,7 +15,7 @@ use super::reach::{Advice, Reach};
 use super::tls::TlsFiles;
 use crate::store::StoreError;
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) options: Options,

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::call::{Blob, Call, Text, column};
 use super::columns::{
     int, number, optional_bytes, optional_text, status, text, to_blob, to_optional_text, to_text,
-    whole_ms,
 };
 use crate::store::StoreError;
 use crate::store::address_book::{Endpoint, EndpointState, Inactive, SecretRow, Unhealthy};
@@ -108,23 +107,13 @@ fn health(row: &Row, first: usize) -> Result<Option<Streak>, StoreError> {
     }))
 }
 
-/// Adds the columns of an endpoint to a call, as they are saved: with whole milliseconds, secrets in their order, and without what a removed
-/// endpoint does not keep.
+/// Adds the columns of an endpoint to a call, as they are saved.
 pub(super) fn with_endpoint(call: Call, endpoint: &Endpoint) -> Call {
-    let is_removed = endpoint.state == EndpointState::Removed;
-    let mut secrets: Vec<&SecretRow> = endpoint.secrets.iter().filter(|_| !is_removed).collect();
-    secrets.sort_by_key(|secret| secret.n);
-    let kept = |bytes: &Option<Bytes>| to_blob(bytes.as_ref().filter(|_| !is_removed));
-    let kept_text = |text: Option<&str>| to_optional_text(text.filter(|_| !is_removed));
+    let endpoint = endpoint.as_stored();
+    let secrets = &endpoint.secrets;
     let names: Vec<Text> = secrets.iter().map(|secret| to_text(&secret.name)).collect();
-    let created: Vec<_> = secrets
-        .iter()
-        .map(|secret| whole_ms(secret.created))
-        .collect();
-    let ends: Vec<_> = secrets
-        .iter()
-        .map(|secret| secret.ends.map(whole_ms))
-        .collect();
+    let created: Vec<_> = secrets.iter().map(|secret| secret.created).collect();
+    let ends: Vec<_> = secrets.iter().map(|secret| secret.ends).collect();
     let sealed: Vec<_> = secrets
         .iter()
         .map(|secret| Blob(secret.sealed.clone()))
@@ -132,14 +121,14 @@ pub(super) fn with_endpoint(call: Call, endpoint: &Endpoint) -> Call {
     call.with(int(endpoint.target.0))
         .with(to_text(&endpoint.id))
         .with(int(endpoint.tenant.0))
-        .with(kept_text(endpoint.uid.as_deref()))
+        .with(to_optional_text(endpoint.uid.as_deref()))
         .with(i16::from(endpoint.state.number()))
-        .with(whole_ms(endpoint.since))
+        .with(endpoint.since)
         .with(to_text(&endpoint.url))
         .with(to_text(&endpoint.settings))
-        .with(kept(&endpoint.sealed))
-        .with(kept_text(endpoint.job.as_deref()))
-        .with(kept(&endpoint.cursor))
+        .with(to_blob(endpoint.sealed.as_ref()))
+        .with(to_optional_text(endpoint.job.as_deref()))
+        .with(to_blob(endpoint.cursor.as_ref()))
         .with(
             secrets
                 .iter()

@@ -1,4 +1,4 @@
-//! What an error of the server, or of the connection to it, means for a call.
+//! The meaning of an error of the server, or of the connection to it, for a call.
 use tokio_postgres::error::DbError;
 
 use crate::store::StoreError;

@@ -126,7 +126,7 @@ async fn read(client: &Client, schema: &str) -> Result<Facts, String> {
     })
 }
 
-/// What the server says of itself. Its process comes first.
+/// The question to the server about itself. The first column is its process.
 const SERVER: &str = "select pg_backend_pid(), current_setting('server_version_num')::int,
     not pg_is_in_recovery() and current_setting('default_transaction_read_only') = 'off',
     current_setting('synchronous_standby_names') <> '', (select count(*) from pg_stat_replication),
@@ -137,7 +137,7 @@ const SERVER: &str = "select pg_backend_pid(), current_setting('server_version_n
 const IS_THERE: &str = "select case when has_schema_privilege(to_regnamespace('$schema'), 'usage')
     then to_regclass('$schema.meta') is not null else false end, pg_backend_pid()";
 
-/// What the schema says. Its name consists of letters, digits and `_`, so it needs no escapes.
+/// The question to the schema. Its name consists of letters, digits and `_`, so it needs no escapes.
 const SCHEMA: &str = "select (select value from $schema.meta where name = 'schema'),
     (select coalesce(min(n) filter (where to_regclass('$schema.delivery_' || to_char(($schema.store_time() at time zone 'UTC')::date + n,
         'YYYYMMDD')) is null), 31) - 1 from generate_series(1, 30) n)::bigint,

@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::store::drift::Drift;
 use crate::store::{Key, StoreError};
 
-/// What becomes of the commits of the server if it is lost.
+/// The fate of commits if the server is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standby {
     /// A commit waits for a standby, or for what the server has in its place.

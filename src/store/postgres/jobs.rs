@@ -26,9 +26,9 @@ const MAX_WAITING: usize = 64 << 20;
 
 /// A kind of calls.
 pub(super) trait Kind: Send + Sync + 'static {
-    /// What one caller asks for.
+    /// The question of one caller.
     type Row: Send + Sync + 'static;
-    /// What one caller gets.
+    /// The answer for one caller.
     type Answer: Send + 'static;
     /// The most rows that go into one call.
     const MAX_ROWS: usize = MAX_ROWS;

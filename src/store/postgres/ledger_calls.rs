@@ -7,7 +7,7 @@ use super::jobs::Sender;
 use super::link::{Lane, Link};
 use crate::store::Key;
 
-/// What the ledger of one gateway has.
+/// The queues of calls of one gateway's ledger.
 #[derive(Debug)]
 pub(super) struct LedgerCalls {
     pub(super) claims: Sender<Claim>,

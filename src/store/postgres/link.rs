@@ -16,9 +16,9 @@ use crate::store::{Answer, StoreError};
 /// The connection that a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Claims and what else must not stand behind an fsync.
+    /// Claims and other calls that must not stand behind an fsync.
     Claims,
-    /// What a caller waits for until it is on the server's disk.
+    /// Writes whose callers wait until they are on the server's disk.
     Writes,
     /// Searches, acts of people, maintenance.
     Looks,

@@ -100,7 +100,7 @@ impl Postgres {
     }
 }
 
-/// What is done once a unit is settled, wherever the caller is by then.
+/// The steps after a unit was settled, which are made also if the caller is gone by then.
 struct AfterSettle {
     upkeep: Arc<Upkeep>,
     work: Arc<Work>,

@@ -26,7 +26,7 @@ struct Away {
     is_probed: bool,
 }
 
-/// What to do to get a connection.
+/// The next step towards a connection.
 #[derive(Debug)]
 pub(super) enum Advice {
     /// Connect now.

@@ -20,7 +20,7 @@ pub(super) struct UnitsRead {
 }
 
 impl UnitsRead {
-    /// Those of which `shown` are a part.
+    /// Returns the units to read, so that `shown` are among them.
     pub(super) fn of(shown: UnitsShown) -> Self {
         let (only_target, most) = match shown {
             UnitsShown::All => (None, None),

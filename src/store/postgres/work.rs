@@ -1,4 +1,4 @@
-//! What this gateway knows of the targets that have work.
+//! The targets that have work, as far as this gateway knows.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

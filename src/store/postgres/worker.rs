@@ -1,4 +1,4 @@
-//! What uses a connection: takes what waits, makes the call, and gives the callers their answers.
+//! A worker uses one connection: it takes waiting calls, makes them, and gives the callers their answers.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const SHORTEST_PAUSE: u64 = 5;
 /// The largest part of that pause that is random, in milliseconds.
 const RANDOM_PAUSE: u64 = 15;
 
-/// What uses one connection.
+/// A worker: it uses one connection.
 pub(super) struct Worker {
     jobs: Arc<Jobs>,
     connector: Arc<Connector>,

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Params, Row};
 
-use crate::clock::unix_ms;
 use crate::store::StoreError;
 
 /// Statements that a connection caches.
@@ -74,11 +73,6 @@ pub(crate) fn ms(duration: Duration) -> i64 {
 /// Reads a time in milliseconds of wall time.
 pub(super) fn at(ms: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// Returns a time as it is after it was written and read.
-pub(super) fn whole_ms(time: SystemTime) -> SystemTime {
-    at(int(unix_ms(time)))
 }
 
 /// Converts an error of SQLite to the error for a caller.

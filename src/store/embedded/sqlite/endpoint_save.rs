@@ -3,7 +3,6 @@ use rusqlite::params;
 
 use super::accept::{Unique, accept};
 use super::act::{self, Audited};
-use super::connection::whole_ms;
 use super::endpoint::{by_number, number_of};
 use super::health;
 use super::int;
@@ -82,7 +81,10 @@ fn save_once(
     audited: Option<&Audited>,
 ) -> Result<(Saved, bool), StoreError> {
     let found = by_number(writing, endpoint.target)?;
-    let wanted = normal(endpoint, expected);
+    let wanted = Endpoint {
+        edition: expected.map_or(1, |expected| expected.saturating_add(1)),
+        ..endpoint.as_stored()
+    };
     let done = Saved::Done {
         number: wanted.target.0,
         edition: wanted.edition,
@@ -114,29 +116,6 @@ fn save_once(
         audited.note(writing)?;
     }
     Ok((done, true))
-}
-
-/// Returns the row as it is saved: with whole milliseconds, secrets in their order, and without what a removed endpoint does not keep.
-fn normal(endpoint: &Endpoint, expected: Option<u32>) -> Endpoint {
-    let mut normal = Endpoint {
-        edition: expected.map_or(1, |expected| expected.saturating_add(1)),
-        since: whole_ms(endpoint.since),
-        health: None,
-        ..endpoint.clone()
-    };
-    if normal.state == EndpointState::Removed {
-        normal.uid = None;
-        normal.sealed = None;
-        normal.secrets.clear();
-        normal.job = None;
-        normal.cursor = None;
-    }
-    for secret in &mut normal.secrets {
-        secret.created = whole_ms(secret.created);
-        secret.ends = secret.ends.map(whole_ms);
-    }
-    normal.secrets.sort_by_key(|secret| secret.n);
-    normal
 }
 
 /// Returns whether a row is what an earlier call of this save made of it.

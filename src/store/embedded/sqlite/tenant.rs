@@ -4,12 +4,13 @@ use std::sync::Arc;
 use rusqlite::{Row, params};
 
 use super::act::Audited;
-use super::connection::{at, whole_ms};
+use super::connection::at;
 use super::int;
 use super::look::Reading;
 use super::query::Query;
 use super::writing::{TENANTS, Writing};
 use crate::clock::unix_ms;
+use crate::clock::whole_ms;
 use crate::store::StoreError;
 use crate::store::address_book::{Saved, Tenant};
 use crate::store::queue::{FIRST_ENDPOINT, OriginId};

@@ -19,7 +19,7 @@ async fn queue_contract_holds() {
     store.close().await.unwrap();
 }
 
-/// What one gateway leaves undone, another finds.
+/// A gateway finds the work that another leaves undone.
 #[tokio::test]
 async fn work_of_one_gateway_is_found_by_another() {
     let database = Database::new();
@@ -175,7 +175,7 @@ async fn text_with_a_null_character_is_stored() {
     assert_eq!(leased.stored.event_type.as_deref(), Some("\u{fffd}"));
 }
 
-/// What was settled before the store was closed is in it.
+/// Results that were settled before the store was closed are in it.
 #[tokio::test]
 async fn closing_makes_what_waits() {
     let database = Database::new();
