@@ -13,6 +13,7 @@ use crate::store::contract::HandClock;
 
 mod address_book;
 mod archive;
+mod bouncer;
 mod cuts;
 mod ledger;
 mod link;
@@ -31,6 +32,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Database {
     pub(super) config: Config,
     pub(super) clock: Arc<HandClock>,
+    /// The way that gateways take: to the server itself, or to a pooler before it.
+    gateways: Config,
 }
 
 impl Database {
@@ -54,12 +57,32 @@ impl Database {
         let config = server.create("hookgate_template");
         let clock = HandClock::new();
         follow(&config, &clock);
-        Self { config, clock }
+        let gateways = config.clone();
+        Self {
+            config,
+            clock,
+            gateways,
+        }
+    }
+
+    /// Makes a database that gateways reach through PgBouncer in transaction mode.
+    pub(super) fn pooled() -> Self {
+        let database = Self::new();
+        let gateways = bouncer::before(&database.config);
+        Self {
+            gateways,
+            ..database
+        }
+    }
+
+    /// Makes the databases over which a contract is tested.
+    pub(super) fn both() -> [Self; 2] {
+        [Self::new(), Self::pooled()]
     }
 
     /// Returns the options of a gateway.
     pub(super) fn options(&self) -> Options {
-        options(&self.config)
+        options(&self.gateways)
     }
 
     /// Opens a gateway's store on it.

@@ -14,9 +14,9 @@ use crate::tenant::health::Notified;
 
 #[tokio::test]
 async fn address_book_contract_holds() {
-    let database = Database::new();
-    let store = database.open().await;
-    holds(&store).await;
+    for database in Database::both() {
+        holds(&database.open().await).await;
+    }
 }
 
 #[tokio::test]

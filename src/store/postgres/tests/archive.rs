@@ -45,26 +45,30 @@ fn act(kind: ActKind, which: Which, targets: &[u32]) -> Act {
 
 #[tokio::test]
 async fn archive_contract_holds() {
-    let database = Database::new();
-    contract::archive::holds(&database.open().await).await;
+    for database in Database::both() {
+        contract::archive::holds(&database.open().await).await;
+    }
 }
 
 #[tokio::test]
 async fn contract_of_attempts_holds() {
-    let database = Database::new();
-    contract::attempts::holds(&database.open().await, &database.clock).await;
+    for database in Database::both() {
+        contract::attempts::holds(&database.open().await, &database.clock).await;
+    }
 }
 
 #[tokio::test]
 async fn contract_of_endpoints_holds() {
-    let database = Database::new();
-    contract::endpoints::holds(&database.open().await, &database.clock).await;
+    for database in Database::both() {
+        contract::endpoints::holds(&database.open().await, &database.clock).await;
+    }
 }
 
 #[tokio::test]
 async fn contract_of_events_holds() {
-    let database = Database::new();
-    contract::events::holds(&database.open().await, &database.clock).await;
+    for database in Database::both() {
+        contract::events::holds(&database.open().await, &database.clock).await;
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use crate::store::{Store as _, contract};
 
 #[tokio::test]
 async fn ledger_contract_holds() {
-    let database = Database::new();
-    let store = database.open().await;
-    contract::holds(&store, &database.clock).await;
-    store.close().await.unwrap();
+    for database in Database::both() {
+        let store = database.open().await;
+        contract::holds(&store, &database.clock).await;
+        store.close().await.unwrap();
+    }
 }

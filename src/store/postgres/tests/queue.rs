@@ -13,10 +13,11 @@ const LEASE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn queue_contract_holds() {
-    let database = Database::new();
-    let store = database.open().await;
-    contract::queue::holds(&store, &database.clock).await;
-    store.close().await.unwrap();
+    for database in Database::both() {
+        let store = database.open().await;
+        contract::queue::holds(&store, &database.clock).await;
+        store.close().await.unwrap();
+    }
 }
 
 /// A gateway finds the work that another leaves undone.

@@ -12,14 +12,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio_postgres::{Config, NoTls};
 
 /// Starts the server, and ends it when standard input does: the pipe is held by the test process alone. `$1` is the directory of the programs, `$2`
-/// that of the data, `$3` more arguments of the server; what comes before the programs' names, such as `setpriv`, follows.
+/// that of the data, `$3` more arguments of the server, `$4` the directory of the server that this one is a standby of, or nothing; what comes before
+/// the programs' names, such as `setpriv`, follows.
 const KEEPER: &str = r#"
-bin=$1 dir=$2 more=$3
-shift 3
+bin=$1 dir=$2 more=$3 primary=$4
+shift 4
 trap '' INT HUP TERM
 cd "$dir"
 if [ -d "$bin/../lib" ]; then export LD_LIBRARY_PATH="$bin/../lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; fi
-if "$@" "$bin/initdb" --pgdata="$dir/data" --username=hookgate --auth=trust --no-sync --encoding=UTF8 --locale=C >"$dir/initdb.log" 2>&1; then
+make() {
+    if [ -n "$primary" ]; then
+        "$@" "$bin/pg_basebackup" --host="$primary" --username=hookgate --pgdata="$dir/data" --write-recovery-conf --checkpoint=fast --no-sync
+    else
+        "$@" "$bin/initdb" --pgdata="$dir/data" --username=hookgate --auth=trust --no-sync --encoding=UTF8 --locale=C
+    fi
+}
+if make "$@" >"$dir/initdb.log" 2>&1; then
     # a server that ends is started again, until the test process ends
     while [ ! -e "$dir/end" ]; do
         "$@" "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c shared_buffers=64MB -c max_connections=300 \
@@ -60,26 +68,22 @@ pub(crate) fn server() -> &'static Server {
 impl Server {
     /// Starts a server of its own, with more arguments.
     pub(crate) fn start(more: &str) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("hookgate-pg-")
-            .tempdir()
-            .unwrap()
-            .keep();
+        Self::start_in(new_directory(), more, None)
+    }
+
+    /// Starts a standby, which has what the primary has. `more` are its arguments.
+    pub(crate) fn standby_of(primary: &Self, more: &str) -> Self {
+        Self::start_in(new_directory(), more, Some(primary))
+    }
+
+    /// Starts a server in a directory, or a standby of another.
+    pub(crate) fn start_in(directory: PathBuf, more: &str, primary: Option<&Self>) -> Self {
         let mut programs = programs();
         let is_root = nix::unistd::geteuid().is_root();
-        let mut user: Vec<String> = Vec::new();
+        let user = as_user();
         if is_root {
             // PostgreSQL refuses to run as root
-            let nobody = nobody();
             give(&directory);
-            user = [
-                "setpriv",
-                &format!("--reuid={}", nobody.uid),
-                &format!("--regid={}", nobody.gid),
-                "--clear-groups",
-            ]
-            .map(str::to_owned)
-            .to_vec();
             // its programs may lie where only root may look
             let probe = Command::new("setpriv")
                 .args(&user[1..])
@@ -102,6 +106,7 @@ impl Server {
             .args(["-c", KEEPER, "sh"])
             .args([&programs, &directory])
             .arg(more)
+            .arg(primary.map_or(Path::new(""), |primary| &primary.directory))
             .args(user)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -136,6 +141,44 @@ impl Server {
         let end = self.directory.join("end");
         std::fs::write(end, "").unwrap();
         kill("-INT", self.pid());
+    }
+
+    /// Ends the server for good, as the loss of its machine does.
+    pub(crate) fn lose(&self) {
+        std::fs::write(self.directory.join("end"), "").unwrap();
+        let pid = self.pid();
+        kill("-KILL", pid);
+        while kill("-0", pid) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Stops all processes of the server where they are, or lets them go on.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        let pid = self.pid();
+        let mut children = Command::new("pkill");
+        let children = children.args([signal, "-P", &pid.to_string()]);
+        // it starts others as long as it goes on
+        if is_frozen {
+            kill(signal, pid);
+        }
+        children.status().unwrap();
+        kill(signal, pid);
+    }
+
+    /// Makes a standby a server that takes writes. Returns when it does.
+    pub(crate) fn promote(&self) {
+        self.execute("postgres", "select pg_promote(true, 60)");
+    }
+
+    /// Sets a parameter of the server, and lets it read it.
+    pub(crate) fn set(&self, parameter: &str, value: &str) {
+        self.execute(
+            "postgres",
+            &format!("alter system set {parameter} = '{value}'"),
+        );
+        self.execute("postgres", "select pg_reload_conf()");
     }
 
     /// Ends the server as a crash does, and starts it again.
@@ -179,7 +222,12 @@ impl Server {
         done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    fn try_execute(&self, database: &str, sql: &str) -> Result<(), tokio_postgres::Error> {
+    /// Does the same, if the server answers and takes them.
+    pub(crate) fn try_execute(
+        &self,
+        database: &str,
+        sql: &str,
+    ) -> Result<(), tokio_postgres::Error> {
         let (config, sql) = (self.database(database), sql.to_owned());
         in_thread(async move {
             let (client, connection) = config.connect(NoTls).await?;
@@ -191,7 +239,8 @@ impl Server {
         })
     }
 
-    fn wait(&self) {
+    /// Waits until the server answers.
+    pub(crate) fn wait(&self) {
         for _ in 0..600 {
             if self.try_execute("postgres", "select 1").is_ok() {
                 return;
@@ -217,6 +266,27 @@ pub(crate) fn give(path: &Path) {
         let (user, group) = (nobody.uid.as_raw(), nobody.gid.as_raw());
         std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
     }
+}
+
+/// Returns the command before one that must not run as root: nothing for another user.
+pub(crate) fn as_user() -> Vec<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Vec::new();
+    }
+    let nobody = nobody();
+    [
+        "setpriv",
+        &format!("--reuid={}", nobody.uid),
+        &format!("--regid={}", nobody.gid),
+        "--clear-groups",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+fn new_directory() -> PathBuf {
+    let directory = tempfile::Builder::new().prefix("hookgate-pg-").tempdir();
+    directory.unwrap().keep()
 }
 
 fn nobody() -> nix::unistd::User {
