@@ -42,6 +42,7 @@ mod settle;
 mod summary;
 mod sweep;
 mod tls;
+mod unanswered;
 mod upkeep;
 pub mod url_servers;
 mod work;

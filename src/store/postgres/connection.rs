@@ -139,6 +139,16 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Waits until the server has answered all that was sent, or the connection is lost. Nothing is cancelled: a cancelled commit looks like any other.
+    pub(super) async fn end_of_call(&self) {
+        if self.is_open() {
+            // the server answers in order
+            self.client.batch_execute("").await.ok();
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();

@@ -10,6 +10,7 @@ use super::call::Call;
 use super::connector::Connector;
 use super::jobs::{Jobs, Kind, Sender, Single};
 use super::options::Options;
+use super::unanswered::Unanswered;
 use super::worker::Worker;
 use crate::store::{Answer, StoreError};
 
@@ -56,8 +57,11 @@ impl Link {
             (&link.writes.0, writers),
             (&link.looks.0, 1),
         ] {
+            // one more than the workers: a call that hangs must not end the service
+            let unanswered = Unanswered::new(count + 1);
             for place in 0..count {
-                let worker = Worker::new(Arc::clone(jobs), Arc::clone(&link.connector));
+                let (jobs, unanswered) = (Arc::clone(jobs), Arc::clone(&unanswered));
+                let worker = Worker::new(jobs, Arc::clone(&link.connector), unanswered);
                 workers.push(link.connector.runtime.spawn(async move {
                     if place == 0 {
                         worker.work_always().await;

@@ -23,6 +23,7 @@ mod proxy;
 mod queue;
 mod seed;
 mod server;
+mod standby;
 mod tls;
 
 /// The time of a call in tests, which share the processors with others.

@@ -12,6 +12,7 @@ use super::connector::Connector;
 use super::errors::Fault;
 use super::jobs::{Batch, Jobs};
 use super::migrate::DAYS_AHEAD;
+use super::unanswered::Unanswered;
 use crate::random;
 use crate::store::StoreError;
 
@@ -31,14 +32,21 @@ pub(super) struct Worker {
     jobs: Arc<Jobs>,
     connector: Arc<Connector>,
     connection: Option<Connection>,
+    /// The connections of all workers of its jobs that wait for the end of a call.
+    unanswered: Arc<Unanswered>,
 }
 
 impl Worker {
-    pub(super) fn new(jobs: Arc<Jobs>, connector: Arc<Connector>) -> Self {
+    pub(super) fn new(
+        jobs: Arc<Jobs>,
+        connector: Arc<Connector>,
+        unanswered: Arc<Unanswered>,
+    ) -> Self {
         Self {
             jobs,
             connector,
             connection: None,
+            unanswered,
         }
     }
 
@@ -151,6 +159,10 @@ impl Worker {
     async fn exchange(&mut self, call: &Call, time: Duration) -> Result<Vec<Row>, Fault> {
         let connection = match self.connection.take().filter(Connection::is_open) {
             Some(connection) => connection,
+            None if !self.unanswered.has_room() => {
+                let why = "the database has not answered earlier calls";
+                return Err(Fault::Lost(StoreError::Unavailable(why.into())));
+            }
             None => self.connector.connect().await.map_err(Fault::Lost)?,
         };
         let more = u64::try_from(call.bytes / BYTES_PER_SECOND).unwrap_or(u64::MAX);
@@ -160,6 +172,8 @@ impl Worker {
             .await;
         if !matches!(answer, Err(Fault::Lost(_))) {
             self.connection = Some(connection);
+        } else if connection.is_open() {
+            self.unanswered.keep(connection);
         }
         self.note(call, answer.as_ref().err());
         answer
