@@ -129,8 +129,15 @@ impl Ledger for Fallback {
 
     fn claim(&self, key: Key, token: Token, lease: Duration) -> Answer<'_, ClaimResult> {
         Box::pin(async move {
-            let asked = timeout(CLAIM_WAIT, self.far.claim(key, token, lease)).await;
-            asked.unwrap_or_else(|_| Err(away()))
+            let claim = repeated(|| self.far.claim(key, token, lease));
+            match timeout(CLAIM_WAIT, claim).await {
+                Ok(answer @ (Ok(_) | Err(StoreError::Full | StoreError::Corrupted(_)))) => answer,
+                // the caller gives the claim back; one that is unknown it would make again, and wait as long for each call
+                Ok(Err(StoreError::Unknown(why) | StoreError::Unavailable(why))) => {
+                    Err(StoreError::Unavailable(why))
+                }
+                Err(_) => Err(away()),
+            }
         })
     }
 

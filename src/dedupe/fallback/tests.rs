@@ -14,6 +14,7 @@ struct Far {
     ledger: Arc<dyn Ledger>,
     is_away: AtomicBool,
     hangs: AtomicBool,
+    loses_answers: AtomicBool,
 }
 
 impl Far {
@@ -23,6 +24,11 @@ impl Far {
     ) -> Answer<'static, T> {
         if self.hangs.load(Ordering::SeqCst) {
             Box::pin(std::future::pending())
+        } else if self.loses_answers.load(Ordering::SeqCst) {
+            Box::pin(async {
+                tokio::time::sleep(CLAIM_WAIT / 2).await;
+                Err(StoreError::Unknown("lost".into()))
+            })
         } else if self.is_away.load(Ordering::SeqCst) {
             Box::pin(async { Err(StoreError::Unavailable("away".into())) })
         } else {
@@ -91,10 +97,23 @@ fn fallback() -> (Arc<Far>, Fallback) {
         ledger: memory(),
         is_away: AtomicBool::new(false),
         hangs: AtomicBool::new(false),
+        loses_answers: AtomicBool::new(false),
     });
     let ledger = Arc::clone(&far) as Arc<dyn Ledger>;
     let fallback = Fallback::new(ledger, memory(), Arc::new(SystemClock));
     (far, fallback)
+}
+
+/// Answers that are lost one after the other are waited for as long as one.
+#[tokio::test(start_paused = true)]
+async fn claim_whose_answers_are_lost_takes_half_a_second() {
+    let (far, fallback) = fallback();
+    far.loses_answers.store(true, Ordering::SeqCst);
+    let begun = tokio::time::Instant::now();
+    let claimed = repeated(|| fallback.claim(key(1), Token(1), LEASE)).await;
+    assert!(matches!(claimed, Err(StoreError::Unavailable(_))));
+    let took = begun.elapsed();
+    assert!(took < CLAIM_WAIT + Duration::from_millis(20), "{took:?}");
 }
 
 #[tokio::test]
