@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::clock::SystemClock;
 use crate::store::StoreError;
+use crate::store::contract::{self, HandClock};
 use crate::store::embedded::Embedded;
 
 const LEASE: Duration = Duration::from_secs(20);
@@ -102,6 +103,24 @@ fn fallback() -> (Arc<Far>, Fallback) {
     let ledger = Arc::clone(&far) as Arc<dyn Ledger>;
     let fallback = Fallback::new(ledger, memory(), Arc::new(SystemClock));
     (far, fallback)
+}
+
+/// The ledger of a store that answers, and that of this gateway alone, are ledgers like any other.
+#[tokio::test]
+async fn ledger_contract_holds() {
+    let clock = HandClock::new();
+    let memory = || -> Arc<dyn Ledger> {
+        let clock = Arc::<HandClock>::clone(&clock);
+        Arc::new(Embedded::in_memory(1000, clock).unwrap())
+    };
+    let fallback = || Fallback::new(memory(), memory(), Arc::<HandClock>::clone(&clock));
+    contract::holds(&fallback(), &clock).await;
+    contract::holds(&*fallback().near(), &clock).await;
+    let directory = tempfile::tempdir().unwrap();
+    let opened = Embedded::open(directory.path(), 1000, Arc::<HandClock>::clone(&clock));
+    let far = Arc::new(opened.unwrap().ledger);
+    let over_disk = Fallback::new(far, memory(), Arc::<HandClock>::clone(&clock));
+    contract::holds(&over_disk, &clock).await;
 }
 
 /// Answers that are lost one after the other are waited for as long as one.
