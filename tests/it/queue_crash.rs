@@ -1,152 +1,21 @@
 //! A gate is killed again and again while it accepts and delivers: what it acknowledged arrives, and the store explains whatever arrived twice.
 //!
 //! `HOOKGATE_KILLS` says how often (100), `HOOKGATE_SEED` repeats a run.
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::support::config::SECRET;
 use super::support::dice::{Dice, seed};
-use super::support::fault::{Fault, FaultServer, digest};
 use super::support::gate::{Gate, wait_at_most};
-use super::support::http::Connection;
 use super::support::killed::kills;
+use super::support::killed_senders::{
+    Arrivals, ROUTES, Row, Senders, Sent, app, arrivals, config, explained, recorded, unix_ms,
+};
 use super::support::queue::waiting;
-use super::support::sign;
 
 const SENDERS: u64 = 6;
-const ROUTES: [&str; 2] = ["queued", "spilled"];
-
-/// A sender's knowledge of a delivery.
-#[derive(Clone, Debug)]
-struct Sent {
-    route: &'static str,
-    digest: [u8; 32],
-    /// Requests that left, whole or in part.
-    requests: usize,
-    acknowledged: bool,
-}
-
-/// The knowledge of all senders, and the address of the gate.
-#[derive(Default)]
-struct Senders {
-    address: Mutex<Option<SocketAddr>>,
-    sent: Mutex<BTreeMap<String, Sent>>,
-    over: AtomicBool,
-}
-
-impl Senders {
-    /// Returns how many deliveries the gate has acknowledged.
-    fn acknowledged(&self) -> usize {
-        let sent = self.sent.lock().unwrap();
-        sent.values().filter(|sent| sent.acknowledged).count()
-    }
-
-    fn run(&self, number: u64, mut dice: Dice) {
-        let mut kept: Option<(SocketAddr, Connection)> = None;
-        for delivery in 0..u64::MAX {
-            let (id, body) = (format!("{number}-{delivery}"), dice.body());
-            let route = ROUTES[usize::try_from(dice.below(2)).unwrap()];
-            let (headers, target) = (
-                sign::github(SECRET, &id, &body),
-                format!("/webhooks/{route}"),
-            );
-            // a provider that got no answer, or none that it likes, sends it again; some give up
-            for request in 1..=1 + dice.below(6) {
-                if self.over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let Some(address) = *self.address.lock().unwrap() else {
-                    std::thread::sleep(Duration::from_millis(5));
-                    continue;
-                };
-                let connection = match kept.take() {
-                    Some((known, connection)) if known == address => Ok(connection),
-                    _ => Connection::try_open(address),
-                };
-                let Ok(mut connection) = connection else {
-                    continue;
-                };
-                let first = Sent {
-                    route,
-                    digest: digest(&body),
-                    requests: 0,
-                    acknowledged: false,
-                };
-                self.sent
-                    .lock()
-                    .unwrap()
-                    .entry(id.clone())
-                    .or_insert(first)
-                    .requests += 1;
-                let Ok(answer) =
-                    connection.try_request("POST", &target, &sign::borrowed(&headers), &body)
-                else {
-                    continue;
-                };
-                assert!(
-                    [200, 202, 502, 503, 504, 500].contains(&answer.status),
-                    "{id}, request {request}: {} {}",
-                    answer.status,
-                    answer.text()
-                );
-                if answer.header("Connection") != Some("close") {
-                    kept = Some((address, connection));
-                }
-                if answer.status < 300 {
-                    self.sent.lock().unwrap().get_mut(&id).unwrap().acknowledged = true;
-                    break;
-                }
-            }
-        }
-    }
-}
-
-fn config(app: &FaultServer, flaky: &FaultServer) -> String {
-    let verify = format!(
-        "{{ provider: github, secrets: [{{ insecure_inline: \"{SECRET}\", allow_whitespace: true }}] }}"
-    );
-    let retry = "retry: { initial: 20ms, factor: 1.5, max: 200ms, max_attempts: 1000 }";
-    format!(
-        "listen: [{{ address: 127.0.0.1:0 }}]
-health: {{ address: 127.0.0.1:0 }}
-log: {{ requests: none }}
-shutdown: {{ delay: 0s, grace: 5s }}
-store: {{ path: STORE }}
-upstreams:
-  app: {{ url: {}, timeout: 2s, connect_timeout: 500ms }}
-  flaky: {{ url: {}, timeout: 2s, connect_timeout: 500ms, breaker: {{ failures: 3, open: 100ms }} }}
-routes:
-  - {{ name: queued, path: /webhooks/queued, verify: {verify}, dedupe: {{ window: 24h }}, queue: {{ upstream: app, {retry} }} }}
-  - name: spilled
-    path: /webhooks/spilled
-    verify: {verify}
-    dedupe: {{ window: 24h }}
-    forward: {{ upstream: flaky, on_failure: queue, {retry}, rate: 500/s, concurrency: 8 }}
-",
-        app.url(),
-        flaky.url()
-    )
-}
-
-/// An app that takes its time, and fails now and then.
-fn app(mut dice: Dice, fails: u64) -> FaultServer {
-    let salt = dice.next();
-    FaultServer::start(move |number, _| {
-        let mut dice = Dice::new(salt ^ number as u64);
-        std::thread::sleep(Duration::from_millis(dice.below(15)));
-        match dice.below(100) {
-            n if n < fails => Fault::Answer(503),
-            n if n < 2 * fails => Fault::Answer(500),
-            n if n < 3 * fails => Fault::Close,
-            n if n < 50 => Fault::Answer(200),
-            _ => Fault::Keep(200),
-        }
-    })
-}
 
 #[test]
 fn a_gate_that_is_killed_again_and_again_loses_nothing() {
@@ -157,8 +26,9 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
         app(Dice::new(dice.next()), 8),
     );
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let yaml = config(&app, &flaky).replace("STORE", dir.path().join("store").to_str().unwrap());
-    let senders = Arc::new(Senders::default());
+    let store = format!("{{ path: {} }}", dir.path().join("store").display());
+    let yaml = config(&app, &flaky, &store);
+    let senders = Arc::new(Senders::new(2));
     let sending: Vec<_> = (0..SENDERS)
         .map(|number| {
             let (senders, dice) = (Arc::clone(&senders), Dice::new(dice.next()));
@@ -167,7 +37,7 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
         .collect();
     let start = || {
         let gate = Gate::start_in(Arc::clone(&dir), &yaml);
-        *senders.address.lock().unwrap() = Some(gate.address("senders"));
+        *senders.addresses.lock().unwrap() = vec![gate.address("senders")];
         gate
     };
     let mut killed = Vec::new();
@@ -179,7 +49,7 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
             flaky.go_down();
         }
         std::thread::sleep(Duration::from_millis(50 + dice.below(150)));
-        *senders.address.lock().unwrap() = None;
+        senders.addresses.lock().unwrap().clear();
         let before = unix_ms();
         gate.signal("KILL");
         let text = gate.log_lines().join("\n");
@@ -212,46 +82,6 @@ fn a_gate_that_is_killed_again_and_again_loses_nothing() {
     check(dir.path(), &sent, &arrivals([&app, &flaky]), &killed);
 }
 
-/// Milliseconds since the Unix epoch, as the store has them.
-fn unix_ms() -> i64 {
-    i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
-}
-
-/// The attempts of a delivery at an app: their numbers, each with the app's reaction.
-type Arrivals = Vec<(u32, [u8; 32], bool)>;
-
-fn arrivals(apps: [&FaultServer; 2]) -> BTreeMap<String, Arrivals> {
-    let mut all = BTreeMap::<String, Arrivals>::new();
-    for request in apps.into_iter().flat_map(FaultServer::seen) {
-        let taken = matches!(request.fault, Fault::Answer(200) | Fault::Keep(200));
-        all.entry(request.id)
-            .or_default()
-            .push((request.attempt, request.digest, taken));
-    }
-    all
-}
-
-/// An attempt as the store has it.
-#[derive(Debug)]
-struct Row {
-    number: u32,
-    /// In milliseconds since the Unix epoch.
-    started: i64,
-    status: u16,
-    error: String,
-}
-
-impl Row {
-    fn delivered(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// Whether the app may have seen it twice, or have taken it although no 2xx is on record.
-    fn unclear(&self) -> bool {
-        self.error == "cut_off" || self.error == "resent" || self.error.starts_with("ambiguous")
-    }
-}
-
 fn rows(database: &rusqlite::Connection) -> BTreeMap<String, Vec<Row>> {
     let all =
         "select d.delivery_id, a.number, a.started, coalesce(a.status, 0), coalesce(a.error, '')
@@ -274,63 +104,6 @@ fn rows(database: &rusqlite::Connection) -> BTreeMap<String, Vec<Row>> {
         rows.entry(id).or_default().push(row);
     }
     rows
-}
-
-/// Each attempt on record must have a reason: the one before it failed, or a kill cut that one off.
-fn explained(rows: &[Row], killed: &[(i64, i64)]) -> Result<(), &'static str> {
-    if rows
-        .iter()
-        .zip(1..)
-        .any(|(row, number)| row.number != number)
-    {
-        return Err("a gap in the numbers");
-    }
-    for pair in rows.windows(2) {
-        let [one, next] = pair else { continue };
-        let is_killed = killed
-            .iter()
-            .any(|(before, after)| one.started <= *after && next.started >= *before);
-        match one.error.as_str() {
-            _ if one.delivered() => return Err("attempted after it was delivered"),
-            "cut_off" if !is_killed => return Err("cut off, and no kill between"),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Checks that each attempt that arrived is on record: it arrives once, unless the record leaves that open, and is delivered only if the record says so.
-fn recorded(sent: &Sent, rows: &[Row], arrived: &Arrivals) -> Result<(), &'static str> {
-    // within its request each one is the first attempt, and a kill forgets it
-    let requests = if sent.route == ROUTES[0] {
-        0
-    } else {
-        sent.requests
-    };
-    let numbers: BTreeSet<u32> = arrived.iter().map(|(number, _, _)| *number).collect();
-    for number in numbers {
-        let count = |taken_only: bool| {
-            arrived
-                .iter()
-                .filter(|(n, _, taken)| *n == number && (*taken || !taken_only))
-                .count()
-        };
-        // one on a stale connection is sent again as attempt 2
-        let inline = if number <= 2 { requests } else { 0 };
-        let row = rows.iter().find(|row| row.number == number);
-        if row.is_none() && inline == 0 {
-            return Err("an attempt without a row");
-        }
-        let twice = usize::from(row.is_some_and(Row::unclear));
-        // a connection that was kept and is dead has a request sent again
-        if count(false) > usize::from(row.is_some()) + twice + 2 * inline {
-            return Err("arrived more often than is on record");
-        }
-        if count(true) > usize::from(row.is_some_and(Row::delivered)) + 2 * twice + inline {
-            return Err("taken, and not on record as delivered");
-        }
-    }
-    Ok(())
 }
 
 fn check(

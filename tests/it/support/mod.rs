@@ -4,11 +4,13 @@ pub mod app;
 pub mod config;
 pub mod dice;
 pub mod fault;
+pub mod fleet;
 pub mod flood;
 pub mod gate;
 pub mod http;
 pub mod in_process;
 pub mod killed;
+pub mod killed_senders;
 pub mod outbound;
 pub mod outbound_cli;
 #[path = "../../../src/store/postgres/tests/server.rs"]
@@ -18,7 +20,11 @@ pub mod raw_app;
 pub mod sentinel;
 pub mod set_clock;
 pub mod sign;
+pub mod slow_proxy;
+#[cfg(target_os = "linux")]
+pub mod small_disk;
 pub mod source;
+pub mod stored;
 pub mod tls_gate;
 pub mod upstream;
 pub mod vectors;

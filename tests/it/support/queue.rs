@@ -39,6 +39,13 @@ pub fn send(gate: &Gate, id: &str, body: &[u8]) -> Answer {
     gate.post("/webhooks/github", &sign::github(SECRET, id, body), body)
 }
 
+/// Sends a signed delivery to another route of that provider.
+pub fn send_to(gate: &Gate, route: &str, id: &str) -> Answer {
+    let body = format!("{{\"id\":\"{id}\"}}");
+    let headers = sign::github(SECRET, id, body.as_bytes());
+    gate.post(&format!("/webhooks/{route}"), &headers, body.as_bytes())
+}
+
 /// Returns the statuses, or error codes, of the attempts of every delivery, by its ID.
 pub fn attempts(dir: &Path) -> BTreeMap<String, Vec<String>> {
     let database = rusqlite::Connection::open(dir.join("store/hookgate.db")).unwrap();
