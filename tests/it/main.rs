@@ -70,6 +70,13 @@ mod outbound_ssrf;
 mod outbound_tenants;
 mod pass;
 mod postgres;
+mod postgres_backlog;
+mod postgres_crash;
+mod postgres_failover;
+#[cfg(target_os = "linux")]
+mod postgres_full;
+mod postgres_rotate;
+mod postgres_slow;
 mod queue;
 mod queue_cli;
 mod queue_crash;

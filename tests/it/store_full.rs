@@ -1,8 +1,6 @@
 //! A disk that is full, by the gateway's own doing and by somebody else's: what was accepted is delivered, settled and deleted all the same.
 use std::collections::HashSet;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,50 +13,14 @@ use super::support::gate::{Gate, hookgate, metric, wait_at_most, wait_for};
 use super::support::http;
 use super::support::queue::{self, waiting};
 use super::support::sign;
+use super::support::small_disk::SmallDisk;
 
 const QUICK: &str = "retry: { initial: 50ms, factor: 1, max: 50ms, max_attempts: 100000 }";
 const TOKEN: &str = "An-Admin-Token-0123456789abcdef01";
 
-/// A disk of 12 MiB, unmounted on drop.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(path: &Path) -> Self {
-        std::fs::create_dir_all(path).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs"])
-            .arg(path)
-            .output()
-            .unwrap();
-        assert!(
-            mounted.status.success(),
-            "a small disk must be mounted, which root may: {}",
-            String::from_utf8_lossy(&mounted.stderr)
-        );
-        Self(path.to_owned())
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.join("of-somebody-else")
-    }
-
-    /// Takes every byte that is left.
-    fn fill(&self) {
-        let mut file = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(self.ballast())
-            .unwrap();
-        for size in [64 << 10, 4 << 10, 1] {
-            while file.write_all(&vec![7; size]).is_ok() {}
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
-    }
+/// Mounts a disk of 12 MiB.
+fn small_disk(path: &Path) -> SmallDisk {
+    SmallDisk::of(path, "12m")
 }
 
 fn with_token(yaml: &str) -> String {
@@ -116,7 +78,7 @@ fn ids(app: &FaultServer) -> HashSet<String> {
 #[test]
 fn full_store_still_delivers_what_it_accepted() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let disk = SmallDisk::at(&dir.path().join("store"));
+    let disk = small_disk(&dir.path().join("store"));
     let address = unused_address();
     let yaml = config::queue(&format!("http://{address}"), QUICK);
     let gate = queue::start_process_in(Arc::clone(&dir), &yaml);
@@ -157,11 +119,11 @@ fn full_store_still_delivers_what_it_accepted() {
 #[test]
 fn first_start_on_a_full_disk_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = SmallDisk::at(&dir.path().join("store"));
+    let disk = small_disk(&dir.path().join("store"));
     disk.fill();
     let path = dir.path().join("config.yaml");
     let yaml = config::queue(&format!("http://{}", unused_address()), QUICK);
-    std::fs::write(&path, yaml.replace("STORE", disk.0.to_str().unwrap())).unwrap();
+    std::fs::write(&path, yaml.replace("STORE", disk.path().to_str().unwrap())).unwrap();
     for nearly in [false, true] {
         if nearly {
             // room for the first files alone
@@ -190,7 +152,7 @@ fn first_start_on_a_full_disk_says_what_to_do() {
 #[test]
 fn full_store_can_be_purged_and_takes_new_deliveries_after() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let disk = SmallDisk::at(&dir.path().join("store"));
+    let disk = small_disk(&dir.path().join("store"));
     let yaml = with_token(&config::queue(
         &format!("http://{}", unused_address()),
         QUICK,
@@ -235,7 +197,7 @@ fn full_store_can_be_purged_and_takes_new_deliveries_after() {
 #[test]
 fn gateway_that_only_forwards_starts_on_a_full_disk() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    let disk = SmallDisk::at(&dir.path().join("store"));
+    let disk = small_disk(&dir.path().join("store"));
     let app = FaultServer::start(|_, _| Fault::Keep(200));
     let forwards = config::forward_with_store(&app.url(), "query: drop");
     let gate = queue::start_process_in(Arc::clone(&dir), &forwards);
