@@ -1,7 +1,7 @@
 # `make run` shows the main job, `make check` is the quick loop, `make test` runs the whole suite. Each installs what it needs.
 CARGO ?= PATH="$$PATH:$$HOME/.cargo/bin" cargo
 
-.PHONY: run check test sdk-test api-test torture torture-edge fuzz setup build bench bench-check bench-baseline
+.PHONY: run check test sdk-test api-test torture torture-fleet torture-edge fuzz setup build bench bench-check bench-baseline
 
 run: setup build
 	@target/release/hookgate demo --config config.example.yaml --sending demo/config.yaml || [ $$? = 130 ] # Ctrl-C ends it
@@ -30,6 +30,12 @@ sdk-test: setup
 KILLS ?= 1000
 torture: setup build
 	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate HOOKGATE_KILLS=$(KILLS) $(CARGO) test --locked --test it -- --nocapture queue_crash outbound_crash outbound_notices reseal
+
+# The long form of the tests of the store on PostgreSQL: servers and gateways that are killed, lost, hang, or have no room, on the distribution's server
+# and on a newer one. KILLS=N, HOOKGATE_WAITING=N, NEWER=DIR: see the script. About an hour.
+torture-fleet: build
+	@tools/setup test
+	HOOKGATE_BINARY=$(CURDIR)/target/release/hookgate KILLS=$(KILLS) tests/store/postgres/torture.sh
 
 # Sends what the documents of the admin API and of the app's API allow, and what they do not, to a real gateway; schemathesis comes from PyPI.
 api-test: setup

@@ -1,10 +1,14 @@
-"""A day ends under load, with what waits or is dead in it; then what is left goes again, and the day is gone."""
+"""A day ends under load, with what waits or is dead in it; then what is left goes again, and the day is gone.
+
+LONGEST_MS is the longest time that a call of others may take meanwhile.
+"""
 import datetime
 import sys
 
 from client import *
 
-KEPT, DELIVERED = 1000, 5000
+KEPT, DELIVERED = int(sys.argv[1]) if len(sys.argv) > 1 else 1000, 5000
+LONGEST = float(os.environ.get("LONGEST_MS", "inf"))
 day = datetime.date.today() - datetime.timedelta(days=20)
 noon = int(datetime.datetime.combine(day, datetime.time(12), datetime.timezone.utc).timestamp() * 1000)
 stamp, connection = day.strftime("%Y%m%d"), connect()
@@ -76,5 +80,7 @@ last = [one(f"select hookgate.day_end_1('{day}', '{{}}', '{{}}', 86400000, 5000)
 gone = one(f"select count(*) from pg_class where relname like '%{stamp}%' or relname like 'old%'")
 print(f"day end: {busy} after {waited:.0f} ms beside an open transaction; {answers} in {took:.0f} ms; longest call of others {max(times):.0f} ms; then {last}")
 good = busy == "busy" and answers[-1] == f"kept {KEPT + 100}" and left == KEPT + 100 and settled == [(1, 1)] and last == ["gone", "gone"] and gone == 0
+if max(times) > LONGEST:
+    sys.exit(f"day end: a call took {max(times):.0f} ms")
 if failures or errors or not good or broken(connection):
     sys.exit(f"day end: broken: {failures or broken(connection)}, errors: {errors[:2]}, left {left}, settled {settled}, tables {gone}")

