@@ -324,6 +324,7 @@ impl Store for Embedded {
             trouble,
             clock_jump,
             fleet: None,
+            away: None,
         }
     }
 

@@ -20,13 +20,14 @@ pub mod text;
 pub mod turns;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use answer::repeated;
 pub use answer::{Answer, StoreError};
 pub use ledger::{
     Changed, ClaimResult, Key, KeyMap, Ledger, LedgerCounts, Ownership, Remembered, Token,
 };
-pub use postgres::{Fleet, Standby};
+pub use postgres::{Distribution, Figures, Fleet, Standby};
 
 /// A whole store: ledger, queue, what looks into them, and the address book of sending.
 pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
@@ -34,6 +35,10 @@ pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
     fn nature(&self) -> Nature;
     /// Returns its condition now. It is maintained, not examined at each call.
     fn health(&self) -> Health;
+    /// Returns the counts and times of its calls; `None` if it has no server.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
     /// Returns the memory that decides about delivery IDs while the store does not answer; none if its ledger always answers.
     fn memory(&self) -> Option<Arc<dyn Ledger>> {
         None
@@ -62,6 +67,8 @@ pub struct Health {
     pub clock_jump: bool,
     /// The gateways that share it, and its server, as of the last heartbeat. `None` before the first, and if the store is not shared.
     pub fleet: Option<Fleet>,
+    /// The time for which no server could be reached; `None` if one can be, and if the store has none.
+    pub away: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod endpoint;
 mod endpoint_change;
 mod errors;
 pub mod facts;
+mod figures;
 mod fleet;
 mod hints;
 mod jobs;
@@ -56,6 +57,7 @@ use queue_calls::QueueCalls;
 use upkeep::Upkeep;
 use work::Work;
 
+pub use figures::{Distribution, Figures};
 pub use fleet::{Fleet, Standby};
 
 /// The store of a fleet.
@@ -119,7 +121,12 @@ impl Store for Postgres {
             trouble: self.link.trouble(),
             clock_jump: self.upkeep.clock.jumped(),
             fleet: self.fleet(),
+            away: self.link.away(),
         }
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        Some(self.link.figures())
     }
 
     fn memory(&self) -> Option<Arc<dyn Ledger>> {

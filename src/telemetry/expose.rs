@@ -11,10 +11,12 @@ use crate::alarm::Code;
 mod families;
 mod requests;
 mod sending;
+mod shared_store;
 mod state;
 
 use families::{Families, float};
 pub use sending::SendingGauges;
+pub use shared_store::{Distribution, FleetGauges, SharedStoreGauges};
 pub use state::Gauges;
 
 impl Telemetry {
@@ -24,6 +26,7 @@ impl Telemetry {
         requests::add(self, &mut families);
         state::add(gauges, &mut families);
         sending::add(self, gauges.sending.as_ref(), &mut families);
+        shared_store::add(gauges.shared_store.as_ref(), &mut families);
         add_alarms(self, gauges, &mut families);
         add_config(self, gauges, &mut families);
         let mut families = families.0;

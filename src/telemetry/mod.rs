@@ -38,7 +38,7 @@ pub use crate::telemetry::counters::Hour;
 use crate::telemetry::counters::{EndedAt, NO_ROUTE, RouteCounters};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptEvent};
-pub use expose::{Gauges, SendingGauges};
+pub use expose::{Distribution, FleetGauges, Gauges, SendingGauges, SharedStoreGauges};
 use histograms::Histograms;
 pub use log_policy::{LogFormat, LogPolicy, LogRequests};
 pub use observed::{Observation, Verdict, WouldRefuse};

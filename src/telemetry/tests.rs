@@ -162,6 +162,24 @@ fn metrics() -> String {
             endpoints: vec![("active", 3), ("paused_gone", 1)],
             slots: vec![("suspects", 1), ("others", 2)],
         }),
+        shared_store: Some(SharedStoreGauges {
+            up: true,
+            calls: vec![(
+                "accept",
+                Distribution {
+                    bounds: &[0.1, 1.0],
+                    counts: vec![2, 1, 1],
+                    sum: 4.5,
+                },
+            )],
+            repeats: vec![("contended", 2)],
+            fleet: Some(FleetGauges {
+                gateways: 3,
+                clock_ahead: -0.5,
+                ..FleetGauges::default()
+            }),
+            ..SharedStoreGauges::default()
+        }),
         ..Gauges::default()
     };
     telemetry.attempted(&attempt_event(After::RetryIn(Duration::from_secs(5))));
@@ -255,13 +273,41 @@ fn names_and_labels_of_metrics() {
     hookgate_signature_age_seconds{route}
     hookgate_spool_waiting{}
     hookgate_store_alarm{}
+    hookgate_store_batch_size{}
     hookgate_store_bytes{}
+    hookgate_store_call_seconds{call}
+    hookgate_store_clock_skew_seconds{}
+    hookgate_store_configs{}
+    hookgate_store_connections{}
+    hookgate_store_days_ahead{}
+    hookgate_store_gateways{}
+    hookgate_store_repeats_total{why}
+    hookgate_store_unknown_total{}
+    hookgate_store_up{}
     hookgate_store_writes_waiting{}
     hookgate_upstream_breaker_open{upstream}
     hookgate_upstream_seconds{upstream}
     hookgate_verify_seconds{route}
     hookgate_would_refuse_total{code,route}
     ");
+}
+
+/// docs/postgres.md names each metric of a shared store.
+#[test]
+fn metrics_of_a_shared_store_are_documented() {
+    let page = include_str!("../../docs/postgres.md");
+    let shapes = shapes(&metrics());
+    let own = ["store_alarm", "store_bytes", "store_writes_waiting"];
+    let is_shared = |shape: &&String| {
+        let name = shape.strip_prefix("hookgate_").unwrap_or_default();
+        name.starts_with("store_") && !own.iter().any(|own| name.starts_with(own))
+    };
+    let found: Vec<_> = shapes.iter().filter(is_shared).collect();
+    assert_eq!(found.len(), 10, "{found:?}");
+    for shape in found {
+        let named = shape.trim_end_matches("{}");
+        assert!(page.contains(&format!("`{named}`")), "{named}");
+    }
 }
 
 #[test]
@@ -280,6 +326,13 @@ fn values_of_metrics() {
         "hookgate_outbound_endpoints{state=\"paused_gone\"} 1",
         "hookgate_outbound_slots{half=\"suspects\"} 1",
         "hookgate_outbound_waiting 4",
+        "hookgate_store_up 1",
+        "hookgate_store_call_seconds_bucket{call=\"accept\",le=\"1\"} 3",
+        "hookgate_store_call_seconds_bucket{call=\"accept\",le=\"+Inf\"} 4",
+        "hookgate_store_call_seconds_sum{call=\"accept\"} 4.5",
+        "hookgate_store_repeats_total{why=\"contended\"} 2",
+        "hookgate_store_gateways 3",
+        "hookgate_store_clock_skew_seconds -0.5",
         "hookgate_route_not_enforcing{route=\"billing\"} 1",
         "hookgate_alarm{code=\"failing\",route=\"billing\"} 1",
         "hookgate_alarm{code=\"failing\",route=\"other\"} 0",

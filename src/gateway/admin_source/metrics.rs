@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{GatewaySource, count};
+use super::{GatewaySource, count, database};
 use crate::config::snapshot::CertificateUse;
 use crate::gateway::active_config::ActiveRoute;
 use crate::store::archive::TargetCounts;
@@ -75,6 +75,7 @@ impl GatewaySource {
                 .collect(),
             store_alarm: self.alarm().is_some(),
             sending: self.sending_gauges(),
+            shared_store: database::gauges(&*self.gate.store),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Socket};
 
 use super::call::Call;
 use super::errors::{Fault, fault_of, shown};
+use super::figures::OpenConnection;
 use super::options::Options;
 use super::tls::TlsFiles;
 
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     /// Whether the server said that a commit may be on no standby, although it answers as if it were.
     poisoned: Arc<AtomicBool>,
     driver: JoinHandle<()>,
+    /// Counts it while it is open.
+    counted: Option<OpenConnection>,
 }
 
 impl Connection {
@@ -92,7 +95,13 @@ impl Connection {
             client,
             poisoned,
             driver,
+            counted: None,
         }
+    }
+
+    /// Counts it among the connections that are open.
+    pub(super) fn count(&mut self, counted: OpenConnection) {
+        self.counted = Some(counted);
     }
 
     /// Returns whether it can be used for another call.

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::call::{Call, column};
 use super::connection::Connection;
 use super::errors::Fault;
+use super::figures::Recorder;
 use super::migrate::{OLDEST_SERVER, VERSION, parsed};
 use super::options::Options;
 use super::reach::{Advice, Reach};
@@ -21,6 +22,7 @@ pub(super) struct Connector {
     pub(super) options: Options,
     pub(super) files: TlsFiles,
     pub(super) reach: Reach,
+    pub(super) recorder: Arc<Recorder>,
     /// A connection that was made to find out whether the database can be reached again.
     pub(super) spare: Mutex<Option<Connection>>,
     /// The key of the store that was opened: a connection to another is not used.
@@ -37,6 +39,7 @@ impl Connector {
             options,
             files: TlsFiles::default(),
             reach: Reach::default(),
+            recorder: Arc::default(),
             spare: Mutex::default(),
             hash_key: Mutex::default(),
             trouble: Mutex::default(),
@@ -90,7 +93,8 @@ impl Connector {
 
     /// Opens a connection, and verifies that the store is one that this program can use, and the one that was opened.
     pub(super) async fn open(&self) -> Result<Connection, String> {
-        let connection = Connection::open(&self.options, &self.files).await?;
+        let mut connection = Connection::open(&self.options, &self.files).await?;
+        connection.count(self.recorder.open());
         let hash_key = verify(&connection, &self.options).await?;
         let known = *self.hash_key.lock().get_or_insert(hash_key);
         if known != hash_key {

@@ -64,6 +64,8 @@ pub(super) trait Batch: Send {
     fn time(&self, timeout: Duration) -> Duration;
     /// Returns the number of rows.
     fn rows(&self) -> usize;
+    /// Returns whether rows of several callers can be in it.
+    fn may_have_several(&self) -> bool;
     /// Returns the IDs whose days must have tables.
     fn days(&self) -> Vec<Uuid>;
     /// Gives each caller its answer.
@@ -320,6 +322,10 @@ impl<K: Kind> Batch for Taken<K> {
 
     fn rows(&self) -> usize {
         self.rows.len()
+    }
+
+    fn may_have_several(&self) -> bool {
+        K::MAX_ROWS > 1
     }
 
     fn days(&self) -> Vec<Uuid> {

@@ -1,5 +1,6 @@
 //! The connections to the server. A call says which of them it is for, so that none waits behind another kind.
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -8,6 +9,7 @@ use tokio_postgres::Row;
 
 use super::call::Call;
 use super::connector::Connector;
+use super::figures::Figures;
 use super::jobs::{Jobs, Kind, Sender, Single};
 use super::options::Options;
 use super::unanswered::Unanswered;
@@ -117,6 +119,16 @@ impl Link {
     pub(super) fn trouble(&self) -> Option<StoreError> {
         let of_store = || self.connector.trouble.lock().clone();
         self.connector.reach.trouble().or_else(of_store)
+    }
+
+    /// Returns the time for which no server could be reached; `None` if one can be.
+    pub(super) fn away(&self) -> Option<Duration> {
+        self.connector.reach.away()
+    }
+
+    /// Returns the counts and times of the calls since the start.
+    pub(super) fn figures(&self) -> Figures {
+        self.connector.recorder.figures()
     }
 
     /// Makes what waits, then closes all connections.

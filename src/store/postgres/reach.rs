@@ -75,6 +75,13 @@ impl Reach {
         jittered(away.pause)
     }
 
+    /// Returns the time for which it could not be reached; `None` if it can be.
+    pub(super) fn away(&self) -> Option<Duration> {
+        let away = self.0.lock();
+        let since = away.as_ref()?.since;
+        Some(SystemClock.mono().saturating_duration_since(since))
+    }
+
     /// Returns the reason for which it cannot be reached.
     pub(super) fn trouble(&self) -> Option<StoreError> {
         self.0.lock().as_ref().map(|away| unreachable(&away.why))

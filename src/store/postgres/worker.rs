@@ -10,9 +10,11 @@ use super::call::{Call, Day};
 use super::connection::Connection;
 use super::connector::Connector;
 use super::errors::Fault;
+use super::figures::Repeat;
 use super::jobs::{Batch, Jobs};
 use super::migrate::DAYS_AHEAD;
 use super::unanswered::Unanswered;
+use crate::clock::{Clock as _, SystemClock};
 use crate::random;
 use crate::store::StoreError;
 
@@ -102,6 +104,10 @@ impl Worker {
     /// Makes the call of a batch, twice if need be. Returns the batch if its rows have to be sent one by one.
     async fn attempt(&mut self, batch: Box<dyn Batch>) -> Option<Box<dyn Batch>> {
         let (mut again, mut days) = (true, true);
+        let recorder = Arc::clone(&self.connector.recorder);
+        if batch.may_have_several() {
+            recorder.batch(batch.rows());
+        }
         let call = batch.call();
         loop {
             let fault = match self
@@ -117,14 +123,17 @@ impl Worker {
             match fault {
                 Fault::Again(_) if again => {
                     again = false;
+                    recorder.repeat(Repeat::Contended);
                     let pause = SHORTEST_PAUSE + random::number() % (RANDOM_PAUSE + 1);
                     sleep(Duration::from_millis(pause)).await;
                 }
                 Fault::NoDay(_) if days => {
                     days = false;
+                    recorder.repeat(Repeat::NoDay);
                     self.make_days(&batch.days()).await;
                 }
                 Fault::Again(_) | Fault::Row(_) | Fault::NoDay(_) if batch.rows() > 1 => {
+                    recorder.repeat(Repeat::BadRow);
                     return Some(batch);
                 }
                 Fault::Again(error)
@@ -167,9 +176,14 @@ impl Worker {
         };
         let more = u64::try_from(call.bytes / BYTES_PER_SECOND).unwrap_or(u64::MAX);
         let time = time.saturating_add(Duration::from_secs(more));
+        let begun = SystemClock.mono();
         let answer = connection
             .exchange(&self.connector.options.schema, call, time)
             .await;
+        let took = SystemClock.mono().saturating_duration_since(begun);
+        let is_unknown = matches!(answer, Err(Fault::Lost(StoreError::Unknown(_))));
+        let recorder = &self.connector.recorder;
+        recorder.call(call.function, took, is_unknown);
         if !matches!(answer, Err(Fault::Lost(_))) {
             self.connection = Some(connection);
         } else if connection.is_open() {

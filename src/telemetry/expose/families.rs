@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Bucket, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{GaugeVec, IntCounterVec, Opts};
 
 /// The metric families of one scrape, made from the gateway's own counters.
@@ -41,6 +41,28 @@ impl Families {
         self.0.extend(gauge.collect());
     }
 
+    /// Adds a histogram of values that were counted elsewhere.
+    pub(super) fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: Option<&str>,
+        values: impl IntoIterator<Item = (&'a str, &'a Distribution)>,
+    ) {
+        let metric = |(value, observed): (&str, &Distribution)| {
+            let mut metric =
+                Metric::from_label(label.map(|name| pair(name, value)).into_iter().collect());
+            metric.set_histogram(observed.to_proto());
+            metric
+        };
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(values.into_iter().map(metric).collect());
+        self.0.push(family);
+    }
+
     pub(super) fn collect(&mut self, collector: &impl Collector) {
         self.0.extend(collector.collect());
     }
@@ -66,6 +88,43 @@ impl Families {
             .map(|(name, is_set)| (vec![&**name], float(u64::from(*is_set))));
         self.gauge(name, help, &[label], values);
     }
+}
+
+/// Values that were observed elsewhere, counted by bounds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// The upper bounds, ascending.
+    pub bounds: &'static [f64],
+    /// The values up to each bound that are above the one before; then those above the last.
+    pub counts: Vec<u64>,
+    /// The sum of all values.
+    pub sum: f64,
+}
+
+impl Distribution {
+    fn to_proto(&self) -> Histogram {
+        let mut total = 0;
+        let mut buckets = Vec::new();
+        for (bound, count) in self.bounds.iter().zip(&self.counts) {
+            total += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(total);
+            buckets.push(bucket);
+        }
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(self.counts.iter().sum());
+        histogram.set_sample_sum(self.sum);
+        histogram
+    }
+}
+
+fn pair(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
 }
 
 /// Converts a count to a float; exact up to 2^53.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::families::{Families, float};
 use super::sending::SendingGauges;
+use super::shared_store::SharedStoreGauges;
 
 /// The values of metrics that only the caller knows, read at each scrape.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,8 @@ pub struct Gauges {
     pub late_attempts: u64,
     /// The values of sending; none if nothing is sent.
     pub sending: Option<SendingGauges>,
+    /// The values of a store that gateways share; none if the store is this gateway's own.
+    pub shared_store: Option<SharedStoreGauges>,
 }
 
 pub(super) fn add(gauges: &Gauges, families: &mut Families) {
@@ -71,12 +74,12 @@ fn add_levels(gauges: &Gauges, families: &mut Families) {
     let levels = [
         (
             "hookgate_ledger_entries",
-            "Delivery IDs remembered.",
+            "Delivery IDs remembered. With store.postgres: by all gateways, as the database estimates it.",
             gauges.ledger_entries,
         ),
         (
             "hookgate_ledger_bytes",
-            "Memory of the ledger, in bytes.",
+            "Memory of the ledger, in bytes. With store.postgres: its tables and indexes in the database.",
             gauges.ledger_bytes,
         ),
         (
@@ -96,7 +99,7 @@ fn add_levels(gauges: &Gauges, families: &mut Families) {
         ),
         (
             "hookgate_store_bytes",
-            "Bytes of the store's files.",
+            "Bytes of the store's files. With store.postgres: its tables and indexes in the database.",
             gauges.store_bytes,
         ),
         (
@@ -185,17 +188,17 @@ fn add_queue(gauges: &Gauges, families: &mut Families) {
     for (name, help, counts) in [
         (
             "hookgate_queue_waiting",
-            "Deliveries that wait for an attempt.",
+            "Deliveries that wait for an attempt. With store.postgres, each gateway has the number of all gateways: take the maximum, not the sum.",
             &gauges.waiting,
         ),
         (
             "hookgate_queue_dead",
-            "Deliveries whose attempts are exhausted, without cancelled ones.",
+            "Deliveries whose attempts are exhausted, without cancelled ones. With store.postgres: take the maximum of the gateways.",
             &gauges.dead,
         ),
         (
             "hookgate_queue_cancelled",
-            "Deliveries that were cancelled.",
+            "Deliveries that were cancelled. With store.postgres: take the maximum of the gateways.",
             &gauges.cancelled,
         ),
     ] {
