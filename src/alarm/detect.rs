@@ -8,13 +8,14 @@ use super::{Alarm, Change, Code, Policy};
 use crate::clock::Now;
 
 mod finding;
+mod fleet;
 mod gateway;
 mod observation;
 mod route;
 mod sending;
 
 use finding::Finding;
-pub use observation::{Observation, RouteObservation, SendingObservation};
+pub use observation::{FleetObservation, Observation, RouteObservation, SendingObservation};
 use route::{HOUR, RouteState};
 use sending::SendingState;
 
@@ -83,6 +84,7 @@ impl Detector {
             now,
         ));
         let mut findings = gateway::findings(observation, policy);
+        findings.extend(fleet::findings(observation.fleet.as_ref()));
         let sending = observation.sending.as_ref();
         findings.extend(self.sending.findings(sending, now.mono));
         for (code, finding) in findings {

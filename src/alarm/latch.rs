@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 /// The time that a measure must be good before its alarm is cleared.
-pub(super) const CLEAR_AFTER: Duration = Duration::from_secs(300);
+pub const CLEAR_AFTER: Duration = Duration::from_secs(300);
 
 /// The present level of a measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

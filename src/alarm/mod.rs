@@ -10,7 +10,8 @@ pub mod baseline;
 pub mod detect;
 mod latch;
 
-pub use detect::{Detector, Observation, RouteObservation, SendingObservation};
+pub use detect::{Detector, FleetObservation, Observation, RouteObservation, SendingObservation};
+pub use latch::CLEAR_AFTER;
 
 /// The kind of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +36,14 @@ pub enum Code {
     StoreFailing,
     /// A damaged store was set aside, and a new one begun.
     StoreSetAside,
+    /// No database server can be reached.
+    StoreDown,
+    /// Commits do not wait for a standby that they should wait for.
+    StoreStandbyIgnored,
+    /// The store has tables for too few days ahead.
+    StoreDays,
+    /// Gateways that share the store run different configs.
+    StoreConfigsDiffer,
     /// The clock of the machine was set.
     ClockJump,
     /// The gateway has no file descriptors left, so connections wait.
@@ -62,6 +71,10 @@ impl Code {
         Self::StoreLarge,
         Self::StoreFailing,
         Self::StoreSetAside,
+        Self::StoreDown,
+        Self::StoreStandbyIgnored,
+        Self::StoreDays,
+        Self::StoreConfigsDiffer,
         Self::ClockJump,
         Self::OutOfFiles,
         Self::CertificateExpiry,
@@ -83,6 +96,10 @@ impl Code {
             Self::StoreLarge => "store_large",
             Self::StoreFailing => "store_failing",
             Self::StoreSetAside => "store_set_aside",
+            Self::StoreDown => "store_down",
+            Self::StoreStandbyIgnored => "store_standby_ignored",
+            Self::StoreDays => "store_days",
+            Self::StoreConfigsDiffer => "store_configs_differ",
             Self::ClockJump => "clock_jump",
             Self::OutOfFiles => "out_of_files",
             Self::CertificateExpiry => "certificate_expiry",
@@ -103,6 +120,24 @@ impl Code {
                 | Self::Silent
                 | Self::VerifiedFalling
                 | Self::ManyDuplicates
+        )
+    }
+}
+
+impl Code {
+    /// Returns whether all gateways that share a store see the cause, so that one of them is enough to send the alarm.
+    pub const fn is_of_fleet(self) -> bool {
+        matches!(
+            self,
+            Self::DeadLetters
+                | Self::Parked
+                | Self::StoreLarge
+                | Self::StoreDown
+                | Self::StoreStandbyIgnored
+                | Self::StoreDays
+                | Self::StoreConfigsDiffer
+                | Self::EndpointsPaused
+                | Self::OutboundBehind
         )
     }
 }

@@ -9,18 +9,24 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Gate;
-use crate::alarm::{Change, Detector, Observation, RouteObservation, SendingObservation};
+use crate::alarm::{
+    CLEAR_AFTER, Change, Detector, FleetObservation, Observation, RouteObservation,
+    SendingObservation,
+};
 use crate::clock::{Dates, rfc3339, tick};
-use crate::config::snapshot::{Snapshot, WebhookRoute};
+use crate::config::snapshot::{Durability, Snapshot, WebhookRoute};
 use crate::deliver::alarm;
 use crate::mount::Space;
-use crate::store::StoreError;
 use crate::store::address_book::EndpointState;
 use crate::store::drift::Drift;
-use crate::store::queue::{Accept, Dedupe, DeliveryRef, Lane, TargetId};
+use crate::store::queue::{Accept, Accepted, Dedupe, DeliveryRef, Lane, OnDead, TargetId};
+use crate::store::{Health, Key, Standby, StoreError};
 
 /// The time from the beginning of one observation to that of the next.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// The length of the spans of time in each of which gateways that share a store send a change of an alarm once. An alarm of one gateway needs longer to
+/// change back and forth, so that no change is taken for another.
+const SPAN: Duration = CLEAR_AFTER.saturating_sub(Duration::from_secs(60));
 /// The most changes that wait for the store. The oldest are dropped first.
 const MAX_WAITING: usize = 256;
 
@@ -86,12 +92,17 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
         None => None,
     };
     let health = gate.store.health();
+    let fleet = gate.store.nature().shared;
+    let fleet = fleet.then(|| fleet_of(&health, snapshot));
     Observation {
         routes: snapshot.webhooks.iter().map(route).collect(),
         disk,
         store_bytes: counts.used,
         parked: gate.parked(),
-        failing: health.trouble.map(|trouble| trouble.to_string()),
+        failing: health
+            .trouble
+            .filter(|_| health.away.is_none())
+            .map(|trouble| trouble.to_string()),
         set_aside,
         clock_jump: health.clock_jump,
         out_of_files: gate.lifecycle.connections.out_of_files(),
@@ -101,7 +112,31 @@ async fn observe(gate: &Gate, snapshot: &Snapshot, set_aside: Option<String>) ->
             .iter()
             .filter_map(|client| Some((Arc::clone(&client.policy().name), client.check_name()?)))
             .collect(),
+        fleet,
         sending: sending(gate),
+    }
+}
+
+/// Observes a store that gateways share.
+fn fleet_of(health: &Health, snapshot: &Snapshot) -> FleetObservation {
+    let fleet = health.fleet.as_ref();
+    let durability = snapshot.store.engine.postgres();
+    let durability = durability.and_then(|engine| engine.durability);
+    let standby_ignored = match (durability, fleet.map(|fleet| fleet.standby)) {
+        (None, Some(Standby::Ignored)) => Some(
+            "a standby is attached, and commits do not wait for it: a failover loses acknowledged deliveries",
+        ),
+        (Some(Durability::Standby), Some(Standby::Ignored | Standby::None)) => {
+            Some("`store.postgres.durability` is `standby`, and commits wait for none")
+        }
+        _ => None,
+    };
+    let trouble = health.trouble.as_ref().map(ToString::to_string);
+    FleetObservation {
+        down: health.away.and(trouble),
+        standby_ignored,
+        days_ahead: fleet.map(|fleet| fleet.days_ahead),
+        configs: fleet.map_or(0, |fleet| fleet.hashes),
     }
 }
 
@@ -139,6 +174,8 @@ struct Event {
     body: Bytes,
     /// The lane of the alarm, so that its changes are sent in order.
     lane: Lane,
+    /// The key by which gateways that share a store send it once; none if each sends its own.
+    key: Option<Key>,
 }
 
 /// Returns the event of a change.
@@ -169,22 +206,32 @@ fn event(change: &Change) -> Event {
         data,
     };
     let body = serde_json::to_vec(&body).unwrap_or_default();
+    let subject = format!(
+        "{} {}",
+        alarm.code,
+        alarm.route.as_deref().unwrap_or_default()
+    );
+    let since_epoch = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let span = since_epoch.as_secs() / SPAN.as_secs();
     Event {
         kind: change.event_type(),
         at: *at,
         body: body.into(),
-        lane: lane(alarm.code.code(), alarm.route.as_deref()),
+        lane: Lane(hash(&subject)),
+        key: alarm
+            .code
+            .is_of_fleet()
+            .then(|| Key(hash(&format!("{} {subject} {span}", change.event_type())))),
     }
 }
 
-/// Returns the lane of an alarm: of its code and its route.
-fn lane(code: &str, route: Option<&str>) -> Lane {
-    let digest: [u8; 32] = Sha256::digest(format!("{code} {}", route.unwrap_or_default())).into();
-    let mut lane = [0; 16];
-    lane.iter_mut()
+fn hash(text: &str) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(text).into();
+    let mut hash = [0; 16];
+    hash.iter_mut()
         .zip(digest)
         .for_each(|(to, byte)| *to = byte);
-    Lane(lane)
+    hash
 }
 
 /// Puts on the disk what waits for that, the oldest first, as far as it takes them.
@@ -214,10 +261,22 @@ async fn accept(
     event: &Event,
     target: TargetId,
 ) -> Result<(), StoreError> {
-    gate.store
-        .accept(Arc::new(delivery(id, event, target)), Dedupe::None)
-        .await
-        .map(drop)
+    let key = event.key.filter(|_| gate.store.nature().shared);
+    let dedupe = key.map_or(Dedupe::None, |key| Dedupe::Key {
+        key,
+        window: SPAN,
+        dead: OnDead::Keep,
+    });
+    let delivery = Arc::new(delivery(id, event, target));
+    match gate.store.accept(delivery, dedupe).await? {
+        Accepted::InFlight { .. } => Err(StoreError::Unavailable(
+            "another gateway stores the same alarm".into(),
+        )),
+        Accepted::New(_)
+        | Accepted::Duplicate { .. }
+        | Accepted::Other { .. }
+        | Accepted::Revived { .. } => Ok(()),
+    }
 }
 
 /// Returns an alarm as the store takes it.
@@ -227,6 +286,7 @@ fn delivery(id: DeliveryRef, event: &Event, target: TargetId) -> Accept {
         at,
         body,
         lane,
+        key: _,
     } = event;
     alarm(id, target, kind, *at, body.clone(), *lane)
 }
@@ -263,5 +323,32 @@ mod tests {
         ] {
             assert_ne!(other, raised);
         }
+    }
+    /// An alarm that was cleared and raised again is not taken for the one before, however long that waits for its receiver.
+    #[test]
+    fn changes_that_gateways_see_at_the_same_time_share_a_key() {
+        let key = |code, raised, seconds| {
+            let at = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+            let alarm = Alarm {
+                code,
+                route: None,
+                since: at,
+                text: String::new(),
+                ending: false,
+            };
+            event(&Change { alarm, at, raised }).key
+        };
+        let first = key(Code::StoreDays, true, 2_401);
+        assert!(first.is_some());
+        assert_eq!(key(Code::StoreDays, true, 2_409), first);
+        for other in [
+            key(Code::StoreDays, false, 2_401),
+            key(Code::StoreDown, true, 2_401),
+            key(Code::StoreDays, true, 2_401 + CLEAR_AFTER.as_secs()),
+        ] {
+            assert!(other.is_some() && other != first);
+        }
+        // of the machine, not of the fleet
+        assert_eq!(key(Code::ClockJump, true, 2_401), None);
     }
 }

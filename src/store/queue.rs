@@ -109,7 +109,7 @@ pub struct Accept {
 pub enum OnDead {
     /// The dead or cancelled delivery waits again, so that a provider's "redeliver" does what the operator expects.
     Revive,
-    /// Nothing. Reserved: no route uses it yet.
+    /// Nothing. An alarm that several gateways raise is sent once.
     Keep,
 }
 

@@ -28,8 +28,23 @@ pub struct Observation {
     pub certificates: Option<String>,
     /// The upstreams whose names do not resolve, and for how long, where that is long enough for an alarm.
     pub unresolved: Vec<(Arc<str>, Duration)>,
+    /// The state of a store that gateways share; none if the store is this gateway's own.
+    pub fleet: Option<FleetObservation>,
     /// The state of sending; none if nothing is sent, or if it was not observed yet.
     pub sending: Option<SendingObservation>,
+}
+
+/// The observations of a store that gateways share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetObservation {
+    /// The reason why no server can be reached, if none can be.
+    pub down: Option<String>,
+    /// In words, that commits do not wait for a standby that they should wait for.
+    pub standby_ignored: Option<&'static str>,
+    /// The days after today for which there are tables; none before the first heartbeat.
+    pub days_ahead: Option<u32>,
+    /// The different configs that the gateways run.
+    pub configs: u32,
 }
 
 /// The observations of sending.

@@ -418,3 +418,44 @@ fn sending_is_behind_if_an_event_is_due_for_a_minute() {
     assert_eq!(oldest(&mut bench, 2, SECOND), NONE);
     assert_eq!(oldest(&mut bench, 2, CLEAR_AFTER), ["-outbound_behind"]);
 }
+
+/// A failover takes some seconds, and a change of the config takes a rollout: neither is an alarm.
+#[test]
+fn trouble_of_a_shared_store_is_raised_once_it_lasts() {
+    let mut bench = Bench::new();
+    let fleet = |change: fn(&mut FleetObservation)| {
+        let mut fleet = FleetObservation {
+            days_ahead: Some(7),
+            configs: 1,
+            ..FleetObservation::default()
+        };
+        change(&mut fleet);
+        Some(fleet)
+    };
+    type Case = (fn(&mut FleetObservation), Duration, &'static str);
+    let cases: [Case; 4] = [
+        (
+            |of| of.down = Some("no answer".to_owned()),
+            HOLD,
+            "store_down",
+        ),
+        (
+            |of| of.standby_ignored = Some("it is ignored"),
+            HOLD,
+            "store_standby_ignored",
+        ),
+        (|of| of.days_ahead = Some(2), HOLD, "store_days"),
+        (|of| of.configs = 2, 10 * MINUTE, "store_configs_differ"),
+    ];
+    for (change, hold, code) in cases {
+        bench.observation.fleet = fleet(change);
+        assert_eq!(bench.after(SECOND), [""; 0], "{code}");
+        assert_eq!(bench.after(hold - SECOND), [""; 0], "{code}");
+        assert_eq!(bench.after(SECOND), [format!("+{code}")]);
+        bench.observation.fleet = fleet(|_| {});
+        assert_eq!(bench.after(SECOND), [""; 0], "{code}");
+        assert_eq!(bench.after(CLEAR_AFTER), [format!("-{code}")]);
+    }
+    bench.observation.fleet = None;
+    assert_eq!(bench.after(20 * MINUTE), [""; 0]);
+}
