@@ -21,6 +21,8 @@ const DELIVERIES_PER_STEP: u16 = 200;
 /// The most steps of one sweep.
 const STEPS_PER_SWEEP: u32 = 20;
 
+/// The sweeps from one count of a store that gateways share to the next: each of them counts.
+const SWEEPS_PER_COUNT_IF_SHARED: u32 = 5;
 /// The sweeps from one observation of sending to the next: it looks at every endpoint that has something due.
 const SWEEPS_PER_OBSERVATION: u32 = 5;
 
@@ -28,6 +30,11 @@ const SWEEPS_PER_OBSERVATION: u32 = 5;
 pub async fn sweep(worker: Arc<Worker>) {
     let mut leaving = worker.activity.leaving();
     let (mut generation, mut sweeps) = (0, 0_u32);
+    let sweeps_per_count = if worker.store.nature().shared {
+        SWEEPS_PER_COUNT_IF_SHARED
+    } else {
+        1
+    };
     while !*leaving.borrow_and_update() {
         let destinations = worker.destinations();
         if destinations.generation != generation && reschedule(&worker, &destinations).await {
@@ -36,7 +43,9 @@ pub async fn sweep(worker: Arc<Worker>) {
         let mut keep = retentions(&destinations, &worker.counts());
         keep.extend(of_tenants(&worker));
         delete_expired(&worker, &keep).await;
-        if let Ok(counts) = worker.store.totals().await {
+        if sweeps.is_multiple_of(sweeps_per_count)
+            && let Ok(counts) = worker.store.totals().await
+        {
             worker.set_counts(counts);
         }
         if sweeps.is_multiple_of(SWEEPS_PER_OBSERVATION)

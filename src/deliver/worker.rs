@@ -41,7 +41,7 @@ pub struct Worker {
     pub(super) memory: Arc<Memory>,
     /// The endpoints of customers.
     endpoints: Endpoints,
-    /// The contents of the store, as counted by the last sweep.
+    /// The contents of the store, as they were counted last.
     counts: ArcSwap<Counts>,
     /// The state of sending, as of the last sweep; none before the first.
     sending: ArcSwapOption<SendingState>,
@@ -144,7 +144,7 @@ impl Worker {
         &self.endpoints
     }
 
-    /// Returns the contents of the store, counted about a second ago.
+    /// Returns the contents of the store, counted about a second ago; five if gateways share it.
     pub(crate) fn counts(&self) -> Arc<Counts> {
         self.counts.load_full()
     }
