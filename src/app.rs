@@ -294,7 +294,7 @@ async fn serve(
     spool: Option<Arc<Spool>>,
 ) -> Result<(Arc<Gate>, Server), StartError> {
     telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
-    store.configured(&snapshot.hash, snapshot.generation);
+    store.configured(&snapshot.common_hash, snapshot.generation);
     let gate = Gate::new(
         Arc::clone(snapshot),
         Arc::clone(clock),

@@ -67,6 +67,9 @@ pub struct ConfigStatus {
     pub generation: u64,
     /// The hash over all files of the config.
     pub hash: String,
+    /// The hash of the parts that gateways of a fleet have in common: without `listen`, `health`, `admin`, `outbound.listen` and `store.spool`.
+    #[serde(default)]
+    pub common_hash: String,
     /// When the config was loaded.
     pub loaded_at: String,
     /// Seconds since then.

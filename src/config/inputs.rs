@@ -131,6 +131,8 @@ pub struct Inputs {
     files: Vec<PathBuf>,
     known: HashSet<PathBuf>,
     hash: Sha256,
+    /// The hash of the parts that gateways of a fleet have in common.
+    common: Sha256,
     contents: Contents,
 }
 
@@ -166,11 +168,26 @@ impl Inputs {
         });
     }
 
-    /// Adds bytes that were read to the hash.
+    /// Adds bytes that were read to the hashes.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.hash
-            .update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
-        self.hash.update(bytes);
+        add(&mut self.hash, bytes);
+        add(&mut self.common, bytes);
+    }
+
+    /// Adds a part of the main file to the hash of what gateways of a fleet have in common.
+    pub fn feed_common(&mut self, bytes: &[u8]) {
+        add(&mut self.common, bytes);
+    }
+
+    /// Reads the main file. It is not in the hash of what gateways of a fleet have in common: its parts are fed by [`Self::feed_common`].
+    ///
+    /// # Errors
+    /// The reason why it was not read.
+    pub fn read_main(&mut self, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
+        let common = self.common.clone();
+        let read = self.read(path, most);
+        self.common = common;
+        read
     }
 
     /// Reads a file and adds it.
@@ -195,12 +212,39 @@ impl Inputs {
         Ok(bytes)
     }
 
-    /// Returns the files, the first 8 hex digits of the hash of their content, and the contents.
-    pub fn finish(self) -> (Vec<PathBuf>, String, Contents) {
-        let digest = self.hash.finalize();
-        let (first, _) = digest.split_at_checked(4).unwrap_or_default();
-        (self.files, hex::encode(first), self.contents)
+    /// Returns what was read.
+    pub fn finish(self) -> Read {
+        Read {
+            files: self.files,
+            hash: first_digits(self.hash),
+            common: first_digits(self.common),
+            contents: self.contents,
+        }
     }
+}
+
+/// The results of a load about its files.
+#[derive(Debug)]
+pub struct Read {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// The first 8 hex digits of the hash of all contents.
+    pub hash: String,
+    /// The same of the parts that gateways of a fleet have in common.
+    pub common: String,
+    /// The contents.
+    pub contents: Contents,
+}
+
+fn add(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+    hash.update(bytes);
+}
+
+fn first_digits(hash: Sha256) -> String {
+    let digest = hash.finalize();
+    let (first, _) = digest.split_at_checked(4).unwrap_or_default();
+    hex::encode(first)
 }
 
 #[cfg(test)]
@@ -215,7 +259,7 @@ mod tests {
         inputs.list(dir);
         inputs.read(&dir.join("a"), 10).unwrap();
         inputs.read(&dir.join("absent/b"), 10).unwrap_err();
-        inputs.finish().2
+        inputs.finish().contents
     }
 
     #[test]
@@ -249,7 +293,7 @@ mod tests {
         let list = |path: &Path| {
             let mut inputs = Inputs::default();
             inputs.list(path);
-            inputs.finish().2
+            inputs.finish().contents
         };
         let pattern = dir.path().join("*.yaml");
         let (of_directory, of_pattern) = (list(&root), list(&pattern));
@@ -270,6 +314,6 @@ mod tests {
             fs::write(&file, text).unwrap();
             inputs.read(&file, 10).unwrap();
         }
-        assert!(!inputs.finish().2.are_current());
+        assert!(!inputs.finish().contents.are_current());
     }
 }

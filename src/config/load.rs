@@ -12,6 +12,7 @@ use crate::config::snapshot::Snapshot;
 use crate::config::yaml_tree;
 use crate::mount::{self, Mount};
 
+mod common;
 mod reading;
 mod summary;
 
@@ -111,7 +112,7 @@ fn load_among(
     generation: u64,
 ) -> Result<Loaded, RefusedConfig> {
     let previous = loader.previous;
-    let main = match loader.inputs.read(path, yaml_tree::MAX_BYTES) {
+    let main = match loader.inputs.read_main(path, yaml_tree::MAX_BYTES) {
         Ok(bytes) => reading::source(path, bytes, &mut loader),
         Err(why) => {
             let report = Report::of_file(&path.display().to_string(), format!("the config {why}"));
@@ -119,6 +120,9 @@ fn load_among(
         }
     };
     let removed_keys = loader.cache.keep_keys(main.keys(), previous);
+    if let Some(tree) = &main.tree {
+        common::feed(tree, &mut loader.inputs);
+    }
     let mut reading = Reading::new(loader, main);
     let (written, catalogue) = reading.all();
     let Reading {
@@ -161,11 +165,11 @@ fn load_among(
 
 /// Returns the errors of a config that cannot run.
 fn refused(report: Report, inputs: Inputs) -> RefusedConfig {
-    let (files, _, contents) = inputs.finish();
+    let read = inputs.finish();
     RefusedConfig {
         report,
-        files,
-        contents: Arc::new(contents),
+        files: read.files,
+        contents: Arc::new(read.contents),
     }
 }
 
@@ -189,9 +193,10 @@ fn finished(
     if report.errors() > 0 {
         return Err(refused(report, inputs));
     }
-    let (files, hash, contents) = inputs.finish();
-    snapshot.hash = hash;
-    snapshot.files = files;
+    let read = inputs.finish();
+    snapshot.hash = read.hash;
+    snapshot.common_hash = read.common;
+    snapshot.files = read.files;
     Ok(Loaded {
         snapshot,
         report,
@@ -199,7 +204,7 @@ fn finished(
         removed_keys,
         stale,
         stale_certificates,
-        contents: Arc::new(contents),
+        contents: Arc::new(read.contents),
         secrets: count,
         origins,
         catalogue: Catalogue::default(),

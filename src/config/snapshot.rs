@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// The first 8 hex digits of a hash of all files: config, included files, presets, secret files.
     pub hash: String,
+    /// The same of the parts that gateways of a fleet have in common: without addresses and the spool.
+    pub common_hash: String,
     /// The time when it was compiled.
     pub loaded_at: SystemTime,
     /// The listeners for senders.

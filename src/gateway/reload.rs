@@ -194,9 +194,7 @@ impl Reloader {
         for note in notes {
             tracing::info!("{note}");
         }
-        self.gate.telemetry.set_policy(snapshot.log);
-        self.gate.telemetry.reloaded(generation, snapshot.loaded_at);
-        self.gate.store.configured(&snapshot.hash, generation);
+        self.announce(&snapshot);
         self.state.store(Arc::new(ReloadState {
             error: None,
             needs_restart,
@@ -209,6 +207,16 @@ impl Reloader {
             contents,
         };
         Ok(generation)
+    }
+
+    /// Tells telemetry and the store of a config that is in use now.
+    fn announce(&self, snapshot: &Snapshot) {
+        let Gate {
+            telemetry, store, ..
+        } = &*self.gate;
+        telemetry.set_policy(snapshot.log);
+        telemetry.reloaded(snapshot.generation, snapshot.loaded_at);
+        store.configured(&snapshot.common_hash, snapshot.generation);
     }
 
     /// Checks each minute whether a certificate that was not valid yet should replace the one in use, and reloads then.

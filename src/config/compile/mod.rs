@@ -104,6 +104,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     Snapshot {
         generation,
         hash: String::new(),
+        common_hash: String::new(),
         loaded_at: cx.loader.now.wall,
         listeners: listeners.into_iter().map(|(one, _)| one).collect(),
         health,

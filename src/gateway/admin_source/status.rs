@@ -206,6 +206,7 @@ fn config(snapshot: &Snapshot, reloader: &Reloader, now: SystemTime) -> ConfigSt
     ConfigStatus {
         generation: snapshot.generation,
         hash: snapshot.hash.clone(),
+        common_hash: snapshot.common_hash.clone(),
         loaded_at: rfc3339(snapshot.loaded_at),
         age_seconds: now
             .duration_since(snapshot.loaded_at)
