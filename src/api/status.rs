@@ -202,11 +202,11 @@ pub struct ClockStatus {
 /// The ledger of delivery IDs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerStatus {
-    /// The number of remembered IDs.
+    /// The number of remembered IDs. With PostgreSQL: by all gateways, as the database estimates it.
     pub entries: u64,
-    /// The memory of the ledger in bytes.
+    /// The memory of the ledger in bytes. With PostgreSQL: its tables and indexes in the database.
     pub bytes: u64,
-    /// The maximum number of remembered IDs.
+    /// The maximum number of remembered IDs. With PostgreSQL: of those that this gateway remembers itself, for the time in which no server answers.
     pub capacity: u64,
     /// IDs that were forgotten before the end of their window, since the start.
     pub forgotten_early: u64,
@@ -315,6 +315,24 @@ pub struct StoreStatus {
     /// The database; null if the store is not on PostgreSQL.
     #[serde(default)]
     pub postgres: Option<PostgresStatus>,
+    /// The spool of this gateway; null if it has none.
+    #[serde(default)]
+    pub spool: Option<SpoolStatus>,
+}
+
+/// The deliveries that a gateway keeps on its own disk while the database is away.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpoolStatus {
+    /// The directory.
+    pub path: String,
+    /// The deliveries that were not handed over to the database yet.
+    pub waiting: u64,
+    /// The bytes that are in use.
+    pub bytes: u64,
+    /// The maximum size in bytes.
+    pub capacity: u64,
+    /// Seconds since the oldest of them was received; null if there is none.
+    pub oldest_seconds: Option<f64>,
 }
 
 /// The database of the store.
@@ -326,6 +344,9 @@ pub struct PostgresStatus {
     pub schema: String,
     /// `store.postgres.durability` of the config: `disk`, `storage` or `standby`; null if it says nothing.
     pub durability: Option<String>,
+    /// Seconds for which no server could be reached; null if one can be.
+    #[serde(default)]
+    pub away_seconds: Option<f64>,
     /// The gateways that share the database; null before the first heartbeat.
     pub fleet: Option<FleetStatus>,
 }

@@ -1,7 +1,7 @@
 //! Opens the store of a fleet, and waits for its server. Not ready meanwhile, but the health listener answers.
 use std::os::unix::ffi::OsStringExt as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
@@ -20,6 +20,8 @@ use crate::store::postgres::url_servers::{ReadText, UrlServers};
 
 /// The pause between two attempts to reach the server.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The time after which the log says again why the gateway waits.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns the options with which the store of a config is opened.
 pub fn options(engine: &PostgresEngine) -> Options {
@@ -87,19 +89,22 @@ pub(super) async fn open(
         remembered,
         ..options(engine)
     };
-    let mut last = String::new();
+    let mut said: Option<(String, Instant)> = None;
     loop {
         match attempt(engine, &options, clock).await {
             Ok(store) => return Ok(store),
             Err(Failure::Refused(why)) => return Err(StartError::Open(why.into())),
             Err(Failure::Away(why)) => {
-                if why != last {
+                let now = clock.mono();
+                let is_said =
+                    |(last, at): &(String, Instant)| *last == why && now < *at + SAID_AGAIN_AFTER;
+                if !said.as_ref().is_some_and(is_said) {
                     tracing::warn!(
                         server = engine.server,
                         error = why,
                         "cannot open the store; waiting for it, not ready"
                     );
-                    last = why;
+                    said = Some((why, now));
                 }
             }
         }

@@ -5,15 +5,17 @@ mod routes;
 mod sending;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::api::deliveries::{Deliveries, Delivery};
-use crate::api::status::{Status, StoreStatus};
+use crate::api::status::{LedgerStatus, Status, StoreStatus};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::GateArgs;
 use crate::cli::clock_skew::drift;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::cli::policy::quoted;
 use crate::cli::status::attention::attention;
 use crate::cli::term::{self, BOLD, GREEN, Look, Sign, YELLOW};
 use crate::clock::{Clock as _, SystemClock};
@@ -30,7 +32,9 @@ pub(super) struct StatusArgs {
 
 /// Runs `status`.
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
-    let (text, status): (String, Status) = args.gate.ask("/-/status")?;
+    let asked = args.gate.ask("/-/status");
+    let config = args.gate.config.as_deref();
+    let (text, status): (String, Status) = asked.map_err(|error| unanswered(error, config))?;
     let now = SystemClock.now().wall;
     let oldest = context::block_on(oldest(&args.gate.client()?, &status))?;
     if args.json {
@@ -43,6 +47,23 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
     } else {
         Exit::NO
     })
+}
+
+/// Adds to the error that no gateway answers how to find out whether one waits for its database: then its admin listener is not up yet.
+fn unanswered(error: Error, config: Option<&Path>) -> Error {
+    let Some(path) = config.filter(|_| error.exit == Exit::UNREACHED) else {
+        return error;
+    };
+    let store = context::written(path).ok().and_then(|file| file.store);
+    if store.is_none_or(|store| store.postgres.is_none()) {
+        return error;
+    }
+    error
+        .why("It may not be running, or wait for its database: then it has no admin listener yet.")
+        .hint(format!(
+            "hookgate doctor --config {}",
+            quoted(&path.display().to_string())
+        ))
 }
 
 /// Returns the oldest retrying delivery of each route that has pending ones. Leaves a route out if the gateway does not answer.
@@ -134,26 +155,34 @@ fn foot(status: &Status) -> String {
             ),
         );
     }
-    let ledger = &status.ledger;
-    let unsaved = if ledger.unsaved > 0 {
-        format!("; {} not yet on disk", term::count(ledger.unsaved))
-    } else {
-        String::new()
-    };
-    line(
-        "ledger",
-        format!(
-            "{} of {}, {}{unsaved}",
-            term::counted(ledger.entries, "ID"),
-            term::count(ledger.capacity),
-            term::size(ledger.bytes)
-        ),
-    );
+    let is_shared = status.store.postgres.is_some();
+    line("ledger", ledger(&status.ledger, is_shared));
     line("store", store(&status.store));
+    if let Some(spool) = &status.store.spool {
+        line("spool", database::spool(spool));
+    }
     if let Some(outbound) = &status.outbound {
         line("sending", sending::summary(outbound));
     }
     text
+}
+
+/// Describes the ledger: `10,204 IDs of 10,000,000, 1 MiB`. The one of a shared store has no bound, and is counted by estimate.
+fn ledger(ledger: &LedgerStatus, is_shared: bool) -> String {
+    let (ids, size) = (
+        term::counted(ledger.entries, "ID"),
+        term::size(ledger.bytes),
+    );
+    let unsaved = |place| match ledger.unsaved {
+        0 => String::new(),
+        unsaved => format!("; {} not yet {place}", term::count(unsaved)),
+    };
+    if is_shared {
+        format!("about {ids} in the database, {size}{}", unsaved("there"))
+    } else {
+        let most = term::count(ledger.capacity);
+        format!("{ids} of {most}, {size}{}", unsaved("on disk"))
+    }
 }
 
 /// Describes the store: `412 MiB of 8 GiB in /var/lib/hookgate; last fsync 2 ms`.

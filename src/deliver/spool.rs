@@ -6,13 +6,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::store::archive::{AttemptShown, Retention, Scope, Shown, UnitsShown, Whose};
+use crate::store::archive::{
+    AttemptShown, Filter, Order, Retention, Scope, Shown, Statuses, UnitsShown, Whose,
+};
 use crate::store::queue::{
     Accept, Accepted, Dedupe, LeaseRequest, Leased, NewUnit, Next, OnDead, Start,
 };
@@ -42,6 +45,10 @@ pub struct Spool {
     kept: Notify,
     /// The deliveries that were not handed over at the last look.
     waiting: AtomicU64,
+    /// The bytes in use at the last look.
+    bytes: AtomicU64,
+    /// The time at which the oldest of them was received, at the last look.
+    oldest: Mutex<Option<SystemTime>>,
 }
 
 impl Spool {
@@ -53,6 +60,8 @@ impl Spool {
             most,
             kept: Notify::new(),
             waiting: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            oldest: Mutex::default(),
         }
     }
 
@@ -95,6 +104,16 @@ impl Spool {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Returns the bytes that were in use at the last look.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time at which the oldest delivery was received that was not handed over at the last look.
+    pub fn oldest(&self) -> Option<SystemTime> {
+        *self.oldest.lock()
+    }
+
     /// Hands over what is in the spool, as long as the gateway runs.
     pub async fn hand_over(self: Arc<Self>) {
         let mut is_failing = false;
@@ -126,7 +145,32 @@ impl Spool {
         if let Ok(counts) = self.near.totals().await {
             let waiting = counts.targets.iter().map(|target| target.waiting).sum();
             self.waiting.store(waiting, Ordering::Relaxed);
+            self.bytes.store(counts.used, Ordering::Relaxed);
+            let oldest = if waiting > 0 {
+                self.find_oldest().await
+            } else {
+                None
+            };
+            *self.oldest.lock() = oldest;
         }
+    }
+
+    /// Finds the oldest delivery that was not handed over.
+    async fn find_oldest(&self) -> Option<SystemTime> {
+        let filter = Filter {
+            statuses: Statuses::waiting(),
+            ..Filter::default()
+        };
+        let first = self.near.page(
+            Scope::All,
+            &filter,
+            Order::Oldest,
+            None,
+            1,
+            UnitsShown::First(0),
+        );
+        let page = first.await.ok()?;
+        Some(page.rows.first()?.id.drawn_at())
     }
 
     /// Closes the local store. What is in it is handed over after the next start.

@@ -15,7 +15,14 @@ use crate::cli::term::{self, DIM, Look, Sign, moment};
 const ENFORCES_SOON: Duration = Duration::from_secs(3 * 86_400);
 
 /// Alarms for which the status has other fields, from which their lines are made.
-const SHOWN_ELSEWHERE: [&str; 3] = ["store_failing", "store_set_aside", "clock_jump"];
+const SHOWN_ELSEWHERE: [&str; 6] = [
+    "store_failing",
+    "store_set_aside",
+    "store_down",
+    "store_standby_ignored",
+    "store_days",
+    "clock_jump",
+];
 
 /// One thing that needs attention.
 pub(super) struct Attention {
@@ -229,7 +236,9 @@ fn of_alarm(alarm: &AlarmStatus) -> Attention {
             )
         })
         .unwrap_or_default();
-    let subject = alarm.route.as_deref().unwrap_or("gateway");
+    let is_of_store = alarm.code.starts_with("store_");
+    let otherwise = if is_of_store { "store" } else { "gateway" };
+    let subject = alarm.route.as_deref().unwrap_or(otherwise);
     let text = format!("{}: {}", alarm.code, alarm.message);
     Attention::new(Sign::Bad, subject, text, command)
 }
@@ -237,10 +246,28 @@ fn of_alarm(alarm: &AlarmStatus) -> Attention {
 /// Returns the lines about the store and the ledger.
 fn of_store(status: &Status) -> Vec<Attention> {
     let mut all = Vec::new();
+    let postgres = status.store.postgres.as_ref();
     if let Some(alarm) = &status.store.alarm {
-        all.push(Attention::new(Sign::Bad, "store", alarm, ""));
+        let text = format!(
+            "{alarm}{}",
+            postgres.map(database::away).unwrap_or_default()
+        );
+        let command = postgres.map_or("", |_| "hookgate doctor");
+        all.push(Attention::new(Sign::Bad, "store", text, command));
     }
-    let of_database = status.store.postgres.iter().flat_map(database::attention);
+    if let Some(spool) = status
+        .store
+        .spool
+        .as_ref()
+        .filter(|spool| spool.waiting > 0)
+    {
+        let text = format!(
+            "{} on the disk of this gateway alone, until the database takes them",
+            deliveries(spool.waiting)
+        );
+        all.push(Attention::new(Sign::Warning, "spool", text, ""));
+    }
+    let of_database = postgres.into_iter().flat_map(database::attention);
     all.extend(
         of_database.map(|(text, command)| Attention::new(Sign::Warning, "store", text, command)),
     );

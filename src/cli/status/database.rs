@@ -1,5 +1,8 @@
 //! The lines of `status` about a store on PostgreSQL.
-use crate::api::status::{FleetStatus, PostgresStatus};
+use std::time::Duration;
+
+use crate::api::status::{FleetStatus, PostgresStatus, SpoolStatus};
+use crate::cli::deliveries::export::deliveries;
 use crate::cli::term;
 
 /// The days ahead for which there must be tables. Gateways keep seven.
@@ -33,6 +36,37 @@ fn gateways(fleet: &FleetStatus) -> String {
     let configs = differ(fleet.configs, ", one config", "configs");
     let versions = differ(fleet.versions, "", "versions");
     format!("{gateways}{configs}{versions}")
+}
+
+/// Describes the spool: `3 deliveries wait, 12 KiB of 1 GiB, oldest 3 m, in /var/lib/hookgate`.
+pub(super) fn spool(spool: &SpoolStatus) -> String {
+    let room = format!(
+        "{} of {}",
+        term::size(spool.bytes),
+        term::size(spool.capacity)
+    );
+    let waiting = match spool.waiting {
+        0 => "empty".to_owned(),
+        1 => "1 delivery waits".to_owned(),
+        waiting => format!("{} wait", deliveries(waiting)),
+    };
+    let oldest = age(spool.oldest_seconds).map(|age| format!(", oldest {age}"));
+    format!(
+        "{waiting}, {room}{}, in {}",
+        oldest.unwrap_or_default(),
+        spool.path
+    )
+}
+
+/// Returns an age that may be unknown.
+fn age(seconds: Option<f64>) -> Option<String> {
+    let age = Duration::try_from_secs_f64(seconds?).ok()?;
+    Some(term::age(age))
+}
+
+/// Returns the time for which no server could be reached, to follow the reason; nothing if one can be.
+pub(super) fn away(postgres: &PostgresStatus) -> String {
+    age(postgres.away_seconds).map_or_else(String::new, |age| format!(", for {age}"))
 }
 
 /// Returns what needs attention, each with the command for it.
@@ -76,6 +110,7 @@ mod tests {
             server: "db-rw:5432/hooks".to_owned(),
             schema: "hookgate".to_owned(),
             durability: None,
+            away_seconds: None,
             fleet: Some(FleetStatus {
                 age_seconds: 2.0,
                 gateways: 3,
@@ -108,6 +143,26 @@ mod tests {
             line(&postgres, None),
             "PostgreSQL db-rw:5432/hooks, schema hookgate"
         );
+    }
+
+    #[test]
+    fn spool_says_what_waits_and_for_how_long() {
+        let mut of = SpoolStatus {
+            path: "/var/lib/hookgate".to_owned(),
+            bytes: 40_960,
+            capacity: 1 << 30,
+            ..SpoolStatus::default()
+        };
+        assert_eq!(spool(&of), "empty, 40 KiB of 1 GiB, in /var/lib/hookgate");
+        (of.waiting, of.oldest_seconds) = (3, Some(185.0));
+        assert_eq!(
+            spool(&of),
+            "3 deliveries wait, 40 KiB of 1 GiB, oldest 3 m, in /var/lib/hookgate"
+        );
+        let mut postgres = status();
+        assert_eq!(away(&postgres), "");
+        postgres.away_seconds = Some(61.0);
+        assert_eq!(away(&postgres), ", for 1 m");
     }
 
     #[test]

@@ -109,10 +109,13 @@ async fn what_the_store_did_not_take_is_handed_over_as_it_was() {
     assert_eq!(accepted, Accepted::New(Vec::new()));
     assert!(stores.spool.step().await.is_err(), "the store is away");
     assert_eq!(stores.waiting().await, 1);
+    assert_eq!(stores.spool.oldest(), Some(kept.id.drawn_at()));
+    assert!(stores.spool.bytes() > 0);
     stores.away(false);
     tokio::time::sleep(PAUSE).await;
     stores.hand_all_over().await;
     assert_eq!(stores.waiting().await, 0);
+    assert_eq!(stores.spool.oldest(), None);
     let handed = stores.handed().await.pop().unwrap();
     assert_eq!(handed.stored.id, kept.id);
     assert_eq!(handed.stored.origin, kept.origin);

@@ -3,15 +3,11 @@ use std::time::Instant;
 
 use crate::api::status::{FleetStatus, PostgresStatus};
 use crate::config::snapshot::{Durability, PostgresEngine};
-use crate::store::{self, Figures, Fleet, Standby, Store};
+use crate::store::{self, Figures, Fleet, Health, Standby, Store};
 use crate::telemetry::{Distribution, FleetGauges, SharedStoreGauges};
 
-/// Returns the status of the database. `fleet` is what the last heartbeat said.
-pub(super) fn status(
-    engine: &PostgresEngine,
-    fleet: Option<&Fleet>,
-    now: Instant,
-) -> PostgresStatus {
+/// Returns the status of the database.
+pub(super) fn status(engine: &PostgresEngine, health: &Health, now: Instant) -> PostgresStatus {
     let durability = engine.durability.map(|durability| match durability {
         Durability::Disk => "disk",
         Durability::Storage => "storage",
@@ -21,7 +17,8 @@ pub(super) fn status(
         server: engine.server.clone(),
         schema: engine.schema.clone(),
         durability: durability.map(str::to_owned),
-        fleet: fleet.map(|fleet| shared(fleet, now)),
+        away_seconds: health.away.map(|away| away.as_secs_f64()),
+        fleet: health.fleet.as_ref().map(|fleet| shared(fleet, now)),
     }
 }
 

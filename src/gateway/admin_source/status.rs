@@ -6,8 +6,8 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::{GatewaySource, StoredCounts, count, database, mode};
 use crate::api::status::{
-    ClockStatus, ConfigStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, Status,
-    StoreStatus, UpstreamStatus,
+    ClockStatus, ConfigStatus, LastError, LedgerStatus, RouteStatus, SecretStatus, SpoolStatus,
+    Status, StoreStatus, UpstreamStatus,
 };
 use crate::clock::rfc3339;
 use crate::config::snapshot::{Action, Route, Snapshot, WebhookRoute};
@@ -153,10 +153,24 @@ impl GatewaySource {
             parked: self.gate.parked(),
             sealed_by_old_keys: self.gate.worker.endpoints().sealed_by_old_keys(),
             postgres: snapshot.store.engine.postgres().map(|engine| {
-                let fleet = self.gate.store.health().fleet;
-                database::status(engine, fleet.as_ref(), self.gate.clock.mono())
+                let health = self.gate.store.health();
+                database::status(engine, &health, self.gate.clock.mono())
             }),
+            spool: self.spool_status(snapshot),
         }
+    }
+
+    fn spool_status(&self, snapshot: &Snapshot) -> Option<SpoolStatus> {
+        let (spool, directory) = (self.gate.spool()?, snapshot.store.spool.as_ref()?);
+        let now = self.gate.clock.now().wall;
+        let age = |at| now.duration_since(at).unwrap_or_default().as_secs_f64();
+        Some(SpoolStatus {
+            path: directory.path.display().to_string(),
+            waiting: spool.waiting(),
+            bytes: spool.bytes(),
+            capacity: directory.bytes,
+            oldest_seconds: spool.oldest().map(age),
+        })
     }
 
     /// Returns the secrets of the config with their last match, then those of a table that matched.
