@@ -46,7 +46,12 @@ impl Fault {
 /// Returns the meaning of an error of a call that was sent.
 pub(super) fn fault_of(error: &tokio_postgres::Error, writes: bool) -> Fault {
     let Some(error) = error.as_db_error() else {
-        return Fault::lost(&shown(error), writes, true);
+        let text = shown(error);
+        // a parameter could not be encoded, so that nothing was sent
+        if text.starts_with("error serializing parameter") {
+            return Fault::Row(StoreError::Unavailable(text.into()));
+        }
+        return Fault::lost(&text, writes, true);
     };
     let code = error.code().code();
     let unavailable = || StoreError::Unavailable(message(error).into());
@@ -56,7 +61,8 @@ pub(super) fn fault_of(error: &tokio_postgres::Error, writes: bool) -> Fault {
         ("23514", _) => Fault::NoDay(unavailable()),
         // numbers are used up
         ("2200H", _) => Fault::Refused(unavailable()),
-        (_, "22" | "23") => Fault::Row(unavailable()),
+        // also what is too large for an index, or for the server's memory
+        (_, "21" | "22" | "23" | "54" | "P0") | ("XX000", _) => Fault::Row(unavailable()),
         ("53100", _) => Fault::Refused(StoreError::Full),
         ("XX001" | "XX002", _) => Fault::Refused(StoreError::Corrupted(message(error).into())),
         // the server says that nothing was done, and serves this connection no longer

@@ -14,6 +14,7 @@ use crate::store::contract::HandClock;
 mod address_book;
 mod archive;
 mod bouncer;
+mod bad_row;
 mod cuts;
 mod ledger;
 mod link;
