@@ -9,7 +9,7 @@ use crate::api::refusals::RecentRefusal;
 use crate::api::report::Report;
 use crate::api::status::Status;
 use crate::replay::ActiveRoutes;
-use crate::store::{Store, StoreError};
+use crate::store::{Key, Store, StoreError};
 use crate::telemetry::Tailed;
 
 /// The source of everything that the health and admin listeners return.
@@ -43,6 +43,9 @@ pub trait AdminSource: ActiveRoutes {
 
     /// Returns what is left to deliver.
     fn drain(&self) -> Draining<'_>;
+
+    /// Forgets delivery IDs in the memory of this gateway alone, which decides while a shared store is away.
+    fn forget_here(&self, keys: &[Key]);
 
     /// Returns the store of the deliveries. `None` without a store on disk.
     fn store(&self) -> Option<Arc<dyn Store>>;

@@ -30,9 +30,15 @@ pub(super) struct Fixed {
     pub(super) reloads: AtomicU64,
     pub(super) mistake: Option<&'static str>,
     pub(super) closed: AtomicBool,
+    /// The keys that were forgotten in the memory of the gateway.
+    pub(super) forgotten: Mutex<Vec<Key>>,
 }
 
 impl AdminSource for Fixed {
+    fn forget_here(&self, keys: &[Key]) {
+        self.forgotten.lock().extend(keys);
+    }
+
     fn is_ready(&self) -> bool {
         self.ready
     }

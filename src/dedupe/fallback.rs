@@ -182,6 +182,10 @@ impl Ledger for Fallback {
         self.far.changed(key)
     }
 
+    fn forget_here(&self, keys: &[Key]) {
+        self.near.forget_here(keys);
+    }
+
     fn counts(&self) -> LedgerCounts {
         LedgerCounts {
             unsaved: self.near.debts.lock().order.len(),
@@ -294,6 +298,18 @@ impl Ledger for Near {
 
     fn keep(&self, routes: &[(Arc<str>, Key)]) {
         self.memory.keep(routes);
+    }
+
+    fn forget_here(&self, keys: &[Key]) {
+        {
+            let debts = &mut *self.debts.lock();
+            for key in keys {
+                debts.keys.remove(key);
+            }
+            let Debts { order, keys } = debts;
+            order.retain(|owed| keys.contains_key(&owed.key));
+        }
+        self.memory.forget_here(keys);
     }
 
     fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered> {

@@ -12,9 +12,9 @@ use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
 use crate::gateway::reload::Reloader;
 use crate::replay::{ActiveRoutes, DeliveryName, LedgerKeys, Policy};
-use crate::store::Store;
 use crate::store::archive::TargetCounts;
 use crate::store::queue::TargetId;
+use crate::store::{Key, Store};
 use crate::telemetry::Tailed;
 
 mod database;
@@ -157,6 +157,10 @@ impl AdminSource for GatewaySource {
                 outbound: self.left_to_send(&counts).await?,
             })
         })
+    }
+
+    fn forget_here(&self, keys: &[Key]) {
+        self.gate.ids.ledger.forget_here(keys);
     }
 
     fn store(&self) -> Option<Arc<dyn Store>> {

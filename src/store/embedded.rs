@@ -283,6 +283,13 @@ impl Ledger for Embedded {
         Hints::wait(&self.shared.hints, key)
     }
 
+    fn forget_here(&self, keys: &[Key]) {
+        // what is on a disk is forgotten there first: see `Archive::forget`
+        if self.disk.is_none() {
+            self.shared.forget(keys);
+        }
+    }
+
     fn counts(&self) -> LedgerCounts {
         let now = self.shared.time.elapsed();
         let unsaved = self.disk.as_ref().map_or(0, |disk| disk.writes().unsaved());

@@ -97,6 +97,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     fn recall(&self, route: &str, key: Key) -> Answer<'_, Remembered>;
     /// Returns a hint that `key` may have changed. To wait: take the hint, claim again, then await the hint or the clock.
     fn changed(&self, key: Key) -> Changed;
+    /// Forgets keys in a memory that only this process has. A ledger without one has nothing to do.
+    fn forget_here(&self, _keys: &[Key]) {}
     /// Returns the number of IDs remembered, and of those forgotten early.
     fn counts(&self) -> LedgerCounts;
 }

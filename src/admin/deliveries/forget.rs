@@ -51,7 +51,7 @@ pub(super) async fn forget(
         quoted(&request.id)
     );
     let forgetting = Forgetting {
-        keys,
+        keys: keys.clone(),
         who,
         which: storable(&which).into(),
         reason,
@@ -61,6 +61,7 @@ pub(super) async fn forget(
         .forget(forgetting)
         .await
         .map_err(|error| unavailable(&error))?;
+    source.forget_here(&keys);
     tracing::info!(route = request.route, forgotten, "delivery ID forgotten");
     Ok(Json(Forgotten {
         forgotten: forgotten > 0,

@@ -58,6 +58,7 @@ fn received(target: &str, lines: &[(&str, &str)], body: Bytes) -> Received {
 /// A gate's admin API.
 struct TestApi {
     deliveries: Arc<FixedDeliveries>,
+    source: Arc<Fixed>,
     router: axum::Router,
     numbers: [u32; 2],
     _directory: TempDir,
@@ -82,13 +83,14 @@ impl TestApi {
             store,
             routes: Mutex::new(vec!["stripe", "github"]),
         });
-        let source = Fixed {
+        let source = Arc::new(Fixed {
             deliveries: Some(Arc::clone(&deliveries)),
             ..Fixed::default()
-        };
-        let router = router(Arc::new(source), loopback());
+        });
+        let router = router(Arc::<Fixed>::clone(&source), loopback());
         Self {
             deliveries,
+            source,
             router,
             numbers,
             _directory: directory,

@@ -230,3 +230,31 @@ async fn store_that_answers_decides_alone() {
     let claimed = fallback.claim(key(1), Token(2), LEASE).await.unwrap();
     assert_eq!(claimed, ClaimResult::Fresh);
 }
+
+/// A person may have an ID forgotten whose commit is still owed: it must not come back, neither here nor in the store.
+#[tokio::test]
+async fn forgotten_id_is_neither_remembered_nor_paid() {
+    let (far, fallback) = fallback();
+    fallback.commit(key(1), Token(1), WINDOW).await.unwrap();
+    far.is_away.store(true, Ordering::SeqCst);
+    for number in [2, 3] {
+        let committed = fallback.commit(key(number), Token(1), WINDOW).await;
+        committed.unwrap();
+    }
+    fallback.forget_here(&[key(1), key(2)]);
+    assert!(!fallback.owes(key(2)) && fallback.owes(key(3)));
+    for number in [1, 2] {
+        let claimed = fallback.near().claim(key(number), Token(2), LEASE).await;
+        assert_eq!(claimed.unwrap(), ClaimResult::Fresh, "{number}");
+    }
+    far.is_away.store(false, Ordering::SeqCst);
+    assert!(fallback.pay_once().await);
+    let claimed = async |number| {
+        far.ledger
+            .claim(key(number), Token(2), LEASE)
+            .await
+            .unwrap()
+    };
+    assert_eq!(claimed(2).await, ClaimResult::Fresh);
+    assert_eq!(claimed(3).await, ClaimResult::Committed);
+}

@@ -145,6 +145,7 @@ async fn a_duplicate_is_replayed_only_with_bypass_dedupe() {
         .post("/-/forget", json!({ "route": "stripe", "id": "evt_1" }))
         .await;
     assert_eq!((status, answer), (200, json!({ "forgotten": true })));
+    assert!(!api.source.forgotten.lock().is_empty());
     let first = api
         .deliveries
         .store
