@@ -64,12 +64,23 @@ pub(super) fn place_of(
     })
 }
 
-/// Reads a text, and reports one that cannot be used. A running gateway keeps the last good text, so a reload reports nothing.
+/// Reads a text, and reports one that cannot be used. A running gateway keeps the last good text, so a reload reports nothing and goes on with it.
 pub(super) fn read(written: &Written, cx: &mut Context<'_>) -> Option<Zeroizing<String>> {
-    let is_reload = cx.loader.previous.is_some();
-    match text(written, cx) {
-        Ok(text) => return Some(text),
-        Err(_) if is_reload => {}
+    let read = text(written, cx);
+    let read = match (read, &written.place, cx.loader.previous) {
+        (Err(_), TextPlace::File(path), Some(previous)) => {
+            previous.connect_text(path).cloned().map(Ok)
+        }
+        (Err(_), TextPlace::Variable(_) | TextPlace::Written(_), Some(_)) => None,
+        (read, ..) => Some(read),
+    };
+    match read? {
+        Ok(text) => {
+            if let TextPlace::File(path) = &written.place {
+                cx.loader.cache.keep_connect_text(path, text.clone());
+            }
+            return Some(text);
+        }
         Err((why, help)) => {
             let what = match &written.place {
                 TextPlace::Variable(name) => {

@@ -25,6 +25,8 @@ pub struct Cache {
     written: HashMap<PathBuf, Zeroizing<Vec<u8>>>,
     /// The top-level keys of the config.
     keys: BTreeSet<String>,
+    /// The last good texts of files that are read at each connect.
+    connect_texts: HashMap<PathBuf, Zeroizing<String>>,
 }
 
 /// A catalogue of events that was compiled from files with this content. Compiling a large one takes seconds.
@@ -53,6 +55,16 @@ impl Cache {
     /// Stores a good pair for the next load.
     pub fn keep_pair(&mut self, files: (PathBuf, PathBuf), pair: Arc<Identity>) {
         self.pairs.insert(files, pair);
+    }
+
+    /// Stores the text of a file that is read at each connect for the next load.
+    pub fn keep_connect_text(&mut self, path: &Path, text: Zeroizing<String>) {
+        self.connect_texts.insert(path.to_owned(), text);
+    }
+
+    /// Returns the last good text of a file that is read at each connect.
+    pub fn connect_text(&self, path: &Path) -> Option<&Zeroizing<String>> {
+        self.connect_texts.get(path)
     }
 
     /// Stores the text of a file of the config for the next load.

@@ -129,17 +129,18 @@ fn tls_of_the_url_counts_where_none_is_written() {
 fn rotated_password_is_no_change_of_the_config() {
     let folder = tempfile::tempdir().unwrap();
     let write = |url: &str| std::fs::write(folder.path().join("uri"), url).unwrap();
-    write("postgres://u:first-password@db/x");
+    write("postgres://u:first-password@db/x?sslmode=verify-ca");
     let load = |previous| load_postgres(folder.path(), "url: { file: uri }", previous).unwrap();
     let first = load(None);
-    write("postgres://u:second-password@db-2/x");
+    write("postgres://u:second-password@db-2/x?sslmode=verify-ca");
     let second = load(Some(&first.cache));
     std::fs::remove_file(folder.path().join("uri")).unwrap();
     let third = load(Some(&second.cache));
+    let fourth = load(Some(&third.cache));
     assert!(!first.snapshot.files.contains(&folder.path().join("uri")));
     assert_eq!(first.origins.files, [folder.path().join("uri")]);
     assert_eq!(first.secrets, 1);
-    for other in [&second, &third] {
+    for other in [&second, &third, &fourth] {
         assert_eq!(first.snapshot.hash, other.snapshot.hash);
         assert_eq!(first.snapshot.store.engine, other.snapshot.store.engine);
     }
