@@ -209,6 +209,13 @@ fn schema_of(schema: Option<String>, place: &Place, cx: &mut Context<'_>) -> Str
             message,
             "write another name, such as `hookgate`".to_owned(),
         );
+    } else if schema == "public" {
+        let message = "other programs use this schema too: `hookgate migrate --grant` gives rights on their tables and functions, and takes functions from PUBLIC";
+        cx.problems.warning(
+            place,
+            message,
+            "remove it: the default is a schema `hookgate`".to_owned(),
+        );
     }
     schema
 }
