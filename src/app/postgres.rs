@@ -120,7 +120,8 @@ async fn attempt(
     options: &Options,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn Store>, Failure> {
-    let found = facts(options).await.map_err(Failure::Away)?;
+    let found = facts(options).await;
+    let found = found.map_err(|error| Failure::Away(error.to_string()))?;
     judge(&found, engine)?;
     if engine.migrate {
         let done = migrate(options, &Migration::default()).await;
@@ -171,6 +172,6 @@ fn failure(error: MigrateError) -> Failure {
         MigrateError::Refused(why) => Failure::Refused(format!(
             "the schema cannot be migrated: {why}; run `hookgate migrate` as the owner of the schema"
         )),
-        MigrateError::NotReachable(why) => Failure::Away(why),
+        MigrateError::NoConnection(why) => Failure::Away(why.to_string()),
     }
 }

@@ -6,6 +6,7 @@ use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::term::{self, Look, Sign};
 use crate::config::snapshot::PostgresEngine;
+use crate::store::postgres::NoConnection;
 use crate::store::postgres::migrate::{MigrateError, Migration, migrate as run};
 
 /// Arguments of `migrate`.
@@ -65,8 +66,19 @@ fn failed(error: MigrateError, engine: &PostgresEngine) -> Error {
         MigrateError::Refused(why) => Error::no("the schema was not changed")
             .at(engine.server.clone())
             .why(term::clean(&why)),
-        MigrateError::NotReachable(why) => {
+        MigrateError::NoConnection(NoConnection::Away(why)) => {
             Error::new(Exit::UNREACHED, "the database cannot be reached")
+                .at(engine.server.clone())
+                .why(term::clean(&why))
+        }
+        MigrateError::NoConnection(NoConnection::Login(why)) => {
+            Error::no("the database refuses the login")
+                .at(engine.server.clone())
+                .why(term::clean(&why))
+                .hint("check the user, the password and the database in `store.postgres`")
+        }
+        MigrateError::NoConnection(NoConnection::Unusable(why)) => {
+            Error::no("there is no connection to the database")
                 .at(engine.server.clone())
                 .why(term::clean(&why))
         }

@@ -57,6 +57,7 @@ use queue_calls::QueueCalls;
 use upkeep::Upkeep;
 use work::Work;
 
+pub use errors::NoConnection;
 pub use figures::{Distribution, Figures};
 pub use fleet::{Fleet, Standby};
 

@@ -7,6 +7,7 @@ use crate::cli::context;
 use crate::cli::error::Error;
 use crate::cli::term;
 use crate::config::snapshot::{Durability, PostgresEngine, PostgresTlsMode};
+use crate::store::postgres::NoConnection;
 use crate::store::postgres::facts::{Facts, Fit, facts};
 
 /// The days ahead for which there must be tables. Gateways keep seven.
@@ -19,15 +20,20 @@ pub(super) fn look(engine: &PostgresEngine, migrate: &str) -> Result<Vec<Finding
     let found = context::block_on(async { facts(&options(engine)).await })?;
     Ok(match found {
         Ok(facts) => judge(&facts, engine, migrate),
-        Err(why) => {
-            let message = format!("{} cannot be reached: {why}", engine.server);
-            vec![Finding::bad(
-                "store",
-                message,
-                "check the server and `store.postgres`",
-            )]
-        }
+        Err(error) => vec![unconnected(&error, engine)],
     })
+}
+
+/// Returns the finding about a server to which there is no connection.
+fn unconnected(error: &NoConnection, engine: &PostgresEngine) -> Finding {
+    let help = match error {
+        NoConnection::Away(_) => "check the server, and the host in `store.postgres`",
+        NoConnection::Login(_) => {
+            "check the user, the password and the database in `store.postgres`"
+        }
+        NoConnection::Unusable(_) => "check `store.postgres`",
+    };
+    Finding::bad("store", format!("{}: {error}", engine.server), help)
 }
 
 /// Judges a server that was reached.

@@ -12,9 +12,10 @@ use tokio_postgres::error::Severity;
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::call::Call;
-use super::errors::{Fault, fault_of, shown};
+use super::errors::{Fault, NoConnection, fault_of, no_connection};
 use super::figures::OpenConnection;
 use super::options::Options;
 use super::tls::TlsFiles;
@@ -39,47 +40,48 @@ impl Connection {
     /// Connects to the first server that takes writes.
     ///
     /// # Errors
-    /// There is none. The message holds no secret.
-    pub(super) async fn open(options: &Options, files: &TlsFiles) -> Result<Self, String> {
-        let config = options
-            .servers
-            .config()
-            .map_err(|error| error.to_string())?;
-        let mut failure = "no server is configured".to_owned();
+    /// There is none.
+    pub(super) async fn open(
+        options: &Options,
+        files: &Arc<TlsFiles>,
+    ) -> Result<Self, NoConnection> {
+        let (config, tls) = read(options, files).await?;
+        let mut failure = None;
         for config in each_host(&config) {
             // one that takes the connection and then says nothing must not hide the next one
-            failure = match timeout(options.timeout, Self::connect(config, options, files)).await {
+            let connect = Self::connect(config, options.timeout, tls.as_ref());
+            let why = match timeout(options.timeout, connect).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(why)) => why,
-                Err(_) => "the server did not answer in time".to_owned(),
+                Err(_) => NoConnection::Away("the server did not answer in time".to_owned()),
+            };
+            // one that answers says more than one that is away
+            failure = match (failure, why) {
+                (Some(known), NoConnection::Away(_)) => Some(known),
+                (_, why) => Some(why),
             };
         }
-        Err(failure)
+        let none = || NoConnection::Unusable("no server is configured".to_owned());
+        Err(failure.unwrap_or_else(none))
     }
 
     async fn connect(
         mut config: Config,
-        options: &Options,
-        files: &TlsFiles,
-    ) -> Result<Self, String> {
-        prepare(&mut config, options.timeout);
-        let is_unix = |host: &Host| matches!(host, Host::Unix(_));
-        let tls = if config.get_hosts().iter().any(is_unix) {
-            None
-        } else {
-            files.connector(&options.tls)?
-        };
-        match tls {
+        time: Duration,
+        tls: Option<&MakeRustlsConnect>,
+    ) -> Result<Self, NoConnection> {
+        prepare(&mut config, time);
+        match tls.filter(|_| !config.get_hosts().iter().any(is_unix)) {
             None => {
                 config.ssl_mode(SslMode::Disable);
                 let connected = config.connect(NoTls).await;
-                let (client, connection) = connected.map_err(|error| shown(&error))?;
+                let (client, connection) = connected.map_err(|error| no_connection(&error))?;
                 Ok(Self::start(client, connection))
             }
             Some(tls) => {
                 config.ssl_mode(SslMode::Require);
-                let connected = config.connect(tls).await;
-                let (client, connection) = connected.map_err(|error| shown(&error))?;
+                let connected = config.connect(tls.clone()).await;
+                let (client, connection) = connected.map_err(|error| no_connection(&error))?;
                 Ok(Self::start(client, connection))
             }
         }
@@ -162,6 +164,36 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+/// Reads the URL, the password and the files of TLS. A disk that does not answer blocks no other task.
+async fn read(
+    options: &Options,
+    files: &Arc<TlsFiles>,
+) -> Result<(Config, Option<MakeRustlsConnect>), NoConnection> {
+    let (servers, tls) = (Arc::clone(&options.servers), options.tls.clone());
+    let files = Arc::clone(files);
+    let read = tokio::task::spawn_blocking(move || {
+        let config = servers.config().map_err(|error| error.to_string())?;
+        // a host may also be given by its address alone
+        let hosts = config.get_hosts();
+        let tls = if !hosts.is_empty() && hosts.iter().all(is_unix) {
+            None
+        } else {
+            files.connector(&tls)?
+        };
+        Ok((config, tls))
+    });
+    let read = timeout(options.timeout, read).await;
+    let late = || Err("the files of the URL, the password or TLS are not read in time".to_owned());
+    let read = read.unwrap_or_else(|_| Ok(late()));
+    // the task is cancelled only when the runtime ends
+    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    read.map_err(NoConnection::Unusable)
+}
+
+fn is_unix(host: &Host) -> bool {
+    matches!(host, Host::Unix(_))
 }
 
 /// Returns the way to each host by itself, in order.

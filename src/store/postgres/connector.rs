@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::call::{Call, column};
 use super::connection::Connection;
-use super::errors::Fault;
+use super::errors::{Fault, NoConnection};
 use super::figures::Recorder;
 use super::migrate::{OLDEST_SERVER, VERSION, parsed};
 use super::options::Options;
@@ -20,7 +20,7 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) options: Options,
-    pub(super) files: TlsFiles,
+    pub(super) files: Arc<TlsFiles>,
     pub(super) reach: Reach,
     pub(super) recorder: Arc<Recorder>,
     /// A connection that was made to find out whether the database can be reached again.
@@ -37,7 +37,7 @@ impl Connector {
     pub(super) fn new(options: Options) -> Arc<Self> {
         Arc::new(Self {
             options,
-            files: TlsFiles::default(),
+            files: Arc::default(),
             reach: Reach::default(),
             recorder: Arc::default(),
             spare: Mutex::default(),
@@ -67,7 +67,7 @@ impl Connector {
                     self.reach.is_there();
                     return Ok(connection);
                 }
-                Err(why) => drop(self.reach.is_away(why)),
+                Err(why) => drop(self.reach.is_away(&why)),
             }
         }
     }
@@ -86,21 +86,21 @@ impl Connector {
                     shared.reach.is_there();
                     return;
                 }
-                Err(why) => pause = shared.reach.is_away(why),
+                Err(why) => pause = shared.reach.is_away(&why),
             }
         }
     }
 
     /// Opens a connection, and verifies that the store is one that this program can use, and the one that was opened.
-    pub(super) async fn open(&self) -> Result<Connection, String> {
+    pub(super) async fn open(&self) -> Result<Connection, NoConnection> {
         let mut connection = Connection::open(&self.options, &self.files).await?;
         connection.count(self.recorder.open());
-        let hash_key = verify(&connection, &self.options).await?;
+        let hash_key = verify(&connection, &self.options).await;
+        let hash_key = hash_key.map_err(NoConnection::Unusable)?;
         let known = *self.hash_key.lock().get_or_insert(hash_key);
         if known != hash_key {
-            return Err(
-                "the database holds another store than before: restart to use it".to_owned(),
-            );
+            let why = "the database holds another store than before: restart to use it";
+            return Err(NoConnection::Unusable(why.to_owned()));
         }
         Ok(connection)
     }

@@ -72,6 +72,56 @@ pub(super) fn fault_of(error: &tokio_postgres::Error, writes: bool) -> Fault {
     }
 }
 
+/// The reason for which there is no connection. No message holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoConnection {
+    /// No server answered, or it is not ready to.
+    #[error("the database cannot be reached: {0}")]
+    Away(String),
+    /// The server answered, and does not let this role into this database.
+    #[error("the database refuses the login: {0}")]
+    Login(String),
+    /// This side does not go on: a file cannot be used, the server does not prove who it is, or the schema does not fit.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// Returns the reason for which a connection could not be made.
+pub(super) fn no_connection(error: &tokio_postgres::Error) -> NoConnection {
+    let text = shown(error);
+    if let Some(error) = error.as_db_error() {
+        let code = error.code().code();
+        // a wrong password or role, no such database, no right to connect; older versions of PgBouncer say 08P01
+        let is_login = code.starts_with("28") || matches!(code, "3D000" | "42501" | "08P01");
+        return if is_login {
+            NoConnection::Login(text)
+        } else {
+            NoConnection::Away(text)
+        };
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        let inner = cause.downcast_ref::<std::io::Error>();
+        let inner = inner.and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>());
+        if matches!(inner, Some(rustls::Error::InvalidCertificate(_))) {
+            return NoConnection::Unusable(format!("the server does not prove who it is: {text}"));
+        }
+        if cause_text == "server does not support TLS" {
+            return NoConnection::Unusable("the server does not support TLS".to_owned());
+        }
+        if cause_text == "database does not allow writes" {
+            let why = "the server does not allow writes: it is a standby, or read-only";
+            return NoConnection::Unusable(why.to_owned());
+        }
+        if cause_text == "password missing" {
+            return NoConnection::Login("the server asks for a password".to_owned());
+        }
+        source = cause.source();
+    }
+    NoConnection::Away(text)
+}
+
 /// Returns an error as it may be logged: the server's code and message, never its DETAIL, which may hold values.
 pub(super) fn shown(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {

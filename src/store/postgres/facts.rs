@@ -1,13 +1,13 @@
 //! The facts of a server that an operator has to know, read once over a connection of their own.
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio_postgres::{Client, Row};
 
 use super::connection::Connection;
-use super::errors::shown;
+use super::errors::{NoConnection, shown};
 use super::migrate::{OLDEST_SERVER, VERSION, parsed};
 use super::options::Options;
-use super::tls::TlsFiles;
 use crate::clock::{Clock as _, SystemClock};
 
 /// The facts of a server and of the schema in it.
@@ -80,12 +80,17 @@ impl Facts {
 /// Reads the facts of the server that is reached first.
 ///
 /// # Errors
-/// No server can be reached, or it does not answer. The message holds no secret.
-pub async fn facts(options: &Options) -> Result<Facts, String> {
-    let connection = Connection::open(options, &TlsFiles::default()).await?;
+/// There is no connection to a server, or it does not answer.
+pub async fn facts(options: &Options) -> Result<Facts, NoConnection> {
+    let connection = Connection::open(options, &Arc::default()).await?;
     let read = read(connection.client(), &options.schema);
     let read = tokio::time::timeout(options.timeout, read).await;
-    read.unwrap_or_else(|_| Err("the server did not answer in time".to_owned()))
+    match read {
+        Ok(read) => read.map_err(NoConnection::Unusable),
+        Err(_) => Err(NoConnection::Away(
+            "the server did not answer in time".to_owned(),
+        )),
+    }
 }
 
 async fn read(client: &Client, schema: &str) -> Result<Facts, String> {

@@ -88,7 +88,8 @@ impl Link {
             .connector
             .runtime
             .spawn(async move { connector.open().await });
-        let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
+        let opened = opened.await.map_err(|error| error.to_string());
+        let opened = opened.and_then(|opened| opened.map_err(|why| why.to_string()));
         let connection = opened.map_err(|why| StoreError::Unavailable(why.into()))?;
         *self.connector.spare.lock() = Some(connection);
         let key = *self.connector.hash_key.lock();

@@ -1,12 +1,12 @@
 //! Makes the schema in a database, or brings it up to date: in one transaction, and only by additions, so that gateways of the version before go on.
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use tokio_postgres::Client;
 
 use super::connection::Connection;
-use super::errors::shown;
+use super::errors::{NoConnection, shown};
 use super::options::Options;
-use super::tls::TlsFiles;
 
 /// The version of the schema that this program makes. Another major version is another schema; a minor one adds to it.
 pub(super) const VERSION: (u32, u32) = (1, 0);
@@ -50,9 +50,9 @@ pub enum MigrateError {
     /// The server does not allow it, or has a schema or a version that does not fit. Nothing was changed.
     #[error("{0}")]
     Refused(String),
-    /// No server answered.
-    #[error("the database is not reachable: {0}")]
-    NotReachable(String),
+    /// There is no connection to a server.
+    #[error(transparent)]
+    NoConnection(#[from] NoConnection),
 }
 
 /// Makes or upgrades the schema. Returns what was done, or would be, in a line each; nothing if it is up to date.
@@ -63,8 +63,7 @@ pub async fn migrate(
     options: &Options,
     migration: &Migration,
 ) -> Result<Vec<String>, MigrateError> {
-    let connection = Connection::open(options, &TlsFiles::default()).await;
-    let connection = connection.map_err(MigrateError::NotReachable)?;
+    let connection = Connection::open(options, &Arc::default()).await?;
     let client = connection.client();
     begin(client).await?;
     let done = change(client, &options.schema, migration).await;
@@ -227,7 +226,7 @@ fn refused(error: tokio_postgres::Error) -> MigrateError {
     if error.as_db_error().is_some() {
         MigrateError::Refused(shown(&error))
     } else {
-        MigrateError::NotReachable(shown(&error))
+        NoConnection::Away(shown(&error)).into()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::errors::NoConnection;
 use crate::clock::{Clock as _, SystemClock};
 use crate::random;
 use crate::store::StoreError;
@@ -59,10 +60,10 @@ impl Reach {
     }
 
     /// Notes that no connection could be made. Returns the pause before the next attempt.
-    pub(super) fn is_away(&self, why: String) -> Duration {
+    pub(super) fn is_away(&self, why: &NoConnection) -> Duration {
         let mut state = self.0.lock();
         let away = state.get_or_insert_with(|| {
-            tracing::warn!(error = why, "the database cannot be reached");
+            tracing::warn!(error = %why, "there is no connection to the database");
             Away {
                 since: SystemClock.mono(),
                 pause: FIRST_PAUSE / 2,
@@ -70,7 +71,7 @@ impl Reach {
                 is_probed: false,
             }
         });
-        away.why = why.into();
+        away.why = why.to_string().into();
         away.pause = (away.pause * 2).min(LONGEST_PAUSE);
         jittered(away.pause)
     }
@@ -88,8 +89,8 @@ impl Reach {
     }
 }
 
-fn unreachable(why: &str) -> StoreError {
-    StoreError::Unavailable(format!("the database cannot be reached: {why}").into())
+fn unreachable(why: &Arc<str>) -> StoreError {
+    StoreError::Unavailable(Arc::clone(why))
 }
 
 /// Returns a pause that is up to a fifth shorter or longer, so that gateways do not connect all at once.

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustls::client::WebPkiServerVerifier;
@@ -16,6 +17,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::options::{Tls, TlsMode};
+use crate::clock::{Clock as _, SystemClock};
+
+/// The time for which the certificates of the system are not read again: there are more than a hundred of them.
+const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(600);
+/// The certificates of the system, and the time at which they were read.
+static SYSTEM_ROOTS: Mutex<Option<(Instant, Arc<RootCertStore>)>> = Mutex::new(None);
 
 /// The files of TLS, with the last good text of each.
 #[derive(Debug, Default)]
@@ -32,10 +39,10 @@ impl TlsFiles {
         if tls.mode == TlsMode::Off {
             return Ok(None);
         }
-        let roots = Arc::new(match &tls.ca {
-            Some(path) => self.use_file(path, roots_of)?,
+        let roots = match &tls.ca {
+            Some(path) => Arc::new(self.use_file(path, roots_of)?),
             None => system_roots()?,
-        });
+        };
         let provider = Arc::new(default_provider());
         let fails = |error: String| format!("TLS to the server cannot be set up: {error}");
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -108,7 +115,28 @@ fn roots_of(pem: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn system_roots() -> Result<RootCertStore, String> {
+/// Returns the certificates of the system. Those that were read last are used while they cannot be read again.
+fn system_roots() -> Result<Arc<RootCertStore>, String> {
+    let now = SystemClock.mono();
+    let mut known = SYSTEM_ROOTS.lock();
+    if let Some((read, roots)) = &*known
+        && now < *read + SYSTEM_ROOTS_AGE
+    {
+        return Ok(Arc::clone(roots));
+    }
+    let roots = match (read_system_roots(), &*known) {
+        (Ok(roots), _) => Arc::new(roots),
+        (Err(error), Some((_, roots))) => {
+            tracing::warn!(error, "the last certificates of the system are used");
+            Arc::clone(roots)
+        }
+        (Err(error), None) => return Err(error),
+    };
+    *known = Some((now, Arc::clone(&roots)));
+    Ok(roots)
+}
+
+fn read_system_roots() -> Result<RootCertStore, String> {
     let all = rustls_native_certs::load_native_certs();
     let all = all.map_err(|error| format!("the certificates of the system: {error}"))?;
     let mut roots = RootCertStore::empty();

@@ -1,6 +1,7 @@
 //! Making the schema.
 use tokio_postgres::NoTls;
 
+use super::super::errors::NoConnection;
 use super::super::migrate::MigrateError;
 use super::*;
 
@@ -139,7 +140,8 @@ async fn server_that_is_away_is_not_reachable() {
     let error = migrate(&options(&config), &Migration::default())
         .await
         .unwrap_err();
-    assert!(matches!(error, MigrateError::NotReachable(_)), "{error:?}");
+    let is_away = matches!(error, MigrateError::NoConnection(NoConnection::Away(_)));
+    assert!(is_away, "{error:?}");
     assert!(!format!("{error:?} {error}").contains("geheim"));
 }
 
@@ -183,4 +185,27 @@ async fn first_of_several_servers_that_takes_writes_is_used() {
         error.to_string().contains("does not allow writes"),
         "{error}"
     );
+}
+
+/// A wrong database or role is told apart from a server that is away.
+#[tokio::test]
+async fn refused_login_is_told_apart() {
+    let server = server::server();
+    let mut config = server.database("no_such_database");
+    let login = async |config: &Config| {
+        let error = migrate(&options(config), &Migration::default()).await;
+        match error.unwrap_err() {
+            MigrateError::NoConnection(NoConnection::Login(why)) => why,
+            error => panic!("{error:?}"),
+        }
+    };
+    assert!(login(&config).await.contains("3D000"));
+    config.dbname("postgres").user("no_such_role");
+    assert!(login(&config).await.contains("28000"));
+    let wrong = Options {
+        servers: Arc::new(|| Err("/run/secrets/uri does not exist".into())),
+        ..options(&config)
+    };
+    let error = migrate(&wrong, &Migration::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "/run/secrets/uri does not exist");
 }
