@@ -54,7 +54,7 @@ fn render(done: &[String], dry_run: bool, engine: &PostgresEngine, look: &Look) 
         .map(|line| format!("  {}\n", term::clean(line)))
         .collect();
     if dry_run {
-        format!("{place}: nothing was changed. Without --dry-run, this is done:\n{lines}")
+        format!("{place}: nothing was changed. To be done:\n{lines}")
     } else {
         format!("{sign} {place}\n{lines}")
     }
@@ -162,8 +162,8 @@ mod tests {
             "✓ db-rw:5432/hooks, schema hookgate\n  created schema hookgate, version 1.0\n  created 27 tables for the next days\n"
         );
         assert_eq!(
-            page(&done, true),
-            "db-rw:5432/hooks, schema hookgate: nothing was changed. Without --dry-run, this is done:\n  created schema hookgate, version 1.0\n  created 27 tables for the next days\n"
+            page(&["create schema hookgate, version 1.0".to_owned()], true),
+            "db-rw:5432/hooks, schema hookgate: nothing was changed. To be done:\n  create schema hookgate, version 1.0\n"
         );
     }
 }

@@ -48,6 +48,18 @@ pub struct Migration {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The server does not allow it, or has a schema or a version that does not fit. Nothing was changed.
+impl Migration {
+    /// Says what was done, or is to be done: `created …` or `create …`.
+    fn says(&self, verb: &str, what: &str) -> String {
+        let ending = match verb {
+            _ if self.dry_run => "",
+            verb if verb.ends_with('e') => "d",
+            _ => "ed",
+        };
+        format!("{verb}{ending} {what}")
+    }
+}
+
     #[error("{0}")]
     Refused(String),
     /// There is no connection to a server.
@@ -55,7 +67,7 @@ pub enum MigrateError {
     NoConnection(#[from] NoConnection),
 }
 
-/// Makes or upgrades the schema. Returns what was done, or would be, in a line each; nothing if it is up to date.
+/// Makes or upgrades the schema. Returns a line for each thing that was done, or is to be done; nothing if it is up to date.
 ///
 /// # Errors
 /// See [`MigrateError`].
@@ -132,11 +144,15 @@ async fn change(
         );
         client.batch_execute(&version).await.map_err(refused)?;
         done.push(match before {
-            None => format!("created schema {schema}, version {now}"),
-            Some(before) if before == now => {
-                format!("renewed the functions of schema {schema}, version {now}")
-            }
-            Some(before) => format!("upgraded schema {schema} from version {before} to {now}"),
+            None => migration.says("create", &format!("schema {schema}, version {now}")),
+            Some(before) if before == now => migration.says(
+                "renew",
+                &format!("the functions of schema {schema}, version {now}"),
+            ),
+            Some(before) => migration.says(
+                "upgrade",
+                &format!("schema {schema} from version {before} to {now}"),
+            ),
         });
     }
     let days: i32 = one(
@@ -145,7 +161,7 @@ async fn change(
     )
     .await?;
     if days > 0 {
-        done.push(format!("created {days} tables for the next days"));
+        done.push(migration.says("create", &format!("{days} tables for the next days")));
     }
     grant(client, &quoted, migration, done).await
 }
@@ -172,7 +188,7 @@ async fn grant(
     }
     writeln!(sql, "alter default privileges in schema {schema} grant select, insert, update, delete on tables to {to};").ok();
     client.batch_execute(&sql).await.map_err(refused)?;
-    done.push(format!("granted the rights of a gateway to role {role}"));
+    done.push(migration.says("grant", &format!("the rights of a gateway to role {role}")));
     Ok(done)
 }
 

@@ -30,7 +30,13 @@ async fn schema_is_made_once_under_any_name() {
     };
     for _ in 0..2 {
         let done = migrate(&options, &dry).await.unwrap();
-        assert_eq!(done[0], "created schema other_1, version 1.0");
+        assert_eq!(
+            done,
+            [
+                "create schema other_1, version 1.0",
+                "create 27 tables for the next days"
+            ]
+        );
     }
     let done = migrated(&options).await;
     assert_eq!(
@@ -57,6 +63,9 @@ async fn schema_is_made_once_under_any_name() {
         text(&config, "select schema from other_1.store_1()").await,
         "1.0"
     );
+    // removed, it leaves nothing that is in the way of another
+    server::server().execute(config.get_dbname().unwrap(), "drop schema other_1 cascade");
+    assert_eq!(migrated(&options).await.len(), 2);
 }
 
 #[tokio::test]
