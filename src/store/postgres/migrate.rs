@@ -12,6 +12,13 @@ use super::options::Options;
 pub(super) const VERSION: (u32, u32) = (1, 0);
 /// The oldest server that has all that the functions use.
 pub(super) const OLDEST_SERVER: i32 = 150_000;
+/// The releases, and the version and the hash of the schema of each; `None` if it had none. Gateways of several releases run side by side, so a text that
+/// differs from a released one has another version: a gateway leaves the functions of a later version alone.
+#[cfg(test)]
+const RELEASED: &[(&str, Option<Schema>)] = &[("0.1.0", None)];
+/// The version and the hash of a schema.
+#[cfg(test)]
+type Schema = ((u32, u32), &'static str);
 /// The days for which tables are made ahead.
 pub(super) const DAYS_AHEAD: i32 = 7;
 
@@ -44,10 +51,6 @@ pub struct Migration {
     pub grant: Option<String>,
 }
 
-/// The reason for which the schema was not made.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// The server does not allow it, or has a schema or a version that does not fit. Nothing was changed.
 impl Migration {
     /// Says what was done, or is to be done: `created …` or `create …`.
     fn says(&self, verb: &str, what: &str) -> String {
@@ -60,6 +63,10 @@ impl Migration {
     }
 }
 
+/// The reason for which the schema was not made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The server does not allow it, or has a schema or a version that does not fit. Nothing was changed.
     #[error("{0}")]
     Refused(String),
     /// There is no connection to a server.
@@ -263,6 +270,42 @@ mod tests {
             .map(|file| std::fs::read_to_string(file).unwrap())
             .collect();
         assert_eq!(texts, FUNCTIONS);
+    }
+
+    /// The releases that a changelog lists: `## 0.1.0 – 2026-12-01`.
+    fn releases(changelog: &str) -> Vec<&str> {
+        let headings = changelog
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "));
+        let first = headings.filter_map(|heading| heading.split_whitespace().next());
+        first
+            .map(|name| name.trim_matches(['[', ']']))
+            .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+            .collect()
+    }
+
+    #[test]
+    fn text_of_a_released_version_of_the_schema_never_changes() {
+        assert_eq!(
+            releases("# A\n## Unreleased\n## [0.2.0] – x\n## 0.1.0\n### B\n"),
+            ["0.2.0", "0.1.0"]
+        );
+        let changelog = concat!(env!("CARGO_MANIFEST_DIR"), "/CHANGELOG.md");
+        let changelog = std::fs::read_to_string(changelog).unwrap();
+        let hash = text_hash();
+        for release in releases(&changelog) {
+            assert!(
+                RELEASED.iter().any(|(name, ..)| *name == release),
+                "add (\"{release}\", Some(({VERSION:?}, \"{hash}\"))) to RELEASED"
+            );
+        }
+        for (release, schema) in RELEASED {
+            let is_kept = |(version, released): Schema| version != VERSION || released == hash;
+            assert!(
+                schema.is_none_or(is_kept),
+                "the schema differs from that of {release}: raise VERSION, and the version in schema.sql"
+            );
+        }
     }
 
     #[test]
