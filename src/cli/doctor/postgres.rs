@@ -115,7 +115,13 @@ fn schema(facts: &Facts, engine: &PostgresEngine, migrate: &str) -> Option<Findi
             return Some(Finding::good("schema", message, "schema"));
         }
     };
-    let finding = if engine.migrate {
+    let finding = if engine.migrate && !may_migrate(facts) {
+        Finding::bad(
+            "schema",
+            format!("{found}, and it has no right to make it: the gateway does not start"),
+            "hookgate migrate as the owner, with --grant ROLE; then `migrate: false`",
+        )
+    } else if engine.migrate {
         Finding::warning(
             "schema",
             format!("{found}; the gateway makes it when it starts"),
@@ -129,6 +135,16 @@ fn schema(facts: &Facts, engine: &PostgresEngine, migrate: &str) -> Option<Findi
         )
     };
     Some(finding)
+}
+
+/// Returns whether the role may create or upgrade the schema.
+fn may_migrate(facts: &Facts) -> bool {
+    let may_make = if facts.has_schema {
+        facts.owns_schema
+    } else {
+        facts.may_create
+    };
+    may_make || facts.is_superuser
 }
 
 /// Judges what a commit is safe from, by what the config says of it.
@@ -253,6 +269,8 @@ mod tests {
             gateways: 3,
             is_superuser: false,
             owns_schema: true,
+            may_create: true,
+            has_schema: true,
         }
     }
 
@@ -281,7 +299,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_finding() {
         type Case = (fn(&mut Facts, &mut PostgresEngine), &'static str);
-        let cases: [Case; 13] = [
+        let cases: [Case; 15] = [
             (
                 |facts, _| facts.server = 140_011,
                 "store: the server is PostgreSQL 14",
@@ -299,6 +317,16 @@ mod tests {
                     (facts.schema, engine.migrate, facts.owns_schema) = (None, false, false);
                 },
                 "schema: there is no schema hookgate that the role may use: the gateway waits",
+            ),
+            (
+                |facts, _| {
+                    (facts.schema, facts.has_schema, facts.may_create) = (None, false, false)
+                },
+                "schema: there is no schema hookgate that the role may use, and it has no right to make it",
+            ),
+            (
+                |facts, _| (facts.schema, facts.owns_schema) = (None, false),
+                "schema: there is no schema hookgate that the role may use, and it has no right to make it",
             ),
             (
                 |facts, _| facts.schema = Some("99.0".to_owned()),

@@ -39,6 +39,10 @@ pub struct Facts {
     pub is_superuser: bool,
     /// Whether the role owns the schema.
     pub owns_schema: bool,
+    /// Whether the role may create schemas in the database.
+    pub may_create: bool,
+    /// Whether there is a schema of that name.
+    pub has_schema: bool,
 }
 
 /// The schema as a gateway finds it.
@@ -101,7 +105,7 @@ async fn read(client: &Client, schema: &str) -> Result<Facts, String> {
     let at: SystemTime = value(&row, 8)?;
     let named = |sql: &str| sql.replace("$schema", &format!("\"{schema}\""));
     let is_there = one(client, &named(IS_THERE)).await?;
-    let (version, days_ahead, gateways, owns_schema, other): (Option<String>, _, _, _, i32) =
+    let (version, days_ahead, gateways, other): (Option<String>, _, _, i32) =
         if value(&is_there, 0)? {
             let row = one(client, &named(SCHEMA)).await?;
             (
@@ -109,10 +113,9 @@ async fn read(client: &Client, schema: &str) -> Result<Facts, String> {
                 value(&row, 1)?,
                 value(&row, 2)?,
                 value(&row, 3)?,
-                value(&row, 4)?,
             )
         } else {
-            (None, 0, 0, false, value(&is_there, 1)?)
+            (None, 0, 0, value(&is_there, 1)?)
         };
     Ok(Facts {
         server: value(&row, 1)?,
@@ -127,7 +130,9 @@ async fn read(client: &Client, schema: &str) -> Result<Facts, String> {
         max_connections: value(&row, 6)?,
         gateways,
         is_superuser: value(&row, 7)?,
-        owns_schema,
+        owns_schema: value(&is_there, 2)?,
+        may_create: value(&is_there, 3)?,
+        has_schema: value(&is_there, 4)?,
     })
 }
 
@@ -138,16 +143,18 @@ const SERVER: &str = "select pg_backend_pid(), current_setting('server_version_n
     current_setting('synchronous_commit'), current_setting('max_connections')::bigint,
     (select rolsuper from pg_roles where rolname = current_user), clock_timestamp()";
 
-/// Whether there is a schema that the role may use, and the process that said so: behind a pooler it may be another one.
+/// Whether there is a schema that the role may use, and the process that said so: behind a pooler it may be another one. Then the rights of the role.
 const IS_THERE: &str = "select case when has_schema_privilege(to_regnamespace('$schema'), 'usage')
-    then to_regclass('$schema.meta') is not null else false end, pg_backend_pid()";
+    then to_regclass('$schema.meta') is not null else false end, pg_backend_pid(),
+    coalesce((select pg_has_role(nspowner, 'member') from pg_namespace where oid = to_regnamespace('$schema')), false),
+    has_database_privilege(current_database(), 'create'), to_regnamespace('$schema') is not null";
 
 /// The question to the schema. Its name consists of letters, digits and `_`, so it needs no escapes.
 const SCHEMA: &str = "select (select value from $schema.meta where name = 'schema'),
     (select coalesce(min(n) filter (where to_regclass('$schema.delivery_' || to_char(($schema.store_time() at time zone 'UTC')::date + n,
         'YYYYMMDD')) is null), 31) - 1 from generate_series(1, 30) n)::bigint,
     (select count(*) from $schema.gateway where seen > $schema.store_time() - interval '60 s'),
-    (select pg_has_role(nspowner, 'member') from pg_namespace where oid = to_regnamespace('$schema')), pg_backend_pid()";
+    pg_backend_pid()";
 
 /// Returns the milliseconds by which the server's clock is ahead, beyond what the way of the answer explains.
 fn ahead(at: SystemTime, asked: SystemTime, answered: SystemTime) -> i64 {
