@@ -77,6 +77,7 @@ mod postgres_failover;
 mod postgres_full;
 mod postgres_rotate;
 mod postgres_slow;
+mod postgres_watch;
 mod queue;
 mod queue_cli;
 mod queue_crash;
