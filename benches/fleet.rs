@@ -2,14 +2,16 @@
 //!
 //!     cargo bench --bench fleet
 //!
-//! It starts a server of its own, with fsync.
+//! It starts a server of its own, with fsync, and prints the capacity table of docs/postgres.md at its end.
 #![allow(
     clippy::print_stdout,
     clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::cast_precision_loss,
     reason = "a bench may panic, and prints its table"
 )]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,11 +54,101 @@ fn main() {
         println!("{:<34} {ratio:>10.1}", "  of a call for each");
     }
     for callers in [1, 64] {
-        let settled = runtime.block_on(settles(&server, callers));
+        let settled = runtime.block_on(settles(&server, 1, callers));
         settled.row(&format!("accept and settle, {callers} callers"));
-        let pairs = runtime.block_on(pairs(&server, callers));
+        let pairs = runtime.block_on(pairs(&server, 1, callers));
         pairs.row(&format!("claim and commit, {callers} callers"));
     }
+    runtime.block_on(capacity(&server));
+}
+
+/// Prints the table of docs/postgres.md: gateways with 64 requests in flight each, and what a delivery costs.
+async fn capacity(server: &Server) {
+    println!("\n| work | gateways | a second | p50 | p99 | gateway | server | stored |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for gateways in [1, 4] {
+        let callers = 64 * gateways;
+        let before = Spent::of(server);
+        let measured = accepts(server, gateways, callers).await;
+        before.row("queue: accept", gateways, &measured, server);
+        let before = Spent::of(server);
+        let measured = settles(server, gateways, callers).await;
+        before.row("queue: accept and deliver", gateways, &measured, server);
+        let before = Spent::of(server);
+        let measured = pairs(server, gateways, callers).await;
+        before.row("forward: claim and commit", gateways, &measured, server);
+    }
+}
+
+/// The CPU time that a server used, and the bytes of its databases.
+struct Spent {
+    cpu: Duration,
+    bytes: u64,
+}
+
+impl Spent {
+    fn of(server: &Server) -> Self {
+        Self {
+            cpu: server_cpu(server.pid()),
+            bytes: size(&server.directory().join("data/base")),
+        }
+    }
+
+    /// Prints a row about what was measured since.
+    fn row(&self, work: &str, gateways: usize, measured: &Measured, server: &Server) {
+        let after = Self::of(server);
+        let count = measured.rate * bare::FOR.as_secs_f64();
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let us = |time: Duration| time.as_secs_f64() * 1e6;
+        println!(
+            "| {work} | {gateways} | {:.0} | {:.1} ms | {:.1} ms | {:.0} µs | {:.0} µs | {:.1} KiB |",
+            measured.rate,
+            ms(measured.p50),
+            ms(measured.p99),
+            us(measured.cpu),
+            us(after.cpu.saturating_sub(self.cpu)) / count,
+            after.bytes.saturating_sub(self.bytes) as f64 / count / 1024.0,
+        );
+    }
+}
+
+/// Returns the CPU time of a server: its processes, and those that have ended.
+fn server_cpu(postmaster: i32) -> Duration {
+    let mut ticks = 0;
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let Some((_, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let is_postmaster = entry.file_name().to_str() == Some(postmaster.to_string().as_str());
+        // of the postmaster also the processes that have ended
+        let times = if is_postmaster {
+            11..15
+        } else if fields[1] == postmaster.to_string() {
+            11..13
+        } else {
+            continue;
+        };
+        ticks += fields[times]
+            .iter()
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum::<u64>();
+    }
+    Duration::from_millis(ticks * 10)
+}
+
+/// Returns the bytes of the files in a directory.
+fn size(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
 }
 
 /// Opens some gateways on a database of their own.
@@ -121,8 +213,8 @@ async fn accepts(server: &Server, gateways: usize, callers: usize) -> Measured {
     measured
 }
 
-async fn settles(server: &Server, callers: usize) -> Measured {
-    let stores = open(server, 1).await;
+async fn settles(server: &Server, gateways: usize, callers: usize) -> Measured {
+    let stores = open(server, gateways).await;
     let next = in_turn(&stores);
     let measured = load(server.directory(), callers, move || {
         let store = next();
@@ -140,8 +232,8 @@ async fn settles(server: &Server, callers: usize) -> Measured {
     measured
 }
 
-async fn pairs(server: &Server, callers: usize) -> Measured {
-    let stores = open(server, 1).await;
+async fn pairs(server: &Server, gateways: usize, callers: usize) -> Measured {
+    let stores = open(server, gateways).await;
     let next = in_turn(&stores);
     let measured = load(server.directory(), callers, move || {
         let store = next();
