@@ -1,9 +1,10 @@
-//! `hookgate migrate`: creates or upgrades the schema of a store on PostgreSQL.
+//! `hookgate migrate`: creates or upgrades the schema of a store on PostgreSQL, and moves the store of a directory into it.
 use std::path::PathBuf;
 
 use crate::app::postgres::options;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
+use crate::cli::move_store::{Directory, place};
 use crate::cli::term::{self, Look, Sign};
 use crate::config::snapshot::PostgresEngine;
 use crate::store::postgres::NoConnection;
@@ -21,6 +22,9 @@ pub(super) struct MigrateArgs {
     /// Gives the role ROLE the rights that a gateway needs, and no more.
     #[arg(long, value_name = "ROLE")]
     grant: Option<String>,
+    /// Moves the store in DIR, the `store.path` of a gateway that is stopped, into the schema. The schema must be empty.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
 }
 
 /// Runs `migrate`.
@@ -32,19 +36,28 @@ pub(super) fn migrate(args: &MigrateArgs) -> Result<Exit, Error> {
             .at(location)
             .why("A store in a directory is upgraded when the gateway starts."));
     };
+    let directory = match &args.from {
+        Some(from) => Some(Directory::open(from, &loaded.snapshot.store, args.dry_run)?),
+        None => None,
+    };
     let migration = Migration {
         dry_run: args.dry_run,
         grant: args.grant.clone(),
     };
     let done = context::block_on(async { run(&options(engine), &migration).await })?;
     let done = done.map_err(|error| failed(error, engine))?;
-    term::print(&render(&done, args.dry_run, engine, &Look::of_stdout()))?;
-    Ok(Exit::DONE)
+    let look = Look::of_stdout();
+    term::print(&render(&done, args.dry_run, engine, &look))?;
+    match directory {
+        Some(directory) if args.dry_run => directory.plan(engine, &look),
+        Some(directory) => directory.transfer(engine, &look),
+        None => Ok(Exit::DONE),
+    }
 }
 
 /// Renders what was done, a line each.
 fn render(done: &[String], dry_run: bool, engine: &PostgresEngine, look: &Look) -> String {
-    let place = term::clean(&format!("{}, schema {}", engine.server, engine.schema));
+    let place = term::clean(&place(engine));
     let sign = look.sign(Sign::Good);
     if done.is_empty() {
         return format!("{sign} {place}: nothing to do\n");

@@ -18,6 +18,7 @@ mod forget;
 mod health;
 mod message;
 mod migrate;
+mod move_store;
 mod outbound_attempts;
 mod outbound_client;
 mod outbound_error;
@@ -153,9 +154,9 @@ enum Command {
         after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl"
     )]
     Drain(drain::DrainArgs),
-    /// Creates or upgrades the schema of a store on PostgreSQL.
+    /// Creates or upgrades the schema of a store on PostgreSQL, and moves the store of a directory into it.
     #[command(
-        after_help = "Examples:\n  hookgate migrate --config config.yaml --dry-run\n  hookgate migrate --config owner.yaml --grant hookgate"
+        after_help = "Examples:\n  hookgate migrate --config owner.yaml --grant hookgate\n  hookgate migrate --config config.yaml --from /var/lib/hookgate --dry-run"
     )]
     Migrate(migrate::MigrateArgs),
     /// Renames a damaged store, so that the gateway starts with a new one.

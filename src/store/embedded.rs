@@ -28,6 +28,7 @@ pub mod memory;
 mod queue;
 mod shared;
 pub mod sqlite;
+pub(crate) mod stopped;
 mod time;
 mod writes;
 use shared::{Hints, Shared};
@@ -117,6 +118,7 @@ impl Embedded {
     ) -> Result<Opened, OpenError> {
         let Opening { fault_hook } = opening;
         let mut directory = Directory::hold(path)?;
+        directory.refuse_moved()?;
         let (now, room) = (clock.now(), Room::of(path));
         let (opened, alarm) = match Self::load(&directory, capacity, clock, now) {
             Err(OpenError::Store(StoreError::Full)) if room.release() => {

@@ -44,6 +44,7 @@ mod summary;
 mod sweep;
 mod tls;
 mod unanswered;
+pub mod transfer;
 mod upkeep;
 pub mod url_servers;
 mod work;

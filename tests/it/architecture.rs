@@ -260,6 +260,7 @@ const NAME_AN_ENGINE: &[&str] = &[
     "src/app/store.rs",
     "src/cli/doctor/postgres.rs",
     "src/cli/migrate.rs",
+    "src/cli/move_store.rs",
     "src/cli/set_aside.rs",
 ];
 

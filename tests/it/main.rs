@@ -78,6 +78,7 @@ mod postgres_full;
 mod postgres_rotate;
 mod postgres_slow;
 mod postgres_watch;
+mod postgres_move;
 mod queue;
 mod queue_cli;
 mod queue_crash;

@@ -33,6 +33,13 @@ impl Continuity {
         )
     }
 
+    /// Returns each route with the inputs of its keys and the time since which its ledger is complete.
+    pub(super) fn routes(&self) -> impl Iterator<Item = (&Arc<str>, Key, i64)> {
+        self.0
+            .iter()
+            .map(|(route, (policy, since))| (route, *policy, *since))
+    }
+
     /// Returns it as text, for the store.
     pub(super) fn text(&self) -> String {
         self.0

@@ -31,6 +31,7 @@ pub(crate) mod lease;
 pub(crate) mod ledger;
 pub(crate) mod look;
 mod marker;
+mod moved;
 pub(crate) mod name;
 pub(crate) mod orphan;
 pub(crate) mod page;
@@ -140,6 +141,16 @@ impl Database {
             database.marker.put()?;
         }
         Ok(database)
+    }
+
+    /// Returns the version of the schema of a directory's database, and the one that [`Self::open`] makes of it. None: it is empty.
+    ///
+    /// # Errors
+    /// The database is damaged or cannot be read.
+    pub(crate) fn versions(directory: &Directory) -> Result<Option<(i64, i64)>, StoreError> {
+        let connection = connect_reader(&directory.file())?;
+        let found = schema::version(&connection).map_err(store_error)?;
+        Ok(found.map(|found| (found, schema::SCHEMA)))
     }
 
     /// Calls `hook` before each statement that writes, for tests of what fails there.

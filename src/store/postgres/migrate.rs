@@ -230,7 +230,7 @@ pub(super) fn parsed(version: &str) -> Option<(u32, u32)> {
 }
 
 /// Returns a name as it is written in a statement.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -78,6 +78,19 @@ pub enum OpenError {
         /// The error.
         cause: String,
     },
+    /// It was moved to a PostgreSQL database, which has its deliveries now.
+    #[error(
+        "the store in {path} was moved to PostgreSQL ({to}), and a gateway that used both would deliver twice: use `store.postgres`. \
+        To go back to the directory, stop all gateways of the database, then remove {path}/{file}: the directory does not know what happened since the move",
+        path = path.display(),
+        file = marker::MOVED
+    )]
+    Moved {
+        /// The directory.
+        path: PathBuf,
+        /// The database and the schema.
+        to: String,
+    },
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -55,17 +55,24 @@ impl Database {
             let Ok(entries) = row.get_ref(0).map_err(store_error)?.as_blob() else {
                 continue;
             };
-            for (key, end) in entries.chunks_exact(ENTRY).filter_map(decode) {
-                let left = end.saturating_sub(now);
-                if end == FORGOTTEN {
-                    each(key, None);
-                } else if left > 0 {
-                    each(key, Some(Duration::from_millis(left.unsigned_abs())));
+            for (key, end) in entries_of(entries) {
+                match end.map(|end| end.saturating_sub(now)) {
+                    None => each(key, None),
+                    Some(left) if left > 0 => {
+                        each(key, Some(Duration::from_millis(left.unsigned_abs())));
+                    }
+                    Some(_) => {}
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Returns the entries of a row: a key with its end, or with `None` for a mark.
+pub(crate) fn entries_of(entries: &[u8]) -> impl Iterator<Item = (Key, Option<i64>)> {
+    let decoded = entries.chunks_exact(ENTRY).filter_map(decode);
+    decoded.map(|(key, end)| (key, (end != FORGOTTEN).then_some(end)))
 }
 
 fn encode(key: Key, end: i64) -> [u8; ENTRY] {

@@ -13,6 +13,9 @@ pub(super) const FILE: &str = "has-deliveries";
 /// The file that says that all commits have reached the disk, but for those of the last moment.
 pub(super) const SAVED: &str = "ledger-saved";
 
+/// The file that says where the store was moved to, in its first line.
+pub(super) const MOVED: &str = "moved-to-postgres";
+
 /// A file that says something by being there.
 #[derive(Debug)]
 pub(super) struct Marker {

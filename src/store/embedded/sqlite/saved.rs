@@ -19,16 +19,7 @@ impl Database {
     /// # Errors
     /// The database is damaged or cannot be read.
     pub(crate) fn begin(&mut self, now: i64, wall: i64) -> Result<bool, StoreError> {
-        let end = "select value from meta where name = 'clean_end'";
-        let end: Option<i64> = self
-            .connection
-            .query_row(end, [], |row| row.get(0))
-            .optional()
-            .map_err(store_error)?;
-        let last = self.last_open()?.map(|last| last.store);
-        let is_recent =
-            |last: i64| end == Some(last) || now.saturating_sub(last) <= MAX_RESTART_TIME;
-        let is_whole = self.saved.is_there() && last.is_some_and(is_recent);
+        let is_whole = self.is_whole(now)?;
         // before anything is committed: from here on, an end is clean only if it is recorded
         let saved = self.transaction(now, |writing| {
             ledger::keep_time(writing, wall)?;
@@ -40,6 +31,23 @@ impl Database {
             self.commits_are_lost();
         }
         Ok(is_whole)
+    }
+
+    /// Returns whether the ledger holds what the last process committed, if another begins at `now`.
+    ///
+    /// # Errors
+    /// The database is damaged or cannot be read.
+    pub(crate) fn is_whole(&self, now: i64) -> Result<bool, StoreError> {
+        let end = "select value from meta where name = 'clean_end'";
+        let end: Option<i64> = self
+            .connection
+            .query_row(end, [], |row| row.get(0))
+            .optional()
+            .map_err(store_error)?;
+        let last = self.last_open()?.map(|last| last.store);
+        let is_recent =
+            |last: i64| end == Some(last) || now.saturating_sub(last) <= MAX_RESTART_TIME;
+        Ok(self.saved.is_there() && last.is_some_and(is_recent))
     }
 
     /// Notes that commits are not on the disk which should be.
