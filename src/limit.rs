@@ -15,6 +15,11 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::units::{Rate, saturating};
 
+mod reserve;
+mod shared;
+
+pub use shared::{Ask, Share, SharedKey, SharedLimit};
+
 /// Slots in a set: a key can be in any slot of its set.
 const SLOTS_PER_SET: usize = 16;
 /// Sets behind one lock.
@@ -139,6 +144,13 @@ struct Slot {
     at: u64,
 }
 
+/// Whether a token can be taken from a bucket only if it has room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Needed,
+    Ignored,
+}
+
 #[derive(Debug, Default)]
 struct Shard {
     slots: Vec<Slot>,
@@ -177,6 +189,16 @@ impl Buckets {
     /// # Errors
     /// The time after which the next call can succeed. A call that fails takes nothing.
     pub fn take(&self, key: u64, now: Instant) -> Result<(), Duration> {
+        self.put(key, now, Room::Needed)
+    }
+
+    /// Spends one token of the bucket of `key`, whether or not there is one. The bucket gets no fuller than a burst.
+    pub fn spend(&self, key: u64, now: Instant) {
+        // nothing is refused
+        self.put(key, now, Room::Ignored).ok();
+    }
+
+    fn put(&self, key: u64, now: Instant, room: Room) -> Result<(), Duration> {
         let (pace, now) = (self.pace(), self.since(now));
         let mut shard = self.shard(key);
         let Shard { slots, used } = &mut *shard;
@@ -192,7 +214,7 @@ impl Buckets {
             0
         };
         let wait = pace.wait(level);
-        if !wait.is_zero() {
+        if room == Room::Needed && !wait.is_zero() {
             return Err(wait);
         }
         if slot.spent == 0 {
@@ -200,7 +222,7 @@ impl Buckets {
         }
         *slot = Slot {
             key,
-            spent: level.saturating_add(ONE_TOKEN),
+            spent: level.saturating_add(ONE_TOKEN).min(pace.brim.max(level)),
             at: now.max(if slot.key == key { slot.at } else { 0 }),
         };
         Ok(())
