@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod names;
 pub mod postgres;
 pub mod queue;
+pub mod quota;
 pub mod record;
 pub mod text;
 pub mod turns;
@@ -41,6 +42,10 @@ pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
     }
     /// Returns the memory that decides about delivery IDs while the store does not answer; none if its ledger always answers.
     fn memory(&self) -> Option<Arc<dyn Ledger>> {
+        None
+    }
+    /// Returns the tokens of limits that gateways share; none if the store is not shared.
+    fn tokens(&self) -> Option<&dyn quota::SharedTokens> {
         None
     }
     /// Writes what is not on the disk yet, and stops writing. A repeated call does nothing.

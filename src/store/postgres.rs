@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::store::embedded::Embedded;
+use crate::store::quota::{SharedTokens, TokenGrant, TokenRequest};
 use crate::store::{Answer, Health, Ledger, Nature, Store, StoreError};
 
 mod accept;
@@ -36,6 +37,7 @@ pub mod options;
 mod page;
 mod queue;
 mod queue_calls;
+mod quota;
 mod reach;
 mod reschedule;
 mod revive;
@@ -52,7 +54,7 @@ mod worker;
 
 use lease::Floors;
 use ledger_calls::LedgerCalls;
-use link::Link;
+use link::{Lane, Link};
 use options::Options;
 use queue_calls::QueueCalls;
 use upkeep::Upkeep;
@@ -69,6 +71,7 @@ pub struct Postgres {
     link: Link,
     ledger: LedgerCalls,
     queue: QueueCalls,
+    tokens: jobs::Sender<quota::Reserve>,
     /// The targets with waiting units.
     work: Arc<Work>,
     floors: Floors,
@@ -100,6 +103,7 @@ impl Postgres {
             hash_key,
             ledger: LedgerCalls::new(&link),
             queue: QueueCalls::new(&link),
+            tokens: link.kind(Lane::Claims),
             work: Arc::new(Work::new(clock.mono())),
             floors: Floors::default(),
             memory: Arc::new(memory),
@@ -139,6 +143,10 @@ impl Store for Postgres {
         self.upkeep.configured(hash.into(), generation);
     }
 
+    fn tokens(&self) -> Option<&dyn SharedTokens> {
+        Some(self)
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             // if the farewell is lost, this gateway is missed after a while
@@ -148,6 +156,12 @@ impl Store for Postgres {
             self.link.close().await;
             Ok(())
         })
+    }
+}
+
+impl SharedTokens for Postgres {
+    fn reserve(&self, request: TokenRequest) -> Answer<'_, TokenGrant> {
+        self.tokens.send(request)
     }
 }
 

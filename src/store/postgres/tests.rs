@@ -22,6 +22,7 @@ mod maintenance;
 mod migration;
 mod proxy;
 mod queue;
+mod quota;
 mod seed;
 mod server;
 mod standby;
