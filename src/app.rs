@@ -252,6 +252,7 @@ fn look_after(gate: &Arc<Gate>, alarm: Option<String>, tasks: &mut JoinSet<()>) 
     tasks.spawn(alarm_watch::watch(Arc::clone(gate), alarm));
     tasks.spawn(memory::give_back(Arc::clone(gate)));
     tasks.spawn(gate.pay_commits());
+    tasks.spawn(Arc::clone(gate).reserve_tokens());
     if let Some(spool) = gate.spool() {
         tasks.spawn(spool.hand_over());
     }

@@ -273,6 +273,10 @@ pub struct RateLimit {
     /// `client_ip` counts before a request is verified, the others after it. On a route with `queue`, a limit by `route` refuses nothing:
     /// it is the `rate` of the queue. Limits by a value are not possible there.
     pub key: Option<String>,
+    /// The requests that are counted together: those of this `gateway` (default), or of the whole `fleet`, which needs `store.postgres`.
+    ///
+    /// With `fleet`, all gateways that share the store share the limit, see [docs/postgres.md](postgres.md#limits-of-the-whole-fleet).
+    pub scope: Option<String>,
 }
 
 /// The detection of duplicates: a delivery that was delivered before is acknowledged and not forwarded again.

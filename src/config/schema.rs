@@ -90,6 +90,7 @@ pub(super) fn words(block: &str, key: &str) -> Option<&'static [&'static str]> {
         ("Route", "mode") => &["enforce", "observe"],
         ("Route", "refused_body") => &["json", "empty"],
         ("RateLimit", "key") => &["client_ip", "route"],
+        ("RateLimit" | "Forward" | "Queue", "scope") => &["gateway", "fleet"],
         ("Dedupe", "by") => &["id", "content"],
         ("Dedupe", "per") => &["route", "secret"],
         ("Forward" | "Queue", "query") => &["keep", "drop"],

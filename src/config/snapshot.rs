@@ -31,7 +31,7 @@ pub use alarms::{AlarmWebhook, Alarms, WebAddress};
 pub use allow::Allow;
 pub use certificates::{CertificateUse, Validity};
 pub use deliver::{
-    Acknowledgement, Action, Deliver, Inline, Keep, Recording, RefusedAnswer, Spill,
+    Acknowledgement, Action, Deliver, Inline, Keep, LimitScope, Recording, RefusedAnswer, Spill,
 };
 pub use outbound::{
     AppRights, AppToken, EndpointRules, EventCatalogue, Outbound, OutboundLimits, PausePolicy,

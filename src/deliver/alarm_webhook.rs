@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 use super::report::{AttemptReport, SendResult};
 use super::target::Target;
 use crate::clock::{Now, unix_ms};
-use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, Snapshot};
+use crate::config::snapshot::{AlarmWebhook, Deliver, Egress, LimitScope, Snapshot};
 use crate::delivery::Fault;
 use crate::queue::stored::RECEIVED_AT;
 use crate::retry::{Backoff, Schedule};
@@ -89,6 +89,7 @@ fn policy() -> Option<Deliver> {
     Some(Deliver {
         schedule,
         rate: None,
+        rate_scope: LimitScope::Gateway,
         concurrency: 1,
         fifo: None,
     })
@@ -135,7 +136,7 @@ impl AlarmReceiver {
         outside: &Arc<Outside>,
     ) -> Option<Self> {
         let policy = policy()?;
-        target.follow(&policy);
+        target.follow(&policy, None);
         Some(Self {
             name,
             webhook: Arc::clone(webhook),

@@ -28,14 +28,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Makes the app of a route. Its target follows the route's policy from now on.
+    /// Makes the app of a route, whose policy its target follows.
     pub(super) fn new(
         webhook: Arc<WebhookRoute>,
         upstream: RouteClient,
         target: Arc<Target>,
         numbers: Vec<TargetId>,
     ) -> Self {
-        target.follow(&webhook.deliver);
         target.reach(&webhook.forward.upstream.address);
         Self {
             webhook,

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::memory::Memory;
 use super::places::Place;
 use crate::config::snapshot::{Deliver, UpstreamAddress};
-use crate::limit::Quota;
+use crate::limit::{Quota, SharedKey};
 use crate::queue::choose::Admission;
 use crate::queue::pause::{Pause, PauseChange, Probe, Signal};
 use crate::store::queue::{Subject, TargetId};
@@ -130,11 +130,13 @@ impl Target {
         slot.map(|slot| slot.with_token(now).hold(bytes))
     }
 
-    /// Follows a policy from now on. Attempts under way go on.
-    pub(super) fn follow(&self, deliver: &Deliver) {
+    /// Follows a policy from now on. Attempts under way go on. `shared` is the limit of its rate, if gateways share it.
+    pub(super) fn follow(&self, deliver: &Deliver, shared: Option<SharedKey>) {
         self.concurrency
             .store(deliver.concurrency, Ordering::Relaxed);
-        self.rate.lock().quota = deliver.rate;
+        let mut rate = self.rate.lock();
+        rate.quota = deliver.rate.filter(|_| shared.is_none());
+        rate.shared = shared;
     }
 
     /// Records the address that its deliveries are sent to from now on. A pause is about one address: it ends when the address changes.

@@ -16,6 +16,7 @@ use super::target::Target;
 use crate::activity::Activity;
 use crate::clock::{Clock, ConfigTime, Dates};
 use crate::config::snapshot::{Snapshot, WebhookRoute};
+use crate::limit::SharedKey;
 use crate::store::Store;
 use crate::store::archive::Counts;
 use crate::store::names::Numbers;
@@ -78,15 +79,18 @@ impl Worker {
         }
     }
 
-    /// Returns the app of a route as a destination, whose target follows the route's policy from now on; `None` if the store is not durable.
+    /// Returns the app of a route as a destination, whose target follows the route's policy from now on; `None` if the store is not durable. `rate`
+    /// is the limit of its attempts, if gateways share it.
     pub(crate) fn app_of(
         &self,
         webhook: &Arc<WebhookRoute>,
         upstream: &RouteClient,
         numbers: &Numbers,
+        rate: Option<SharedKey>,
     ) -> Option<Arc<App>> {
         let is_durable = self.store.nature().durable;
         let target = is_durable.then(|| self.target(TargetId(numbers.number)))?;
+        target.follow(&webhook.deliver, rate);
         let numbers = numbers.all().map(TargetId).collect();
         Some(Arc::new(App::new(
             Arc::clone(webhook),

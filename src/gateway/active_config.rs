@@ -179,7 +179,8 @@ fn webhook_route(
     let upstream = clients
         .get(&webhook.forward.upstream.name)?
         .for_route(&webhook.name);
-    let destination = worker.app_of(webhook, &upstream, numbers);
+    let rate = limits.of_attempts(numbers.number, &webhook.deliver);
+    let destination = worker.app_of(webhook, &upstream, numbers, rate);
     Some(ActiveRoute {
         webhook: Arc::clone(webhook),
         ledger: Arc::clone(&numbers.ledger),

@@ -128,7 +128,7 @@ impl Gate {
         );
         let clients = active_config::clients_of(&snapshot, &HashMap::new(), &clock)?;
         let numbers = numbers_of(&*store, &snapshot).await?;
-        let limits = Limits::new(snapshot.limits.refused_per_client);
+        let limits = Limits::new(snapshot.limits.refused_per_client, Arc::clone(&store));
         let budget = Budget::new(snapshot.limits.in_flight_bytes);
         let answers = Budget::new(snapshot.limits.in_flight_bytes / 2);
         let mut upstreams = HashMap::new();
@@ -216,6 +216,11 @@ impl Gate {
                 fallback.pay().await;
             }
         }
+    }
+
+    /// Reserves tokens of the limits that gateways share, as long as the gateway runs.
+    pub async fn reserve_tokens(self: Arc<Self>) {
+        self.limits.shared.reserve(&*self.clock).await;
     }
 
     /// Gives a shared store the commits that it has not taken yet, if it is there now.

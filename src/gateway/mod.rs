@@ -30,6 +30,7 @@ mod reply;
 mod response;
 pub mod serve;
 mod session;
+mod shared_limits;
 mod spare;
 
 pub use gate::{CannotRun, Gate};

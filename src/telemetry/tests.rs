@@ -146,6 +146,7 @@ fn metrics() -> String {
         .close(Ended::Forwarded(StatusCode::OK));
     let gauges = Gauges {
         spool_waiting: Some(2),
+        rate_limit_local: Some(3),
         refused_connections: vec![("full", 0)],
         accept_errors: vec![("no_files", 0)],
         enforcing: vec![("billing".into(), false), ("other".into(), true)],
@@ -263,6 +264,7 @@ fn names_and_labels_of_metrics() {
     hookgate_queue_dead{route}
     hookgate_queue_paused{route}
     hookgate_queue_waiting{route}
+    hookgate_rate_limit_local_total{}
     hookgate_reloads_total{result}
     hookgate_request_seconds{route}
     hookgate_requests_total{outcome,route}

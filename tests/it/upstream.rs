@@ -8,7 +8,8 @@ use hookgate::clock::{Clock, Dates, SystemClock};
 use hookgate::config::presets::RefusedBody;
 use hookgate::config::snapshot::{
     Acknowledgement, Action, Allow, Authorities, Breaker, Deliver, Forward, Inline, Keep,
-    Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls, WebhookRoute,
+    LimitScope, Recording, RefusedAnswer, Upstream as Policy, UpstreamAddress, UpstreamTls,
+    WebhookRoute,
 };
 use hookgate::delivery::{Answer, AttemptContext, Delivery, Fault, Outcome, TlsFault};
 use hookgate::request::{Body, Client as Sender, Params, Received, RequestHead, RequestId};
@@ -1074,6 +1075,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
         deliver: Deliver {
             schedule: Schedule::fixed([BUDGET], BUDGET).unwrap(),
             rate: None,
+            rate_scope: LimitScope::Gateway,
             concurrency: 1,
             fifo: None,
         },

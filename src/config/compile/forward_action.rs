@@ -60,6 +60,7 @@ pub(super) fn forward_action(
     let delivery = Delivery {
         action: "forward",
         rate: Some(quota.unwrap_or(default)),
+        rate_scope: rate::scope(written.scope.as_deref(), &place.key("scope"), cx),
         concurrency: DEFAULT_CONCURRENCY,
         success_status,
     };
@@ -124,6 +125,7 @@ fn note_unused_keys(
         ("retry", written.retry.is_some()),
         ("rate", written.rate.is_some()),
         ("burst", written.burst.is_some()),
+        ("scope", written.scope.is_some()),
         ("concurrency", written.concurrency.is_some()),
         ("fifo", written.fifo.is_some()),
     ];

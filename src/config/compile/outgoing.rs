@@ -6,7 +6,9 @@ use crate::config::compile::forward::{self, Target, forward};
 use crate::config::compile::{rate, retry};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Acknowledgement, Action, Deliver, Forward, Keep, RateLimit};
+use crate::config::snapshot::{
+    Acknowledgement, Action, Deliver, Forward, Keep, LimitScope, RateLimit,
+};
 use crate::limit::Quota;
 use crate::verify::Locator;
 
@@ -20,6 +22,7 @@ pub(super) struct Delivery {
     /// The name of the action.
     pub(super) action: &'static str,
     pub(super) rate: Option<Quota>,
+    pub(super) rate_scope: LimitScope,
     /// The default of `concurrency`.
     pub(super) concurrency: u32,
     /// The default of `answer.status`.
@@ -43,7 +46,7 @@ pub(super) struct CompiledAction {
     pub(super) rate_limits: Vec<RateLimit>,
 }
 
-/// Compiles the keys of the action at `place`. `rate` and `burst` are compiled by the caller.
+/// Compiles the keys of the action at `place`. `rate`, `burst` and `scope` are compiled by the caller.
 pub(super) fn outgoing(
     written: file::Outgoing,
     delivery: &Delivery,
@@ -62,6 +65,7 @@ pub(super) fn outgoing(
         retry,
         rate: _,
         burst: _,
+        scope: _,
         concurrency,
         fifo,
         resign,
@@ -90,6 +94,7 @@ pub(super) fn outgoing(
     let deliver = schedule.zip(fifo).map(|(schedule, fifo)| Deliver {
         schedule,
         rate: delivery.rate,
+        rate_scope: delivery.rate_scope,
         concurrency,
         fifo,
     });

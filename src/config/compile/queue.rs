@@ -7,7 +7,7 @@ use crate::config::compile::outgoing::{CompiledAction, Delivery, outgoing};
 use crate::config::compile::{forward, rate};
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Action, Keep, RateKey, RateLimit};
+use crate::config::snapshot::{Action, Keep, LimitScope, RateKey, RateLimit};
 use crate::limit::Quota;
 
 /// The default number of attempts at the same time.
@@ -98,17 +98,27 @@ fn queue(
     cx.needs_store(place, "`queue`");
     let own = rate::quota(written.rate.as_deref(), written.burst, place, cx);
     let has_rate = written.rate.is_some() || cx.problems.is_spoiled(&place.key("rate"));
-    let (rate_limits, rate) = shaping(rate_limits, has_rate, own, cx);
-    if written.burst.is_some() && !has_rate {
+    let scope = rate::scope(written.scope.as_deref(), &place.key("scope"), cx);
+    let (rate_limits, shaped) = shaping(rate_limits, has_rate, own.map(|own| (own, scope)), cx);
+    let (rate, rate_scope) = shaped.map_or((None, scope), |(rate, scope)| (Some(rate), scope));
+    let unused = [
+        ("burst", written.burst.is_some()),
+        ("scope", written.scope.is_some()),
+    ];
+    for (key, _) in unused
+        .iter()
+        .filter(|(_, is_written)| *is_written && !has_rate)
+    {
         cx.problems.error_at_key(
-            &place.key("burst"),
-            "`burst` has no effect without `rate`",
-            "add `rate: 50/s`, or leave `burst` out".to_owned(),
+            &place.key(key),
+            format!("`{key}` has no effect without `rate`"),
+            format!("add `rate: 50/s`, or leave `{key}` out"),
         );
     }
     let delivery = Delivery {
         action: "queue",
         rate,
+        rate_scope,
         concurrency: DEFAULT_CONCURRENCY,
         success_status,
     };
@@ -132,9 +142,9 @@ fn queue(
 fn shaping(
     limits: Vec<(Place, RateLimit)>,
     is_written: bool,
-    own: Option<Quota>,
+    own: Option<(Quota, LimitScope)>,
     cx: &mut Context<'_>,
-) -> (Vec<RateLimit>, Option<Quota>) {
+) -> (Vec<RateLimit>, Option<(Quota, LimitScope)>) {
     let (mut refusing, mut shaping, mut is_written) = (Vec::new(), own, is_written);
     for (place, limit) in limits {
         match limit.key {
@@ -146,7 +156,7 @@ fn shaping(
             }
             RateKey::Route => {
                 is_written = true;
-                shaping = Some(limit.quota);
+                shaping = Some((limit.quota, limit.scope));
             }
             RateKey::Value(_) => {
                 let help =

@@ -6,7 +6,7 @@ use http::HeaderName;
 use crate::config::compile::context::Context;
 use crate::config::diagnostic::Place;
 use crate::config::file::{self, OneOrMany};
-use crate::config::snapshot::{RateKey, RateLimit};
+use crate::config::snapshot::{LimitScope, RateKey, RateLimit};
 use crate::limit::Quota;
 use crate::verify::Locator;
 
@@ -41,7 +41,13 @@ fn one(
     has_proxies: bool,
     cx: &mut Context<'_>,
 ) -> Option<RateLimit> {
-    let file::RateLimit { rate, burst, key } = limit;
+    let file::RateLimit {
+        rate,
+        burst,
+        key,
+        scope,
+    } = limit;
+    let scope = self::scope(scope.as_deref(), &place.key("scope"), cx);
     let key = match key.as_deref() {
         None => Some(RateKey::Route),
         Some(text) => parse_key(text, &place.key("key"), cx),
@@ -63,7 +69,29 @@ fn one(
         );
     }
     let quota = quota(rate.as_deref(), burst, place, cx)?;
-    Some(RateLimit { quota, key: key? })
+    Some(RateLimit {
+        quota,
+        key: key?,
+        scope,
+    })
+}
+
+/// Compiles `scope`.
+pub(super) fn scope(written: Option<&str>, place: &Place, cx: &mut Context<'_>) -> LimitScope {
+    let words = [
+        ("gateway", LimitScope::Gateway),
+        ("fleet", LimitScope::Fleet),
+    ];
+    let scope = cx.word(written, place, &words).unwrap_or_default();
+    if scope == LimitScope::Fleet && !cx.is_shared {
+        let help = "add `store: { postgres: { url: … } }` to the config, or write `gateway`";
+        cx.problems.error(
+            place,
+            "`scope: fleet` needs a store that gateways share",
+            help.to_owned(),
+        );
+    }
+    scope
 }
 
 /// Compiles `rate` and `burst` of the block at `place`, if there is a rate.

@@ -25,10 +25,12 @@ pub struct Outgoing {
     pub answer: Option<Acknowledgement>,
     /// The schedule of attempts after the first one.
     pub retry: Option<Retry>,
-    /// The rate at which each gateway attempts stored deliveries of the route: `50/s` (default 20/s with `forward`, unlimited with `queue`).
+    /// The rate at which stored deliveries of the route are attempted: `50/s` (default 20/s with `forward`, unlimited with `queue`).
     pub rate: Option<String>,
     /// The number of attempts that may start at once after a pause (default: the count of `rate`).
     pub burst: Option<u32>,
+    /// The attempts that `rate` counts together: those of this `gateway` (default), or of the whole `fleet`, which needs `store.postgres`.
+    pub scope: Option<String>,
     /// The number of attempts that each gateway makes at the same time (default 8 with `queue`, default 4 with `forward`).
     pub concurrency: Option<u32>,
     /// `header:NAME` or `json:/pointer`: stored deliveries with the same value there are delivered one after the other, in the order in which they came.

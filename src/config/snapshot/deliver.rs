@@ -89,6 +89,16 @@ pub struct RefusedAnswer {
     pub body: RefusedBody,
 }
 
+/// The gateways that share a rate limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitScope {
+    /// Each gateway counts for itself.
+    #[default]
+    Gateway,
+    /// All gateways that share the store count together.
+    Fleet,
+}
+
 /// The delivery of stored deliveries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deliver {
@@ -96,6 +106,8 @@ pub struct Deliver {
     pub schedule: Schedule,
     /// The rate of attempts of the whole route; `None`: limited by `concurrency` alone.
     pub rate: Option<Quota>,
+    /// The gateways that share the rate.
+    pub rate_scope: LimitScope,
     /// The number of attempts at the same time.
     pub concurrency: u32,
     /// The location of the FIFO key: deliveries with the same value are delivered one after the other, in order.

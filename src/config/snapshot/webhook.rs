@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, Method};
 
 use super::allow::Allow;
-use super::deliver::{Acknowledgement, Action, Deliver, Keep, RefusedAnswer};
+use super::deliver::{Acknowledgement, Action, Deliver, Keep, LimitScope, RefusedAnswer};
 use super::upstream::Upstream;
 use crate::alarm::DisablesAfter;
 use crate::clock::Dates;
@@ -182,6 +182,8 @@ pub struct RateLimit {
     pub quota: Quota,
     /// The requests that share it.
     pub key: RateKey,
+    /// The gateways that share it.
+    pub scope: LimitScope,
 }
 
 /// The requests that share a rate limit.

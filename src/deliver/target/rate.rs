@@ -2,7 +2,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use crate::limit::{Meter, Quota};
+use crate::limit::{Meter, Quota, SharedKey};
 use crate::units::Rate;
 
 /// The attempts in a row that fail, after which an endpoint is failing.
@@ -21,6 +21,8 @@ const FAILING: Quota = Quota {
 #[derive(Debug, Default)]
 pub(super) struct RateLimit {
     pub(super) quota: Option<Quota>,
+    /// The limit that gateways share, in place of the quota.
+    pub(super) shared: Option<SharedKey>,
     meter: Meter,
     /// Attempts in a row that failed.
     failures: u32,
@@ -49,7 +51,10 @@ impl RateLimit {
     }
 
     fn take_one(&mut self, now: Instant) -> bool {
-        if !self.wait(now).is_zero() {
+        if !self.own_wait(now).is_zero() {
+            return false;
+        }
+        if self.shared.as_ref().is_some_and(|shared| !shared.take(now)) {
             return false;
         }
         self.meters()
@@ -61,10 +66,19 @@ impl RateLimit {
         for (meter, quota) in self.meters() {
             (0..tokens).for_each(|_| meter.refund(quota, now));
         }
+        if let Some(shared) = &self.shared {
+            (0..tokens).for_each(|_| shared.refund(now));
+        }
     }
 
     /// Returns the time until the rate lets the next attempt begin; zero if it does now.
     pub(super) fn wait(&self, now: Instant) -> Duration {
+        let shared = self.shared.as_ref().map(|shared| shared.wait(now));
+        self.own_wait(now).max(shared.unwrap_or_default())
+    }
+
+    /// Returns the same by the limits of this gateway.
+    fn own_wait(&self, now: Instant) -> Duration {
         let by_quota = self.quota.map(|quota| self.meter.wait(quota, now));
         let by_failures = self.is_failing().then(|| self.failing.wait(FAILING, now));
         by_quota.max(by_failures).unwrap_or_default()

@@ -60,6 +60,7 @@ impl GatewaySource {
             forgotten_early: ledger.forgotten_early,
             ledger_unsaved: count(ledger.unsaved),
             spool_waiting: self.gate.spool.as_ref().map(|spool| spool.waiting()),
+            rate_limit_local: self.gate.limits.shared.local_decisions(),
             in_flight_bytes: count(self.gate.budget.held()),
             connections: count(self.gate.lifecycle.connections.open()),
             breakers: self.upstream_breakers(now.mono),

@@ -21,6 +21,8 @@ pub struct Gauges {
     pub ledger_unsaved: u64,
     /// Deliveries in the spool, if there is one.
     pub spool_waiting: Option<u64>,
+    /// Decisions about shared rate limits that were made by this gateway's share, since the start; none without such limits.
+    pub rate_limit_local: Option<u64>,
     /// Bytes of bodies held now.
     pub in_flight_bytes: u64,
     /// Connections open now.
@@ -124,6 +126,10 @@ fn add_levels(gauges: &Gauges, families: &mut Families) {
 }
 
 fn add_totals(gauges: &Gauges, families: &mut Families) {
+    if let Some(local) = gauges.rate_limit_local {
+        let help = "Requests and attempts that were judged by this gateway's share of a fleet's rate limit, because the shared store did not answer.";
+        families.total("hookgate_rate_limit_local_total", help, local);
+    }
     families.total(
         "hookgate_ledger_forgotten_early_total",
         "Delivery IDs forgotten before their window ended, because the ledger was full.",

@@ -31,6 +31,7 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("Route", "mode", "`enforce`", "enforce"),
     ("RateLimit", "burst", "(default: the count of `rate`)", "7"),
     ("RateLimit", "key", "`route` (default)", "route"),
+    ("RateLimit", "scope", "`gateway` (default)", "gateway"),
     ("Dedupe", "by", "`id` (default)", "id"),
     ("Dedupe", "per", "`route` (default)", "route"),
     ("Forward", "keep_token", "Default false", "false"),
@@ -78,6 +79,7 @@ const SPILL_DEFAULTS: &[(&str, &str, &str)] = &[
     ("budget", "the whole timeout of the upstream", "15s"),
     ("rate", "(default 20/s with `forward`", "20/s"),
     ("burst", "(default: the count of `rate`)", "20"),
+    ("scope", "`gateway` (default)", "gateway"),
     ("concurrency", "default 4 with `forward`)", "4"),
 ];
 

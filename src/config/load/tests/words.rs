@@ -88,6 +88,21 @@ fn enums_of_the_schema_match_the_compiler() {
             verify(hmac).replace("path:", "rate_limit: { rate: 1/s, key: WORD }, path:"),
         ),
         (
+            "RateLimit",
+            "scope",
+            verify(hmac).replace("path:", "rate_limit: { rate: 1/s, scope: WORD }, path:"),
+        ),
+        (
+            "Queue",
+            "scope",
+            forward("rate: 1/s, scope: WORD").replace("forward", "queue"),
+        ),
+        (
+            "Forward",
+            "scope",
+            forward("on_failure: queue, scope: WORD"),
+        ),
+        (
             "Dedupe",
             "by",
             verify(hmac).replace("path:", "dedupe: { by: WORD }, path:"),
