@@ -79,6 +79,7 @@ mod postgres_rotate;
 mod postgres_slow;
 mod postgres_watch;
 mod postgres_move;
+mod postgres_limits;
 mod queue;
 mod queue_cli;
 mod queue_crash;
