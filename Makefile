@@ -57,8 +57,8 @@ bench: setup
 	$(CARGO) bench --locked
 
 # Compares the instructions and allocations of a request with the committed baseline, or renews it. On Linux, x86-64.
-# Optimised as little as the dependencies of `make test`, so that they need not be built again: a release would take three times as long.
-BENCH_SPINE = CARGO_INCREMENTAL=0 $(CARGO) bench --locked --profile dev --config profile.dev.opt-level=1 --config profile.dev.debug=false --bench spine --
+# Built like `make test` but without debug information, which valgrind would read at each start: a build with optimisations takes ten times as long.
+BENCH_SPINE = CARGO_INCREMENTAL=0 $(CARGO) bench --locked --profile dev --config profile.dev.debug=false --bench spine --
 bench-check:
 	@tools/setup bench
 	$(BENCH_SPINE) --check
