@@ -40,6 +40,7 @@ pub mod arriving;
 pub mod clock;
 pub mod delivery;
 pub mod event;
+pub mod explain;
 pub mod headers;
 pub mod mount;
 pub mod postgres_url;

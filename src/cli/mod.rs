@@ -1,6 +1,7 @@
 //! The commands, one file each. Answers go to stdout, messages about the run to stderr.
 mod admin_client;
 mod ask;
+mod captured;
 mod check;
 mod clean;
 mod clock_skew;
@@ -14,6 +15,7 @@ pub mod echo;
 mod endpoints;
 pub mod error;
 mod events;
+mod explain;
 mod forget;
 mod health;
 mod message;
@@ -108,6 +110,11 @@ enum Command {
         after_help = "Examples:\n  hookgate verify --provider github --secret-file secret.txt request.http\n  hookgate verify --provider stripe --secret-env STRIPE_SECRET --now 2026-11-24T12:00:00Z --json - < request.http"
     )]
     Verify(verify::VerifyArgs),
+    /// Says in plain words why a captured request is refused, and what to do.
+    #[command(
+        after_help = "Examples:\n  hookgate explain --config config.yaml --route github request.http\n  hookgate explain --provider stripe --secret-env STRIPE_SECRET --json - < entry.har"
+    )]
+    Explain(explain::ExplainArgs),
     /// Shows what the gateway is refusing and why, and what needs attention.
     #[command(
         after_help = "Examples:\n  hookgate status\n  hookgate status --admin 127.0.0.1:9090 --json | jq .routes"
@@ -239,6 +246,7 @@ impl Command {
             Self::Providers(args) => providers::providers(args),
             Self::Sign(args) => sign::sign(args),
             Self::Verify(args) => verify::verify(args),
+            Self::Explain(args) => explain::explain(args),
             Self::Status(args) => status::status(args),
             Self::Report(args) => report::report(args),
             Self::Deliveries(args) => deliveries::deliveries(args),

@@ -12,6 +12,7 @@ use crate::config::load::Loaded;
 use crate::config::presets::Catalogue;
 use crate::config::secret::check_secret_text;
 use crate::config::snapshot::WebhookRoute;
+use crate::explain::Subject;
 use crate::request::{Params, RequestHead};
 use crate::verify::{SecretSet, SecretText, Shape, Verifier};
 
@@ -108,6 +109,39 @@ impl Policy {
                 ))
             }),
         }
+    }
+
+    /// Returns the name of the route, or of the preset.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Preset { name, .. } => name,
+            Self::Route(_, webhook) => &webhook.name,
+        }
+    }
+
+    /// Returns the preset.
+    pub(super) fn provider(&self) -> Option<&str> {
+        match self {
+            Self::Preset { name, .. } => Some(name),
+            Self::Route(_, webhook) => webhook.provider.as_deref(),
+        }
+    }
+
+    /// Returns the other routes of the config that verify.
+    pub(super) fn others(&self) -> Vec<Subject<'_>> {
+        let Self::Route(loaded, own) = self else {
+            return Vec::new();
+        };
+        let others = loaded.snapshot.webhooks.iter();
+        others
+            .filter(|webhook| webhook.name != own.name)
+            .filter_map(|webhook| {
+                Some(Subject {
+                    name: &webhook.name,
+                    verifier: webhook.verifier.as_ref()?,
+                })
+            })
+            .collect()
     }
 
     /// Returns the path parameters of a request, for secrets that are found by one.

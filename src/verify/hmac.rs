@@ -26,6 +26,15 @@ impl Algorithm {
     /// The names in the config.
     pub const NAMES: [&'static str; 3] = ["sha1", "sha256", "sha512"];
 
+    /// Returns its name, as people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+            Self::Sha512 => "SHA-512",
+        }
+    }
+
     /// Parses the name of an algorithm.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
@@ -121,6 +130,15 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
 impl TagEncoding {
     /// The names in the config.
     pub const NAMES: [&'static str; 3] = ["hex", "base64", "base64url"];
+
+    /// Returns its name, as people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hex => "hexadecimal",
+            Self::Base64 => "base64",
+            Self::Base64Url => "base64url",
+        }
+    }
 
     /// Parses the name of an encoding.
     pub fn parse(name: &str) -> Option<Self> {

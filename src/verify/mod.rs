@@ -13,6 +13,7 @@ pub mod handshake;
 mod hmac;
 mod json;
 mod locator;
+pub mod probe;
 mod scheme;
 pub mod secret;
 mod secret_locations;

@@ -7,7 +7,7 @@ use super::authentic::{Authentic, NotAuthentic, Refused};
 use super::check::Check;
 use super::covers::Covers;
 use super::handshake::TokenGrammar;
-use super::secret::{KeyedBy, SecretSet};
+use super::secret::{Candidate, KeyedBy, SecretSet};
 use super::shape::Shape;
 use super::signed::{CannotSign, Signed};
 use crate::clock::{Clock as _, Dates, FrozenClock, Now};
@@ -124,6 +124,17 @@ impl Verifier {
     pub fn apart_from(mut self, tokens: TokenGrammar) -> Self {
         self.shape = self.shape.apart_from(tokens);
         self
+    }
+
+    /// Returns the secrets that a request is compared with; `None` if the account that it names has none.
+    pub fn candidates(&self, head: &RequestHead, params: &Params) -> Option<Vec<Candidate>> {
+        let candidates = self.secrets.find(head, params);
+        candidates.known().then(|| candidates.list().to_vec())
+    }
+
+    /// Returns the URL that senders use, without query, if the config has it.
+    pub fn public_url(&self) -> Option<&str> {
+        self.public_url.as_deref()
     }
 
     /// Returns the compiled block that it was made from.

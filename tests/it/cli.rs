@@ -672,3 +672,69 @@ fn no_command_prints_a_secret() {
         assert!(!text.is_empty(), "{args:?} says nothing");
     }
 }
+
+/// Signs a body with `--secret-file`, and returns the command that sends it.
+fn signed_request(dir: &Path, secret: &str) -> String {
+    std::fs::write(dir.join("body.json"), "{\"ref\":\"main\"}").unwrap();
+    let [secret, body] = [secret, "body.json"].map(|name| dir.join(name).display().to_string());
+    let url = "http://127.0.0.1:8080/webhooks/github";
+    let args = [
+        "sign",
+        "--provider",
+        "github",
+        "--secret-file",
+        &secret,
+        "--body",
+        &body,
+        "--url",
+        url,
+    ];
+    let signed = run(&args);
+    assert!(signed.status.success(), "{signed:?}");
+    stdout(&signed)
+}
+
+#[test]
+fn explain_names_the_route_whose_secret_matches() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, secret) in [
+        ("own", "a-secret-of-this-route-alone"),
+        ("labs", "a-secret-of-the-other-route"),
+    ] {
+        std::fs::write(dir.path().join(name), secret).unwrap();
+    }
+    let route = |name: &str, secret: &str| {
+        format!(
+            "  - {{ name: {name}, path: /webhooks/{name}, verify: {{ provider: github, secrets: [{{ file: {secret}, name: main }}] }}, dedupe: {{}}, forward: {{ upstream: app }} }}\n"
+        )
+    };
+    let config = dir.path().join("config.yaml");
+    let yaml = format!(
+        "listen: [{{ address: 127.0.0.1:0 }}]\nupstreams: {{ app: {{ url: http://127.0.0.1:1 }} }}\nroutes:\n{}{}",
+        route("github", "own"),
+        route("labs", "labs")
+    );
+    std::fs::write(&config, yaml).unwrap();
+    let command = dir.path().join("command.txt");
+    std::fs::write(&command, signed_request(dir.path(), "labs")).unwrap();
+    let paths = [&config, &command].map(|path| path.display().to_string());
+    let [config, command] = paths.each_ref().map(String::as_str);
+    let args = ["explain", "--config", config, "--route", "github", command];
+    let output = run(&args);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        text.contains("signed with a secret of another route, labs"),
+        "{text}"
+    );
+    assert!(!text.contains("a-secret-of"), "{text}");
+
+    std::fs::write(dir.path().join("own"), "another-secret-that-nobody-has").unwrap();
+    std::fs::write(dir.path().join("labs"), "yet-another-secret-nobody-has").unwrap();
+    let output = run(&args);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        stdout(&output).contains("None of the known causes"),
+        "{output:?}"
+    );
+}

@@ -36,16 +36,16 @@ pub enum TimeAt {
 }
 
 /// A signed time as the request presents it.
-pub(super) struct PresentedTime<'r> {
+pub(in crate::verify) struct PresentedTime<'r> {
     /// The text that is part of the signed content.
-    pub(super) text: Cow<'r, [u8]>,
+    pub(in crate::verify) text: Cow<'r, [u8]>,
     /// The time that the text means.
-    pub(super) at: SystemTime,
+    pub(in crate::verify) at: SystemTime,
 }
 
 impl SignedTime {
     /// Reads the signed time of a request.
-    pub(super) fn read<'r>(
+    pub(in crate::verify) fn read<'r>(
         &self,
         source: &Source,
         head: &'r RequestHead,
@@ -76,7 +76,7 @@ impl SignedTime {
     }
 
     /// Returns whether the time is in the body.
-    pub(super) fn in_body(&self) -> bool {
+    pub(in crate::verify) fn in_body(&self) -> bool {
         matches!(self.at, TimeAt::Json(_))
     }
 

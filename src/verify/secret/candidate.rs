@@ -17,6 +17,8 @@ use crate::verify::hmac::Mac;
 #[derive(Clone)]
 pub struct Candidate {
     name: Arc<str>,
+    /// The text as it was loaded. Only the explanation of a refusal reads it: the text may have been meant in another encoding.
+    text: Arc<Zeroizing<Vec<u8>>>,
     material: Material,
     not_before: Option<SystemTime>,
     expires: Option<SystemTime>,
@@ -50,12 +52,14 @@ impl Candidate {
         let mut made = Vec::with_capacity(encodings.len());
         let mut fault = SecretError::Empty;
         let mut keys: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        let text = Arc::new(secret.text.clone());
         for encoding in encodings {
             match encoding.decode(&secret.text, suffix) {
                 Ok(key) if keys.contains(&key) => {}
                 Ok(key) => {
                     made.push(Self {
                         name: Arc::clone(&secret.name),
+                        text: Arc::clone(&text),
                         material: kind.material(&key)?,
                         not_before: secret.not_before,
                         expires: secret.expires,
@@ -115,6 +119,16 @@ impl Candidate {
     pub fn active(&self, dates: &Dates) -> bool {
         self.not_before.is_none_or(|from| dates.has_begun(from))
             && self.expires.is_none_or(|until| !dates.has_ended(until))
+    }
+
+    /// Returns the text of the secret as it was loaded.
+    pub fn text_as_loaded(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Returns the time before which it is not active.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.not_before
     }
 
     /// Returns the time from which on it is no longer active.
