@@ -45,9 +45,9 @@ pub(crate) struct RouteLimit {
 /// The buckets of a rate limit.
 #[derive(Clone, Debug)]
 enum Counter {
-    /// Those of this gateway.
+    /// The buckets of this gateway.
     Own(Arc<Buckets>),
-    /// Those of the fleet.
+    /// The buckets of the fleet.
     Shared(SharedCounter),
 }
 

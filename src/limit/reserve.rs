@@ -86,7 +86,7 @@ pub(super) struct Reserve {
     expires: Instant,
     /// Tokens that were spent without a reservation, and are not charged yet.
     owed: u32,
-    /// Those of them that the call under way charges.
+    /// The ones of them that the call under way charges.
     charging: u32,
     /// The time before which the store has no token for this gateway.
     empty_until: Instant,

@@ -75,11 +75,11 @@ mod postgres_crash;
 mod postgres_failover;
 #[cfg(target_os = "linux")]
 mod postgres_full;
+mod postgres_limits;
+mod postgres_move;
 mod postgres_rotate;
 mod postgres_slow;
 mod postgres_watch;
-mod postgres_move;
-mod postgres_limits;
 mod queue;
 mod queue_cli;
 mod queue_crash;

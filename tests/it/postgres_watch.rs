@@ -6,11 +6,11 @@ use std::time::Duration;
 use hookgate::clock::{Clock as _, SystemClock};
 
 use super::support::app::{App, unused_address};
-use super::support::fleet::Shared;
 use super::support::gate::{Gate, hookgate, metric, wait_at_most, wait_for};
 use super::support::postgres_server;
 use super::support::queue::send;
 use super::support::set_clock::SetClock;
+use super::support::shared_database::Shared;
 
 const QUEUE: &str = "queue: { upstream: app }";
 /// Heartbeats and counts come every five seconds.

@@ -320,7 +320,7 @@ mod tests {
             ),
             (
                 |facts, _| {
-                    (facts.schema, facts.has_schema, facts.may_create) = (None, false, false)
+                    (facts.schema, facts.has_schema, facts.may_create) = (None, false, false);
                 },
                 "schema: there is no schema hookgate that the role may use, and it has no right to make it",
             ),

@@ -13,8 +13,8 @@ use crate::store::contract::HandClock;
 
 mod address_book;
 mod archive;
-mod bouncer;
 mod bad_row;
+mod bouncer;
 mod cuts;
 mod ledger;
 mod link;

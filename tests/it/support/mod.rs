@@ -19,6 +19,7 @@ pub mod queue;
 pub mod raw_app;
 pub mod sentinel;
 pub mod set_clock;
+pub mod shared_database;
 pub mod sign;
 pub mod slow_proxy;
 #[cfg(target_os = "linux")]

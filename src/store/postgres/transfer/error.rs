@@ -1,7 +1,7 @@
 //! The reasons for which a store is not moved.
 use crate::store::StoreError;
 use crate::store::embedded::sqlite::OpenError;
-use crate::store::postgres::errors::shown;
+use crate::store::postgres::errors::{NoConnection, shown};
 
 /// The reason for which a store was not moved.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,6 +27,16 @@ impl From<OpenError> for TransferError {
             Self::Held(text)
         } else {
             Self::Refused(text)
+        }
+    }
+}
+
+impl From<NoConnection> for TransferError {
+    fn from(error: NoConnection) -> Self {
+        let text = error.to_string();
+        match error {
+            NoConnection::Away(_) => Self::NotReachable(text),
+            NoConnection::Login(_) | NoConnection::Unusable(_) => Self::Refused(text),
         }
     }
 }

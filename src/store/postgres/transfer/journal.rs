@@ -13,7 +13,7 @@ use crate::store::{Key, KeyMap};
 /// The bytes of entries after which those that were read are written.
 const STEP_BYTES: usize = 256 << 10;
 
-/// What the journal says of a key.
+/// The last entries of the journal about a key.
 #[derive(Clone, Copy, Debug, Default)]
 struct Said {
     /// Whether a mark cancels what was said before.

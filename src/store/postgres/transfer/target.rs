@@ -1,4 +1,6 @@
 //! The schema into which a store is moved: one connection, and one transaction.
+use std::sync::Arc;
+
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::error::TransferError;
@@ -41,11 +43,10 @@ impl Target {
     /// Connects.
     ///
     /// # Errors
-    /// No server can be reached.
+    /// No server can be reached, or it refuses the login.
     pub(super) async fn open(options: &Options) -> Result<Self, TransferError> {
-        let connection = Connection::open(options, &TlsFiles::default()).await;
         Ok(Self {
-            connection: connection.map_err(TransferError::NotReachable)?,
+            connection: Connection::open(options, &Arc::<TlsFiles>::default()).await?,
             schema: quoted(&options.schema),
         })
     }

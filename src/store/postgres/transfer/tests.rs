@@ -296,7 +296,7 @@ async fn older_store_is_upgraded_by_the_move_alone() {
         let update = "update meta set value = ?1 where name = 'schema'";
         database.execute(update, [version]).unwrap();
     };
-    let clock: Arc<dyn Clock> = server.clock.clone();
+    let clock: Arc<dyn Clock> = server.clock;
     set(2);
     let error = Source::open(directory.path(), &clock, true).unwrap_err();
     assert!(error.to_string().contains("older version"), "{error}");

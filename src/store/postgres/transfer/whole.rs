@@ -22,7 +22,7 @@ type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 /// The time after the move in which a gateway has to start, so that the ledgers of its routes stay complete. No gateway accepts anything meanwhile.
 const CONTINUES: &str = "1 hour";
 
-/// What is counted in a store, by what it is called. Entries of the ledger count although they have ended.
+/// The rows that are counted in a store, by their names. Entries of the ledger count although they have ended.
 const COUNTED: [(&str, &str); 11] = [
     ("names of routes", "select count(*) from name"),
     ("deliveries", "select count(*) from delivery"),

@@ -26,7 +26,7 @@ use crate::tenant::seal::{SealKeys, SealedRow};
 
 const WINDOW: Duration = Duration::from_secs(3600);
 
-/// What was put into a store.
+/// The content that was put into a store.
 pub(super) struct Filled {
     pub(super) ids: Vec<DeliveryRef>,
     /// Keys, and whether they are remembered.
