@@ -132,7 +132,6 @@ impl Code {
             Self::DeadLetters
                 | Self::Parked
                 | Self::StoreLarge
-                | Self::StoreDown
                 | Self::StoreStandbyIgnored
                 | Self::StoreDays
                 | Self::StoreConfigsDiffer

@@ -4,6 +4,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
@@ -51,6 +52,9 @@ struct HarHeader {
 struct PostData {
     #[serde(default)]
     text: String,
+    /// The fields of a form, which some programs write in place of the text.
+    #[serde(default)]
+    params: Vec<serde::de::IgnoredAny>,
     /// `base64` for a body that is not text; some programs write it although the format does not have it.
     encoding: Option<String>,
 }
@@ -93,6 +97,11 @@ fn har(bytes: &[u8]) -> Result<(Message, Option<SentTo>), Error> {
     };
     let body = match request.post_data {
         None => Bytes::new(),
+        Some(data) if data.text.is_empty() && !data.params.is_empty() => {
+            return Err(unreadable(
+                "`postData` has `params` and no `text`, so the bytes of the body are lost: capture the request as raw HTTP",
+            ));
+        }
         Some(data) if data.encoding.as_deref() == Some("base64") => STANDARD
             .decode(data.text)
             .map_err(|_| unreadable("the text of `postData` is not base64"))?
@@ -123,7 +132,14 @@ fn curl(text: &str) -> Result<(Message, Option<SentTo>), Error> {
         };
         match option {
             "-X" | "--request" => method = Some(value()?),
-            "-H" | "--header" => headers.extend(header(&value()?)),
+            "-H" | "--header" => {
+                let value = value()?;
+                if value.starts_with('@') {
+                    let error = Error::usage("the curl command reads headers from a file");
+                    return Err(error.hint("write each header after `-H`"));
+                }
+                headers.extend(header(&value));
+            }
             "--url" => url = Some(value()?),
             "-d" | "--data" | "--data-ascii" => data.push(posted(&value()?, true)?),
             "--data-binary" => data.push(posted(&value()?, false)?),
@@ -175,7 +191,7 @@ fn curl(text: &str) -> Result<(Message, Option<SentTo>), Error> {
 }
 
 /// The short options of curl that have a value.
-const SHORT_WITH_VALUE: &str = "XHdubAeomx";
+const SHORT_WITH_VALUE: [&str; 10] = ["-X", "-H", "-d", "-u", "-b", "-A", "-e", "-o", "-m", "-x"];
 /// The short options of curl that have no value and do not change what is signed.
 const SHORT_FLAGS: &str = "sSivkLfgNOj#0";
 
@@ -187,13 +203,18 @@ fn split_option(word: &str) -> (&str, Option<String>) {
             None => (word, None),
         };
     }
-    let is_short = word
-        .strip_prefix('-')
-        .and_then(|rest| rest.chars().next())
-        .is_some_and(|letter| SHORT_WITH_VALUE.contains(letter));
-    match word.split_at_checked(2) {
-        Some((option, value)) if is_short && !value.is_empty() => (option, Some(value.to_owned())),
-        _ => (word, None),
+    // flags may stand before the option: `-sXPOST`
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    let option = letters.trim_start_matches(|letter: char| SHORT_FLAGS.contains(letter));
+    let with_value = SHORT_WITH_VALUE
+        .iter()
+        .find(|name| option.starts_with(name.trim_start_matches('-')));
+    match with_value {
+        Some(name) => {
+            let value = option.get(1..).filter(|value| !value.is_empty());
+            (name, value.map(str::to_owned))
+        }
+        None => (word, None),
     }
 }
 
@@ -245,6 +266,12 @@ fn posted(value: &str, strips: bool) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// Returns the error for what only a shell can do.
+fn shell_only(what: char) -> Error {
+    Error::usage(format!("the curl command uses `{what}` of the shell"))
+        .hint("write the command alone, with the text in place of variables")
+}
+
 /// Splits a command into words as a POSIX shell does, with `$'…'` of bash.
 fn words(text: &str) -> Result<Vec<String>, Error> {
     let open = || Error::usage("a quote of the curl command does not end");
@@ -258,6 +285,11 @@ fn words(text: &str) -> Result<Vec<String>, Error> {
                 Some('\r') => drop(rest.next_if_eq(&'\n')),
                 Some(other) => word.get_or_insert_default().push(other),
             },
+            '|' | '&' | ';' | '<' | '>' | '`' | '$'
+                if !(next == '$' && rest.peek() == Some(&'\'')) =>
+            {
+                return Err(shell_only(next));
+            }
             '\'' => {
                 let word = word.get_or_insert_default();
                 loop {
@@ -275,6 +307,7 @@ fn words(text: &str) -> Result<Vec<String>, Error> {
                 loop {
                     match rest.next().ok_or_else(open)? {
                         '"' => break,
+                        '$' | '`' => return Err(shell_only('$')),
                         '\\' => match rest.next().ok_or_else(open)? {
                             '\n' => {}
                             escaped @ ('"' | '\\' | '$' | '`') => word.push(escaped),
@@ -292,7 +325,13 @@ fn words(text: &str) -> Result<Vec<String>, Error> {
     Ok(words)
 }
 
-/// Reads a text in `$'…'` up to its end. Returns `None` if it does not end.
+/// Reads the number of a character.
+fn code(rest: &mut impl Iterator<Item = char>, digits: usize) -> Option<u32> {
+    let digits: String = rest.take(digits).collect();
+    u32::from_str_radix(&digits, 16).ok()
+}
+
+/// Reads a text in `$'…'` up to its end. Returns `None` if it does not end, or names a byte that is no character.
 fn ansi_quoted(rest: &mut impl Iterator<Item = char>, word: &mut String) -> Option<()> {
     loop {
         match rest.next()? {
@@ -301,11 +340,9 @@ fn ansi_quoted(rest: &mut impl Iterator<Item = char>, word: &mut String) -> Opti
                 'n' => word.push('\n'),
                 'r' => word.push('\r'),
                 't' => word.push('\t'),
-                'u' => {
-                    let digits: String = rest.by_ref().take(4).collect();
-                    let code = u32::from_str_radix(&digits, 16).ok()?;
-                    word.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                }
+                // a byte above ASCII would be a part of a character: such a command is not read
+                'x' => word.push(char::from_u32(code(rest, 2)?).filter(char::is_ascii)?),
+                'u' => word.push(char::from_u32(code(rest, 4)?)?),
                 other => word.push(other),
             },
             other => word.push(other),
@@ -321,7 +358,7 @@ fn build<'h>(
     body: Bytes,
 ) -> Result<(Message, Option<SentTo>), Error> {
     let wrong = |why: String| Error::usage("the request cannot be read").why(why);
-    let sent_to = SentTo::parse(url).map_err(wrong)?;
+    let mut sent_to = SentTo::parse(url).map_err(wrong)?;
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| wrong("the method is not a word".to_owned()))?;
     let mut lines: Vec<(HeaderName, HeaderValue)> = Vec::new();
@@ -340,6 +377,10 @@ fn build<'h>(
             return Err(wrong("a header has an invalid character".to_owned()));
         };
         lines.push((name, value));
+    }
+    let host = lines.iter().find(|(name, _)| *name == HOST);
+    if let Some(host) = host.and_then(|(_, value)| value.to_str().ok()) {
+        sent_to.authority = host.to_owned();
     }
     let headers: HeaderLines = lines.into_iter().collect();
     let target = sent_to

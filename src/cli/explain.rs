@@ -101,7 +101,7 @@ fn as_text(finding: &Finding, policy: &Policy, look: &Look) -> String {
         );
     };
     let mut lines = vec![format!("{}   {name}", refused.code())];
-    let sign = look.sign(if finding.is_proven || finding.causes.is_empty() {
+    let sign = look.sign(if finding.is_proven {
         Sign::Bad
     } else {
         Sign::Warning
@@ -174,7 +174,12 @@ fn tried_words(tried: &Tried) -> String {
         .filter(|(count, ..)| *count > 0)
         .map(|(count, one, several)| format!("{count} {}", if count == 1 { one } else { several }))
         .collect();
-    words.join(", ")
+    let cut = if tried.is_cut {
+        "; not all of them together, because the body is large"
+    } else {
+        ""
+    };
+    format!("{}{cut}", words.join(", "))
 }
 
 /// Renders an explanation as JSON.
@@ -193,6 +198,7 @@ fn as_json(finding: &Finding, route: &str) -> serde_json::Value {
         bodies,
         addresses,
         providers,
+        is_cut,
     } = finding.tried;
     json!({
         "refused": finding.refused.map(|why| why.code()),
@@ -207,6 +213,7 @@ fn as_json(finding: &Finding, route: &str) -> serde_json::Value {
             "bodies": bodies,
             "urls": addresses,
             "providers": providers,
+            "cut": is_cut,
         },
     })
 }

@@ -9,6 +9,8 @@ use crate::request::RequestHead;
 
 /// The largest body of which other spellings of its JSON are tried, in bytes.
 const MAX_JSON: usize = 1 << 20;
+/// The most bytes of all other spellings together.
+const MAX_SPELLINGS: usize = 64 << 20;
 /// The most bytes that a compressed body may have when it is decompressed.
 const MAX_DECOMPRESSED: u64 = 8 << 20;
 
@@ -77,6 +79,7 @@ pub(super) fn spellings<'b>(
     let mut all = Spellings {
         received: body,
         found: Vec::new(),
+        bytes: 0,
     };
     all.add_ends();
     all.add_decompressed(head);
@@ -98,12 +101,18 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 struct Spellings<'b> {
     received: &'b [u8],
     found: Vec<(BodyChange, Cow<'b, [u8]>)>,
+    /// The bytes of all that were looked at.
+    bytes: usize,
 }
 
 impl<'b> Spellings<'b> {
     fn add(&mut self, change: BodyChange, body: impl Into<Cow<'b, [u8]>>) {
         let body = body.into();
-        if *body != *self.received && self.found.iter().all(|(_, found)| *found != body) {
+        self.bytes = self.bytes.saturating_add(body.len());
+        if self.bytes <= MAX_SPELLINGS
+            && *body != *self.received
+            && self.found.iter().all(|(_, found)| *found != body)
+        {
             self.found.push((change, body));
         }
     }
@@ -158,13 +167,15 @@ impl<'b> Spellings<'b> {
         for (is_sorted, document) in [(false, document), (true, &sorted)] {
             for form in TextForm::ALL {
                 for spacing in Spacing::ALL {
-                    let text = document.write(spacing, form);
                     let change = BodyChange::Json {
                         spacing,
                         is_sorted,
                         form,
                     };
-                    self.add(change, text.into_bytes());
+                    let text = document.write(spacing, form, self.received.len());
+                    if let Some(text) = text {
+                        self.add(change, text.into_bytes());
+                    }
                 }
             }
         }
@@ -226,7 +237,11 @@ pub(super) fn sign(head: &RequestHead, body: &[u8], reads_json: bool) -> Option<
                 .contains(part)
         })
     };
-    let document = Document::parse(body);
+    let document = if body.len() <= MAX_JSON {
+        Document::parse(body)
+    } else {
+        None
+    };
     let is_form = document.is_none()
         && body.contains(&b'=')
         && body.iter().all(|byte| byte.is_ascii_graphic());
@@ -238,7 +253,7 @@ pub(super) fn sign(head: &RequestHead, body: &[u8], reads_json: bool) -> Option<
         Some(BodySign::FormUnderJson)
     } else if document.is_some() && says(&CONTENT_TYPE, "x-www-form-urlencoded") {
         Some(BodySign::JsonUnderForm)
-    } else if document.is_none() && reads_json {
+    } else if document.is_none() && reads_json && body.len() <= MAX_JSON {
         Some(BodySign::NoJson)
     } else if document.is_some_and(|document| document.is_sorted()) {
         Some(BodySign::SortedKeys)

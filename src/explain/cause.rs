@@ -200,7 +200,7 @@ impl Cause {
                 format!("Its headers are those of another provider, {name}.")
             }
             Self::NoSignature { expected } => format!("It has no signature: there is no header {expected}."),
-            Self::Rewritten(sign) => format!("Something rewrote the body on its way: {}.", sign.words()),
+            Self::Rewritten(sign) => format!("Perhaps something rewrote the body on its way: {}.", sign.words()),
             Self::TestMode => "The body says that it belongs to a test, and tests have a secret of their own.".to_owned(),
             Self::Form(why) => format!("A secret matches, but {why}."),
         }
@@ -210,11 +210,14 @@ impl Cause {
     pub fn advice(&self, route: &str) -> String {
         match self {
             Self::Secret { name, changes } => {
-                let encoding = changes.iter().find_map(|change| change.encoding());
-                match encoding {
-                    Some(encoding) => format!("write `encoding: {encoding}` beside secret {name} of route {route}"),
-                    None => format!("write secret {name} of route {route} exactly as the sender uses it"),
-                }
+                let words: Vec<String> = changes
+                    .iter()
+                    .map(|change| match change.encoding() {
+                        Some(encoding) => format!("write `encoding: {encoding}` beside it"),
+                        None => "write its text exactly as the sender uses it".to_owned(),
+                    })
+                    .collect();
+                format!("secret {name} of route {route}: {}", words.join(", and "))
             }
             Self::NotYetActive { name, .. } => {
                 format!("write an earlier `not_before` for secret {name} of route {route}, or change the sender's secret later")
@@ -229,9 +232,12 @@ impl Cause {
             Self::Header { .. } | Self::Label { .. } | Self::Encoding { .. } | Self::Algorithm { .. } => {
                 format!("set the sender to the scheme of route {route}, or write the scheme that it uses under `verify`")
             }
+            Self::Address(AddressChange::Query) => {
+                "let the proxy in front pass the query on as it is, in the same order".to_owned()
+            }
             Self::Address(_) => format!("write the URL that the sender uses as `public_url` of route {route}"),
             Self::Body(_) | Self::Rewritten(_) => {
-                "find the proxy or function in front of hookgate that changes bodies, and let it pass them on unread".to_owned()
+                "find what changes bodies in front of hookgate, and let it pass them on unread. If this request was saved by hand, the editor may have changed it".to_owned()
             }
             Self::Clock { .. } => {
                 "compare both clocks with NTP. If the request is an old one that somebody sends again, the refusal is right".to_owned()

@@ -69,6 +69,11 @@ impl TextForm {
     ];
 }
 
+/// The most lists and maps around a value. All that walks a document calls itself.
+const MOST_LEVELS: usize = 128;
+/// The factor by which another spelling may be longer than the document. Without it, the indentation of deep lists would fill the memory.
+const MOST_GROWTH: usize = 4;
+
 /// A document as it was received: its scalars are the bytes between the spaces.
 #[derive(Debug)]
 pub(super) enum Document<'d> {
@@ -78,12 +83,12 @@ pub(super) enum Document<'d> {
 }
 
 impl<'d> Document<'d> {
-    /// Reads a list or a map. Returns `None` if it is not JSON, or nested deeper than 128 levels.
+    /// Reads a list or a map. Returns `None` if it is not JSON, or nested deeper than [`MOST_LEVELS`].
     pub(super) fn parse(bytes: &'d [u8]) -> Option<Self> {
-        // also checks the depth, so that what follows may trust the document
+        // what follows may trust the document but for its depth
         serde_json::from_slice::<IgnoredAny>(bytes).ok()?;
         let mut rest = std::str::from_utf8(bytes).ok()?;
-        let document = value(&mut rest)?;
+        let document = value(&mut rest, MOST_LEVELS)?;
         (!matches!(document, Self::Scalar(_))).then_some(document)
     }
 
@@ -122,23 +127,27 @@ impl<'d> Document<'d> {
         }
     }
 
-    /// Writes the document.
-    pub(super) fn write(&self, spacing: Spacing, form: TextForm) -> String {
+    /// Writes the document. Returns `None` if it becomes much longer than `length`, its length as received.
+    pub(super) fn write(&self, spacing: Spacing, form: TextForm, length: usize) -> Option<String> {
         let mut text = String::new();
-        self.write_to(spacing, form, 0, &mut text);
-        text
+        let most = length.saturating_mul(MOST_GROWTH).saturating_add(1 << 10);
+        self.write_to((spacing, form, 0), most, &mut text);
+        (text.len() <= most).then_some(text)
     }
 
-    fn write_to(&self, spacing: Spacing, form: TextForm, level: usize, text: &mut String) {
+    fn write_to(&self, style: (Spacing, TextForm, usize), most: usize, text: &mut String) {
+        if text.len() > most {
+            return;
+        }
         match self {
-            Self::Scalar(scalar) => text.push_str(&spelled(scalar, form)),
+            Self::Scalar(scalar) => text.push_str(&spelled(scalar, style.1)),
             Self::List(items) => {
                 let items = items.iter().map(|item| (None, item));
-                write_items(('[', ']'), items, (spacing, form, level), text);
+                write_items(('[', ']'), items, style, (most, text));
             }
             Self::Map(entries) => {
                 let items = entries.iter().map(|(key, value)| (Some(*key), value));
-                write_items(('{', '}'), items, (spacing, form, level), text);
+                write_items(('{', '}'), items, style, (most, text));
             }
         }
     }
@@ -149,7 +158,7 @@ fn write_items<'a, 'd: 'a>(
     (open, close): (char, char),
     items: impl ExactSizeIterator<Item = (Option<&'a str>, &'a Document<'d>)>,
     (spacing, form, level): (Spacing, TextForm, usize),
-    text: &mut String,
+    (most, text): (usize, &mut String),
 ) {
     let is_empty = items.len() == 0;
     let new_line = |level: usize, text: &mut String| {
@@ -176,7 +185,7 @@ fn write_items<'a, 'd: 'a>(
                 ": "
             });
         }
-        item.write_to(spacing, form, level + 1, text);
+        item.write_to((spacing, form, level + 1), most, text);
     }
     if !is_empty {
         new_line(level, text);
@@ -184,8 +193,9 @@ fn write_items<'a, 'd: 'a>(
     text.push(close);
 }
 
-/// Reads one value of a valid document, and moves `rest` behind it.
-fn value<'d>(rest: &mut &'d str) -> Option<Document<'d>> {
+/// Reads one value of a valid document, and moves `rest` behind it. Returns `None` if more than `levels` lists and maps are around each other in it.
+fn value<'d>(rest: &mut &'d str, levels: usize) -> Option<Document<'d>> {
+    let levels = levels.checked_sub(1)?;
     *rest = rest.trim_start();
     match rest.chars().next()? {
         '[' => {
@@ -195,7 +205,7 @@ fn value<'d>(rest: &mut &'d str) -> Option<Document<'d>> {
                 match separator(rest)? {
                     ']' => return Some(Document::List(items)),
                     ',' => {}
-                    _ => items.push(value(rest)?),
+                    _ => items.push(value(rest, levels)?),
                 }
             }
         }
@@ -209,7 +219,7 @@ fn value<'d>(rest: &mut &'d str) -> Option<Document<'d>> {
                     _ => {
                         let key = scalar(rest)?;
                         *rest = rest.trim_start().strip_prefix(':')?;
-                        entries.push((key, value(rest)?));
+                        entries.push((key, value(rest, levels)?));
                     }
                 }
             }

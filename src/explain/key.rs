@@ -75,7 +75,7 @@ impl std::fmt::Debug for Key<'_> {
 pub(super) struct Keys<'a>(pub(super) Vec<Key<'a>>);
 
 impl<'a> Keys<'a> {
-    /// Adds the keys of secrets as a scheme reads them.
+    /// Adds the keys of secrets as their own routes read them, and as this scheme reads secrets.
     pub(super) fn add_configured(
         &mut self,
         owner: Owner<'a>,
@@ -83,7 +83,7 @@ impl<'a> Keys<'a> {
         shape: &Shape,
     ) {
         for secret in secrets {
-            for encoding in configured(shape) {
+            for encoding in all_encodings(secret, shape) {
                 self.add(
                     owner,
                     secret,
@@ -98,7 +98,7 @@ impl<'a> Keys<'a> {
     pub(super) fn add_readings(&mut self, owner: Owner<'a>, secrets: &[Candidate], shape: &Shape) {
         for secret in secrets {
             for (cleaning, text) in cleaned(secret.text_as_loaded()) {
-                for (reading, key) in readings(&text, shape) {
+                for (reading, key) in readings(&text, &all_encodings(secret, shape), shape) {
                     let changes = cleaning.into_iter().chain(reading).collect();
                     self.add(owner, secret, changes, key);
                 }
@@ -135,12 +135,13 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Returns the encodings by which a scheme reads its secrets.
-fn configured(shape: &Shape) -> Vec<Encoding> {
-    match shape.secret_encodings() {
-        [] => vec![Encoding::Utf8],
-        encodings => encodings.to_vec(),
-    }
+/// Returns the encodings by which a secret is read, and those by which a scheme reads secrets that name none.
+fn all_encodings(secret: &Candidate, shape: &Shape) -> Vec<Encoding> {
+    let of_scheme = match shape.secret_encodings() {
+        [] => &[Encoding::Utf8],
+        encodings => encodings,
+    };
+    [secret.encodings(), of_scheme].concat()
 }
 
 fn decode(encoding: Encoding, text: &[u8], shape: &Shape) -> Option<Zeroizing<Vec<u8>>> {
@@ -185,10 +186,10 @@ fn cleaned(text: &[u8]) -> Vec<(Option<SecretChange>, Zeroizing<Vec<u8>>)> {
 }
 
 /// Returns the keys that a text may mean, beginning with that of the scheme.
-fn readings(text: &[u8], shape: &Shape) -> Vec<Reading> {
-    let mut all: Vec<_> = configured(shape)
-        .into_iter()
-        .map(|encoding| (None, decode(encoding, text, shape)))
+fn readings(text: &[u8], encodings: &[Encoding], shape: &Shape) -> Vec<Reading> {
+    let mut all: Vec<_> = encodings
+        .iter()
+        .map(|encoding| (None, decode(*encoding, text, shape)))
         .collect();
     if shape.algorithm().is_none() {
         // a token is compared as it is

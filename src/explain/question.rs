@@ -64,4 +64,6 @@ pub struct Tried {
     pub addresses: usize,
     /// Schemes of other providers.
     pub providers: usize,
+    /// Whether some of it was left out, because the body is large.
+    pub is_cut: bool,
 }

@@ -1,18 +1,20 @@
 //! The search: one change at a time, then two, until a signature matches.
 use std::borrow::Cow;
 
+use http::header::AUTHORIZATION;
+
 use super::address;
 use super::body::{self, BodyChange};
 use super::cause::Cause;
 use super::key::{Key, Keys, Owner};
 use super::question::{Finding, Question, Tried};
-use super::signs::{differences, is_other_unit, is_test};
+use super::signs::{differences, is_test};
 use crate::clock::Dates;
 use crate::verify::probe::{self, Found, Spelling};
 use crate::verify::{Candidate, NotAuthentic, Shape};
 
-/// The most bytes that are hashed for one explanation: about a second.
-const MAX_HASHED: usize = 512 << 20;
+/// The most bytes that are hashed in one step of the search: a tenth of a second or two.
+const MAX_HASHED: usize = 64 << 20;
 
 /// A search in progress.
 struct Search<'q> {
@@ -48,10 +50,17 @@ pub(super) fn search(question: &Question<'_>, refused: NotAuthentic, dates: &Dat
         return search.finding(vec![Cause::UnknownAccount], None);
     };
     let keys = search.keys(&own);
+    let (configured, more) = keys
+        .0
+        .split_at_checked(search.tried.own_secrets)
+        .unwrap_or_default();
+    // the secrets as they are, before other readings of them are tried together with other changes
     search
-        .by_secrets(&keys)
-        .or_else(|| search.by_addresses(&keys))
-        .or_else(|| search.by_bodies(&keys))
+        .by_secrets(&keys.0)
+        .or_else(|| search.by_addresses(configured))
+        .or_else(|| search.by_bodies(configured))
+        .or_else(|| search.by_addresses(more))
+        .or_else(|| search.by_bodies(more))
         .or_else(|| search.by_providers(&own))
         .unwrap_or_else(|| search.by_signs())
 }
@@ -73,14 +82,14 @@ impl<'q> Search<'q> {
         for other in self.question.others {
             let secrets = other.verifier.secrets().listed();
             keys.add_configured(Owner::Other(other.name), secrets, shape);
-            keys.add_configured(Owner::Other(other.name), secrets, other.verifier.shape());
         }
         self.tried.other_secrets = keys.0.len() - before;
         keys
     }
 
     /// Tries all keys on the request as it arrived.
-    fn by_secrets(&mut self, keys: &Keys<'_>) -> Option<Finding> {
+    fn by_secrets(&mut self, keys: &[Key<'_>]) -> Option<Finding> {
+        self.budget = MAX_HASHED;
         let question = self.question;
         let head = &question.received.head;
         let request = Spelling {
@@ -90,16 +99,17 @@ impl<'q> Search<'q> {
         };
         let shape = self.shape();
         if shape.algorithm().is_none() {
-            let index = shape.presents_token(head, &keys.0);
-            let key = index.and_then(|index| keys.0.get(index))?;
+            let index = shape.presents_token(head, keys);
+            let key = index.and_then(|index| keys.get(index))?;
             return Some(self.found(key, Vec::new()));
         }
-        let hit = self.probe(shape, &keys.0, request)?;
+        let hit = self.probe(shape, keys, request)?;
         Some(self.found(hit.key, hit.elsewhere))
     }
 
     /// Tries other spellings of the URL.
-    fn by_addresses(&mut self, keys: &Keys<'_>) -> Option<Finding> {
+    fn by_addresses(&mut self, keys: &[Key<'_>]) -> Option<Finding> {
+        self.budget = MAX_HASHED;
         let shape = self.shape();
         if !shape.covers_address() {
             return None;
@@ -114,7 +124,7 @@ impl<'q> Search<'q> {
                 body: question.received.body.bytes(),
                 public_url: address.public_url.as_deref(),
             };
-            if let Some(hit) = self.probe(shape, &keys.0, request) {
+            if let Some(hit) = self.probe(shape, keys, request) {
                 let causes = [vec![Cause::Address(address.change)], hit.elsewhere].concat();
                 return Some(self.found(hit.key, causes));
             }
@@ -122,25 +132,23 @@ impl<'q> Search<'q> {
         None
     }
 
-    /// Tries other spellings of the body: with the secrets of the route, then with all other keys.
-    fn by_bodies(&mut self, keys: &Keys<'_>) -> Option<Finding> {
+    /// Tries other spellings of the body.
+    fn by_bodies(&mut self, keys: &[Key<'_>]) -> Option<Finding> {
+        self.budget = MAX_HASHED;
         let question = self.question;
         let head = &question.received.head;
         let spellings: Vec<(BodyChange, Cow<'_, [u8]>)> =
             body::spellings(head, question.received.body.bytes());
         self.tried.bodies = spellings.len();
-        let (own, more) = keys.0.split_at_checked(self.tried.own_secrets)?;
-        for keys in [own, more] {
-            for (change, body) in &spellings {
-                let request = Spelling {
-                    head,
-                    body,
-                    public_url: question.route.verifier.public_url(),
-                };
-                if let Some(hit) = self.probe(self.shape(), keys, request) {
-                    let causes = [vec![Cause::Body(*change)], hit.elsewhere].concat();
-                    return Some(self.found(hit.key, causes));
-                }
+        for (change, body) in &spellings {
+            let request = Spelling {
+                head,
+                body,
+                public_url: question.route.verifier.public_url(),
+            };
+            if let Some(hit) = self.probe(self.shape(), keys, request) {
+                let causes = [vec![Cause::Body(*change)], hit.elsewhere].concat();
+                return Some(self.found(hit.key, causes));
             }
         }
         None
@@ -148,6 +156,7 @@ impl<'q> Search<'q> {
 
     /// Tries the schemes of other providers of which the request has a header.
     fn by_providers(&mut self, own: &[Candidate]) -> Option<Finding> {
+        self.budget = MAX_HASHED;
         let question = self.question;
         let head = &question.received.head;
         for (name, shape) in self.other_providers() {
@@ -212,8 +221,9 @@ impl<'q> Search<'q> {
             self.refused,
             NotAuthentic::TimestampMissing | NotAuthentic::TimestampMalformed
         ) {
-            let is_other_unit = head.headers.iter().any(|(_, value)| is_other_unit(value));
-            causes.push(Cause::Time { is_other_unit });
+            causes.push(Cause::Time {
+                is_other_unit: shape.time_is_in_other_unit(head, bytes),
+            });
         }
         let sign = body::sign(head, bytes, shape.reads_json());
         causes.extend(sign.map(Cause::Rewritten));
@@ -224,9 +234,12 @@ impl<'q> Search<'q> {
         self.finding(causes, None)
     }
 
-    /// Returns the provider that the headers name, if they are not those of several.
+    /// Returns the provider that the headers name, if they are not those of several. `Authorization` names none.
     fn likely_provider(&self) -> Option<Cause> {
-        let (name, _) = self.other_providers().next()?;
+        let mut named = self
+            .other_providers()
+            .filter(|(_, shape)| !shape.signature_headers().contains(&AUTHORIZATION));
+        let (name, _) = named.next().filter(|_| named.next().is_none())?;
         Some(Cause::Provider {
             name: name.clone(),
             is_proven: false,
@@ -252,6 +265,7 @@ impl<'q> Search<'q> {
         }
         let cost = request.body.len().max(1).saturating_mul(algorithms.len());
         let affordable = self.budget / cost;
+        self.tried.is_cut |= affordable < keys.len();
         let keys = keys.get(..affordable.min(keys.len())).unwrap_or_default();
         self.budget = self.budget.saturating_sub(cost.saturating_mul(keys.len()));
         let time = shape.presented_time(request.head, original).ok()?;
@@ -272,7 +286,7 @@ impl<'q> Search<'q> {
         })?;
         Some(Hit {
             key: keys.get(computed.key)?,
-            elsewhere: differences(shape, found, (computed.algorithm, own)),
+            elsewhere: differences(shape, found, (computed.algorithm, own), self.refused),
         })
     }
 
@@ -305,29 +319,28 @@ impl<'q> Search<'q> {
                 at,
             });
         }
-        if causes.is_empty() {
-            causes.push(self.in_spite_of_a_match());
+        match self.clock() {
+            // the signed time is judged whichever secret matches
+            Some(clock) => causes.push(clock),
+            None if causes.is_empty() => causes.push(Cause::Form(self.refused)),
+            None => {}
         }
         self.finding_of(causes, Some((route.into(), name)))
     }
 
-    /// Returns the cause of a refusal although a secret of the route matches: the time, or the form.
-    fn in_spite_of_a_match(&self) -> Cause {
+    /// Returns the cause that the signed time is too far from the time by which it is judged.
+    fn clock(&self) -> Option<Cause> {
         let Question { received, now, .. } = self.question;
-        let is_clock = matches!(
-            self.refused,
-            NotAuthentic::TimestampStale | NotAuthentic::TimestampFuture
-        );
-        let signed_at = self
-            .shape()
-            .signed_at(&received.head, received.body.bytes());
-        match signed_at.filter(|_| is_clock) {
-            Some(signed_at) => Cause::Clock {
-                signed_at,
-                judged_at: now.wall,
-            },
-            None => Cause::Form(self.refused),
-        }
+        let shape = self.shape();
+        let signed_at = shape.signed_at(&received.head, received.body.bytes())?;
+        let judged_at = now.wall;
+        let apart = judged_at
+            .duration_since(signed_at)
+            .unwrap_or_else(|ahead| ahead.duration());
+        (apart > shape.tolerance()?).then_some(Cause::Clock {
+            signed_at,
+            judged_at,
+        })
     }
 
     fn finding(

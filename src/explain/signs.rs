@@ -1,13 +1,14 @@
 //! Signs in a request: in what a signature differs from the expected one, and what the request looks like where nothing matches.
 use super::cause::Cause;
 use crate::verify::probe::Found;
-use crate::verify::{Algorithm, Shape};
+use crate::verify::{Algorithm, NotAuthentic, Shape};
 
 /// Returns in what a signature that was found elsewhere differs from the one that the scheme reads.
 pub(super) fn differences(
     shape: &Shape,
     found: &Found<'_>,
     (algorithm, own): (Algorithm, Algorithm),
+    refused: NotAuthentic,
 ) -> Vec<Cause> {
     let mut causes = Vec::new();
     let expected = shape.signature_headers();
@@ -40,19 +41,27 @@ pub(super) fn differences(
         });
     }
     if causes.is_empty() {
-        causes.push(Cause::Label {
-            found: String::from_utf8_lossy(found.label).into(),
-            expected: shape.signature_label().into(),
+        let (label, expected) = (last_word(found.label), shape.signature_label());
+        causes.push(if label == expected {
+            Cause::Form(refused)
+        } else {
+            Cause::Label {
+                found: label.into(),
+                expected: expected.into(),
+            }
         });
     }
     causes
 }
 
-/// Returns whether a value looks like a time in milliseconds, or in seconds: 13 or 10 digits that begin with the present.
-pub(super) fn is_other_unit(value: &[u8]) -> bool {
-    let digits = value.split(|byte| !byte.is_ascii_digit());
-    let mut numbers = digits.filter(|number| matches!(number.len(), 10 | 13));
-    numbers.any(|number| number.starts_with(b"1") || number.starts_with(b"2"))
+/// Returns the word that stands directly before a signature, such as `v0=`.
+fn last_word(label: &[u8]) -> String {
+    let Some((end, word)) = label.split_last() else {
+        return String::new();
+    };
+    let words = word.rsplit(|byte| b"=:".contains(byte));
+    let word = words.into_iter().next().unwrap_or_default();
+    format!("{}{}", String::from_utf8_lossy(word), char::from(*end))
 }
 
 /// Returns whether a JSON body says that it belongs to a test.

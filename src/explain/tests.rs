@@ -734,3 +734,55 @@ fn explanation_never_shows_a_secret() {
         assert!(!words.join("\n").contains(golden.secret), "{}", golden.name);
     }
 }
+
+#[test]
+fn deep_or_growing_body_is_given_up() {
+    let golden = Golden::new(
+        &"github".into(),
+        Verifier::from_preset("github", SECRETS[0].as_bytes())
+            .unwrap()
+            .shape(),
+        "/in",
+        BODY,
+    )
+    .unwrap();
+    let deep = ["[".repeat(200_000), "]".repeat(200_000)].concat();
+    let wide = format!(
+        "{}{}1{}",
+        "[".repeat(120),
+        "1,".repeat(5_000),
+        "]".repeat(120)
+    );
+    for body in [deep, wide] {
+        let mangled = Golden {
+            body: body.into_bytes(),
+            ..golden.clone()
+        };
+        let finding = mangled.ask(&golden.own(), &[], &[]);
+        assert!(!finding.is_proven, "{:?}", finding.causes);
+    }
+}
+
+#[test]
+fn secret_with_an_encoding_of_its_own_is_read_by_it() {
+    let made = Verifier::from_preset("github", SECRETS[1].as_bytes()).unwrap();
+    let shape = made.shape();
+    let secret = SecretText {
+        encodings: Some(vec![Encoding::Hex]),
+        expires: Some(now().wall - Duration::from_secs(60)),
+        ..text(SECRETS[1].as_bytes())
+    };
+    let sender = SecretText {
+        expires: None,
+        ..secret.clone()
+    };
+    let sender = verifier(shape, &[sender], None).unwrap();
+    let golden = Golden::new(&"github".into(), shape, "/in", BODY).unwrap();
+    let signed = golden.signed_by(&sender, now().wall).unwrap();
+    let finding = signed.ask(&verifier(shape, &[secret], None).unwrap(), &[], &[]);
+    assert!(
+        matches!(&finding.causes[..], [Cause::Expired { .. }]),
+        "{:?}",
+        finding.causes
+    );
+}

@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(key(Code::StoreDays, true, 2_409), first);
         for other in [
             key(Code::StoreDays, false, 2_401),
-            key(Code::StoreDown, true, 2_401),
+            key(Code::StoreStandbyIgnored, true, 2_401),
             key(Code::StoreDays, true, 2_401 + CLEAR_AFTER.as_secs()),
         ] {
             assert!(other.is_some() && other != first);

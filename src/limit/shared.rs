@@ -163,10 +163,15 @@ impl SharedLimit {
     }
 
     fn set(&self, share: Share) {
-        if *self.settings.read() == share {
+        let before = *self.settings.read();
+        if before == share {
             return;
         }
         *self.settings.write() = share;
+        if before.quota != share.quota {
+            // what the store said of the former limit does not hold for this one; tokens that were reserved come back by time
+            *self.keys.lock() = Keys::default();
+        }
         self.share.set_quota(share.own());
         if let Some(uncounted) = &self.uncounted {
             uncounted.set_quota(share.uncounted());

@@ -10,8 +10,10 @@ use super::authentic::NotAuthentic;
 use super::content::{RequestView, Span};
 use super::hmac::{Algorithm, Mac, Tag, TagEncoding};
 use super::scheme::Scheme;
+use super::scheme::signed_time::SignedTime;
 use super::shape::Shape;
-use super::source::SourcePlace;
+use super::source::{Layout, SourcePlace};
+use super::timestamp::Format;
 use crate::request::RequestHead;
 
 /// The most texts of one header that are looked at.
@@ -122,12 +124,36 @@ impl Shape {
     }
 
     /// Returns the text that stands before each of its signatures.
-    pub fn signature_label(&self) -> &str {
-        match &self.scheme {
-            Scheme::Hmac(scheme) => &scheme.source.prefix,
-            Scheme::Token(source) => &source.prefix,
-            Scheme::Basic => "Basic ",
+    pub fn signature_label(&self) -> String {
+        let source = match &self.scheme {
+            Scheme::Hmac(scheme) => &scheme.source,
+            Scheme::Token(source) => source,
+            Scheme::Basic => return "Basic ".to_owned(),
+        };
+        match &source.layout {
+            Layout::Pairs { key, .. } => format!("{key}={}", source.prefix),
+            Layout::Whole | Layout::List { .. } => source.prefix.to_string(),
         }
+    }
+
+    /// Returns whether the time of the request is in milliseconds where the scheme expects seconds, or the other way round.
+    pub fn time_is_in_other_unit(&self, head: &RequestHead, body: &[u8]) -> bool {
+        let Scheme::Hmac(scheme) = &self.scheme else {
+            return false;
+        };
+        let Some(time) = &scheme.time else {
+            return false;
+        };
+        let other = match time.format {
+            Format::Unix => Format::UnixMs,
+            Format::UnixMs => Format::Unix,
+            Format::Rfc3339 | Format::Utc | Format::ImfFixdate => return false,
+        };
+        let read = SignedTime {
+            format: other,
+            ..time.clone()
+        };
+        read.read(&scheme.source, head, body).is_ok()
     }
 
     /// Returns whether the signature covers the URL, the path or the query.

@@ -23,7 +23,7 @@ pub(super) fn findings(fleet: Option<&FleetObservation>) -> Vec<(Code, Finding)>
     } = fleet.unwrap_or(&none);
     let level = |is_bad| if is_bad { Level::Bad } else { Level::Good };
     let text_of_days = format!(
-        "there are tables for {} days ahead only: without one, no delivery of that day is stored",
+        "there are tables for {} days ahead only: a delivery of a day without one waits until it is made",
         days_ahead.unwrap_or_default()
     );
     let text_of_configs = format!(

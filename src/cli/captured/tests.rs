@@ -100,9 +100,20 @@ fn curl_command_that_cannot_be_followed_is_an_error() {
         ("curl -X POST", "no URL"),
         ("curl 'https://a.example", "does not end"),
         ("curl https://a.example -H", "no value"),
+        ("curl https://a.example -d \"$BODY\"", "of the shell"),
+        ("curl https://a.example | jq .", "of the shell"),
+        ("curl https://a.example -H @headers", "from a file"),
         ("curl https://a.example --data-urlencode a=b", "not known"),
     ] {
         let error = words_of(command);
         assert!(error.contains(why), "{command}: {error}");
     }
+}
+
+#[test]
+fn short_options_and_escapes_are_read_together() {
+    let (message, url) =
+        parts("curl -sXPOST https://a.example/in -H 'Host: b.example' --data-raw $'\\x21\\u0021'");
+    assert_eq!((message.method, &*message.body), (Method::POST, &b"!!"[..]));
+    assert_eq!(url.map(|url| url.authority), Some("b.example".to_owned()));
 }

@@ -187,9 +187,8 @@ impl Source {
         match target.commit().await {
             Outcome::Done => Ok(Moved::Now(counts)),
             Outcome::Failed(error) => {
-                if !was_marked {
-                    self.0.directory().unmark_moved()?;
-                }
+                // also the mark of an earlier call: under the lock, the schema was empty
+                self.0.directory().unmark_moved()?;
                 Err(error)
             }
             Outcome::Unknown(why) => Err(TransferError::Unknown(why)),

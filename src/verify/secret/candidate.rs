@@ -19,6 +19,8 @@ pub struct Candidate {
     name: Arc<str>,
     /// The text as it was loaded. Only the explanation of a refusal reads it: the text may have been meant in another encoding.
     text: Arc<Zeroizing<Vec<u8>>>,
+    /// The encodings by which it was read.
+    encodings: Arc<[Encoding]>,
     material: Material,
     not_before: Option<SystemTime>,
     expires: Option<SystemTime>,
@@ -53,6 +55,7 @@ impl Candidate {
         let mut fault = SecretError::Empty;
         let mut keys: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         let text = Arc::new(secret.text.clone());
+        let all: Arc<[Encoding]> = encodings.into();
         for encoding in encodings {
             match encoding.decode(&secret.text, suffix) {
                 Ok(key) if keys.contains(&key) => {}
@@ -60,6 +63,7 @@ impl Candidate {
                     made.push(Self {
                         name: Arc::clone(&secret.name),
                         text: Arc::clone(&text),
+                        encodings: Arc::clone(&all),
                         material: kind.material(&key)?,
                         not_before: secret.not_before,
                         expires: secret.expires,
@@ -124,6 +128,11 @@ impl Candidate {
     /// Returns the text of the secret as it was loaded.
     pub fn text_as_loaded(&self) -> &[u8] {
         &self.text
+    }
+
+    /// Returns the encodings by which its text was read.
+    pub fn encodings(&self) -> &[Encoding] {
+        &self.encodings
     }
 
     /// Returns the time before which it is not active.

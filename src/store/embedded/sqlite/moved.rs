@@ -2,6 +2,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use super::directory::{Directory, OpenError};
 use super::marker::MOVED;
@@ -37,22 +38,28 @@ impl Directory {
     /// Marks the store as moved. The mark is on the disk when this returns.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// The file system refuses, for example because the disk is full. Then there is no mark.
     pub(crate) fn mark_moved(&self, to: &str) -> Result<(), OpenError> {
         let path = self.path().join(MOVED);
-        let written = OpenOptions::new()
+        let written = self.write_mark(&path.with_extension("new"), &path, to);
+        written.map_err(|error| OpenError::io(&path, &error))
+    }
+
+    /// Writes the mark under another name first: half a mark would keep gateways from a store that was not moved.
+    fn write_mark(&self, new: &Path, path: &Path, to: &str) -> std::io::Result<()> {
+        OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .open(&path)
+            .open(new)
             .and_then(|mut file| {
                 writeln!(file, "{to}")?;
                 writeln!(file, "`hookgate migrate --from` moved the store there. No gateway starts on this directory while this file is here.")?;
                 file.sync_all()
             })
-            .and_then(|()| File::open(self.path())?.sync_all());
-        written.map_err(|error| OpenError::io(&path, &error))
+            .and_then(|()| std::fs::rename(new, path))
+            .and_then(|()| File::open(self.path())?.sync_all())
     }
 
     /// Removes the mark: the store was not moved after all.

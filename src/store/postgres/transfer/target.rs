@@ -4,7 +4,9 @@ use std::sync::Arc;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::error::TransferError;
+use crate::store::StoreError;
 use crate::store::postgres::connection::Connection;
+use crate::store::postgres::errors::{Fault, fault_of};
 use crate::store::postgres::migrate::quoted;
 use crate::store::postgres::options::Options;
 use crate::store::postgres::tls::TlsFiles;
@@ -101,7 +103,8 @@ impl Target {
             .one(
                 "select coalesce(array_agg(c.relname::text order by c.relname), '{}') from pg_class c
                 where c.relnamespace = (select relnamespace from pg_class where oid = 'hookgate.meta'::regclass)
-                    and c.relkind in ('r', 'p') and not c.relispartition and not (has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update'))",
+                    and c.relkind in ('r', 'p') and not c.relispartition and not (has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
+                        and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'))",
                 &[],
             )
             .await?;
@@ -154,11 +157,17 @@ impl Target {
 
     /// Commits.
     pub(super) async fn commit(&self) -> Outcome {
-        let committed = self.connection.client().batch_execute("commit").await;
-        match committed {
+        let client = self.connection.client();
+        // else the server would not say that it gave up waiting for its standby
+        let commit = "set local client_min_messages = warning; commit";
+        match client.batch_execute(commit).await {
             Ok(()) if self.connection.is_open() => Outcome::Done,
             Ok(()) => Outcome::Unknown("the server gave up waiting for its standby".to_owned()),
-            Err(error) if error.as_db_error().is_some() && self.connection.is_open() => {
+            // what a pooler or a server that ends says about its connection tells nothing about the commit
+            Err(error)
+                if self.connection.is_open()
+                    && !matches!(fault_of(&error, true), Fault::Lost(StoreError::Unknown(_))) =>
+            {
                 Outcome::Failed(error.into())
             }
             Err(error) => Outcome::Unknown(TransferError::from(error).to_string()),
