@@ -65,7 +65,8 @@ fn an_app_behind_a_proxy_that_is_away_costs_no_attempts() {
                     wait_for("twelve deliveries", || filled.load(Ordering::SeqCst));
                     away()
                 });
-                let retry = "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 3 }, concurrency: 2";
+                // as many attempts as failures that pause it: no delivery is dead before, however slow the machine is
+                let retry = "retry: { initial: 10ms, factor: 1, max: 10ms, max_attempts: 5 }, concurrency: 2";
                 let gate = start(&config::queue(&app.url(), retry));
                 queue_all(&gate, 12, |number| format!("{{\"n\":{number}}}"));
                 is_filled.store(true, Ordering::SeqCst);
