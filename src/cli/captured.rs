@@ -128,7 +128,7 @@ fn curl(text: &str) -> Result<(Message, Option<SentTo>), Error> {
             joined
                 .clone()
                 .or_else(|| words.next().cloned())
-                .ok_or_else(|| missing(option))
+                .ok_or_else(|| Error::usage(format!("{option} of the curl command has no value")))
         };
         match option {
             "-X" | "--request" => method = Some(value()?),
@@ -239,12 +239,6 @@ fn is_flag(option: &str) -> bool {
     let letters = option.strip_prefix('-').unwrap_or_default();
     LONG.contains(&option)
         || !letters.is_empty() && letters.chars().all(|letter| SHORT_FLAGS.contains(letter))
-}
-
-fn missing(option: &str) -> Error {
-    Error::usage(format!(
-        "the option {option} of the curl command has no value"
-    ))
 }
 
 /// Splits `Name: value`. curl drops a header without a value.

@@ -33,14 +33,6 @@ pub enum AddressChange {
     Escapes,
 }
 
-/// A URL as it might have been signed.
-#[derive(Clone, Debug)]
-pub(super) struct Address {
-    pub(super) change: AddressChange,
-    pub(super) head: RequestHead,
-    pub(super) public_url: Option<String>,
-}
-
 /// The parts of a URL that change independently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Parts {
@@ -104,7 +96,10 @@ fn host_and_port(authority: &str) -> (String, String) {
 }
 
 /// Returns other spellings of the URL of a request, the likeliest first: one change, then one change of scheme or host and another one.
-pub(super) fn spellings(head: &RequestHead, public_url: Option<&str>) -> Vec<Address> {
+pub(super) fn spellings(
+    head: &RequestHead,
+    public_url: Option<&str>,
+) -> Vec<(AddressChange, RequestHead)> {
     let seen = Parts::of(head, public_url);
     let own = Parts::of(head, None);
     let mut all: Vec<(AddressChange, Parts)> = Vec::new();
@@ -139,12 +134,9 @@ pub(super) fn spellings(head: &RequestHead, public_url: Option<&str>) -> Vec<Add
             }
         }
     }
-    let made = all.into_iter().map(|(change, parts)| Address {
-        change,
-        head: parts.head(head),
-        public_url: None,
-    });
-    made.collect()
+    all.into_iter()
+        .map(|(change, parts)| (change, parts.head(head)))
+        .collect()
 }
 
 /// Returns the parts as headers of a proxy tell that they were before it.

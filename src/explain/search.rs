@@ -3,13 +3,14 @@ use std::borrow::Cow;
 
 use http::header::AUTHORIZATION;
 
-use super::address;
+use super::address::{self, AddressChange};
 use super::body::{self, BodyChange};
 use super::cause::Cause;
 use super::key::{Key, Keys, Owner};
-use super::question::{Finding, Question, Tried};
+use super::question::{Finding, Question, Subject, Tried};
 use super::signs::{differences, is_test};
 use crate::clock::Dates;
+use crate::request::RequestHead;
 use crate::verify::probe::{self, Found, Spelling};
 use crate::verify::{Candidate, NotAuthentic, Shape};
 
@@ -54,13 +55,19 @@ pub(super) fn search(question: &Question<'_>, refused: NotAuthentic, dates: &Dat
         .0
         .split_at_checked(search.tried.own_secrets)
         .unwrap_or_default();
+    if let Some(finding) = search.by_secrets(&keys.0) {
+        return finding;
+    }
+    let addresses = search.addresses();
+    let bodies = body::spellings(&question.received.head, question.received.body.bytes());
+    search.tried.addresses = addresses.len();
+    search.tried.bodies = bodies.len();
     // the secrets as they are, before other readings of them are tried together with other changes
     search
-        .by_secrets(&keys.0)
-        .or_else(|| search.by_addresses(configured))
-        .or_else(|| search.by_bodies(configured))
-        .or_else(|| search.by_addresses(more))
-        .or_else(|| search.by_bodies(more))
+        .by_addresses(configured, &addresses)
+        .or_else(|| search.by_bodies(configured, &bodies))
+        .or_else(|| search.by_addresses(more, &addresses))
+        .or_else(|| search.by_bodies(more, &bodies))
         .or_else(|| search.by_providers(&own))
         .unwrap_or_else(|| search.by_signs())
 }
@@ -107,25 +114,30 @@ impl<'q> Search<'q> {
         Some(self.found(hit.key, hit.elsewhere))
     }
 
-    /// Tries other spellings of the URL.
-    fn by_addresses(&mut self, keys: &[Key<'_>]) -> Option<Finding> {
-        self.budget = MAX_HASHED;
-        let shape = self.shape();
-        if !shape.covers_address() {
-            return None;
+    /// Returns other spellings of the URL, where it is signed.
+    fn addresses(&self) -> Vec<(AddressChange, RequestHead)> {
+        let Subject { verifier, .. } = self.question.route;
+        if !verifier.shape().covers_address() {
+            return Vec::new();
         }
-        let question = self.question;
-        let public_url = question.route.verifier.public_url();
-        let addresses = address::spellings(&question.received.head, public_url);
-        self.tried.addresses = addresses.len();
-        for address in &addresses {
+        address::spellings(&self.question.received.head, verifier.public_url())
+    }
+
+    /// Tries other spellings of the URL.
+    fn by_addresses(
+        &mut self,
+        keys: &[Key<'_>],
+        addresses: &[(AddressChange, RequestHead)],
+    ) -> Option<Finding> {
+        self.budget = MAX_HASHED;
+        for (change, head) in addresses {
             let request = Spelling {
-                head: &address.head,
-                body: question.received.body.bytes(),
-                public_url: address.public_url.as_deref(),
+                head,
+                body: self.question.received.body.bytes(),
+                public_url: None,
             };
-            if let Some(hit) = self.probe(shape, keys, request) {
-                let causes = [vec![Cause::Address(address.change)], hit.elsewhere].concat();
+            if let Some(hit) = self.probe(self.shape(), keys, request) {
+                let causes = [vec![Cause::Address(*change)], hit.elsewhere].concat();
                 return Some(self.found(hit.key, causes));
             }
         }
@@ -133,16 +145,16 @@ impl<'q> Search<'q> {
     }
 
     /// Tries other spellings of the body.
-    fn by_bodies(&mut self, keys: &[Key<'_>]) -> Option<Finding> {
+    fn by_bodies(
+        &mut self,
+        keys: &[Key<'_>],
+        bodies: &[(BodyChange, Cow<'_, [u8]>)],
+    ) -> Option<Finding> {
         self.budget = MAX_HASHED;
         let question = self.question;
-        let head = &question.received.head;
-        let spellings: Vec<(BodyChange, Cow<'_, [u8]>)> =
-            body::spellings(head, question.received.body.bytes());
-        self.tried.bodies = spellings.len();
-        for (change, body) in &spellings {
+        for (change, body) in bodies {
             let request = Spelling {
-                head,
+                head: &question.received.head,
                 body,
                 public_url: question.route.verifier.public_url(),
             };
@@ -200,7 +212,7 @@ impl<'q> Search<'q> {
     }
 
     /// Says what the request looks like, since nothing matches.
-    fn by_signs(self) -> Finding {
+    fn by_signs(&self) -> Finding {
         let Question { received, .. } = self.question;
         let shape = self.shape();
         let (head, bytes) = (&received.head, received.body.bytes());
@@ -325,7 +337,7 @@ impl<'q> Search<'q> {
             None if causes.is_empty() => causes.push(Cause::Form(self.refused)),
             None => {}
         }
-        self.finding_of(causes, Some((route.into(), name)))
+        self.finding(causes, Some((route.into(), name)))
     }
 
     /// Returns the cause that the signed time is too far from the time by which it is judged.
@@ -344,14 +356,6 @@ impl<'q> Search<'q> {
     }
 
     fn finding(
-        self,
-        causes: Vec<Cause>,
-        matched: Option<(Box<str>, std::sync::Arc<str>)>,
-    ) -> Finding {
-        self.finding_of(causes, matched)
-    }
-
-    fn finding_of(
         &self,
         causes: Vec<Cause>,
         matched: Option<(Box<str>, std::sync::Arc<str>)>,

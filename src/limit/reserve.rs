@@ -210,7 +210,7 @@ impl Reserve {
         }
     }
 
-    /// Takes the failure of the call. What it should have charged is charged by the next one, unless it may have been charged.
+    /// Takes the failure of the call. The next one charges its tokens, unless they may have been charged.
     pub(super) fn fail(&mut self, is_charged: bool, pace: Pace, now: Instant) {
         let charging = std::mem::take(&mut self.charging);
         if !is_charged {

@@ -107,7 +107,7 @@ enum Refused {
 #[derive(Debug, Default)]
 struct Keys {
     reserves: HashMap<u64, Reserve>,
-    /// The keys in the order in which they have to be looked at. Those with a call under way are not in it.
+    /// The keys in the order in which they have to be looked at. A key with a call under way is not in it.
     due: BTreeSet<(Instant, u64)>,
 }
 

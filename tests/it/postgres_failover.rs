@@ -15,7 +15,7 @@ use super::support::queue::send_to;
 const SENDERS: usize = 16;
 /// The time in which a gateway must serve again once the server does.
 const BACK: Duration = Duration::from_secs(2);
-/// What a machine that is busy may add to it in the short form.
+/// The time that a busy machine may add to it in the short form.
 const BUSY: Duration = Duration::from_secs(8);
 
 /// A gateway, the file with the URL of its servers, and its app.

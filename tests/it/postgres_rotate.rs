@@ -132,7 +132,7 @@ fn rotated_password_and_authority_are_used_without_a_restart() {
     fleet::nothing_is_lost(&server.database(DATABASE), &acknowledged);
 }
 
-/// What a later minor version adds: a table, a column, and a function that accepts with it.
+/// The additions of a later minor version: a table, a column, and a function that accepts with it.
 const LATER: &str = "
     create table hookgate.note (id uuid primary key, note text not null);
     alter table hookgate.due add column priority int not null default 0;

@@ -58,7 +58,7 @@ pub struct StorePostgres {
     pub timeout: Option<String>,
     /// The TLS of the connections.
     pub tls: Option<ServerTls>,
-    /// The loss that a commit survives: `disk`, `storage` or `standby` (default: unsaid).
+    /// The loss that a commit survives: `disk`, `storage` or `standby` (default: none).
     ///
     /// With `standby`, the gateway does not start on a server that waits for no standby, and `hookgate doctor` reports it: such a server
     /// loses acknowledged deliveries with its disk. With `storage`, the database replicates below PostgreSQL, as Amazon RDS Multi-AZ and

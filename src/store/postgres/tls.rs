@@ -115,7 +115,7 @@ fn roots_of(pem: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Returns the certificates of the system. Those that were read last are used while they cannot be read again.
+/// Returns the certificates of the system. The last ones that were read are used while they cannot be read again.
 fn system_roots() -> Result<Arc<RootCertStore>, String> {
     let now = SystemClock.mono();
     let mut known = SYSTEM_ROOTS.lock();

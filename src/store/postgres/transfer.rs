@@ -55,7 +55,7 @@
 //! | `secret.created`, `secret.ends` | `secret`, wall time |
 //! | `health.endpoint`, `health.failures`, `health.hours`, `health.status`, `health.cause`, `health.first`, `health.notified` | `health` |
 //! | `health.since`, `health.last` | `health`, wall time |
-//! | `sqlite_sequence.name`, `sqlite_sequence.seq` | the sequences of numbers of tenants and endpoints go on behind the last one. Those of other tables are of no use |
+//! | `sqlite_sequence.name`, `sqlite_sequence.seq` | the sequences of numbers of tenants and endpoints go on behind the last one. The sequences of other tables are of no use |
 use std::path::Path;
 use std::sync::Arc;
 
