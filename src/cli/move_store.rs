@@ -50,7 +50,7 @@ impl Directory {
                 Ok(found) if found.fit() == Fit::Usable => {
                     self.source.check_target(&options, &place).await
                 }
-                Ok(_) | Err(_) => Ok(()),
+                Ok(_) | Err(_) => self.source.check_mark(&place),
             }
         })?;
         checked.map_err(|error| failed(&error, &self.name))?;

@@ -184,10 +184,20 @@ impl Inputs {
     /// # Errors
     /// The reason why it was not read.
     pub fn read_main(&mut self, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unread> {
-        let common = self.common.clone();
+        let common = self.common();
         let read = self.read(path, most);
-        self.common = common;
+        self.restore_common(common);
         read
+    }
+
+    /// Returns the hash of what gateways of a fleet have in common, as it is now.
+    pub fn common(&self) -> Common {
+        Common(self.common.clone())
+    }
+
+    /// Takes what was read since out of the hash of what gateways of a fleet have in common.
+    pub fn restore_common(&mut self, common: Common) {
+        self.common = common.0;
     }
 
     /// Reads a file and adds it.
@@ -222,6 +232,10 @@ impl Inputs {
         }
     }
 }
+
+/// The hash of what gateways of a fleet have in common, at some point of a load.
+#[derive(Debug)]
+pub struct Common(Sha256);
 
 /// The results of a load about its files.
 #[derive(Debug)]

@@ -193,10 +193,16 @@ fn connections(facts: &Facts, engine: &PostgresEngine) -> Option<Finding> {
     }
     let gateways = facts.gateways.max(1);
     let each = i64::try_from(engine.connections).unwrap_or(i64::MAX);
-    let wanted = gateways.saturating_mul(each);
+    // each lane of calls keeps so many more that were given up, and one
+    let (more, while_hanging) = if facts.waits_for_standby {
+        (each.saturating_add(3), " while a standby hangs")
+    } else {
+        (0, "")
+    };
+    let wanted = gateways.saturating_mul(each.saturating_add(more));
     let gateways = term::counted(u64::try_from(gateways).unwrap_or(1), "gateway");
     let message = format!(
-        "{gateways} may open {wanted} connections, and the server takes {}",
+        "{gateways} may open {wanted} connections{while_hanging}, and the server takes {}",
         facts.max_connections
     );
     Some(if wanted > facts.max_connections {
@@ -292,7 +298,7 @@ mod tests {
         );
         assert_eq!(
             findings[3].message,
-            "3 gateways may open 18 connections, and the server takes 100"
+            "3 gateways may open 45 connections while a standby hangs, and the server takes 100"
         );
     }
 
@@ -352,8 +358,8 @@ mod tests {
                 "durability: `durability` is `standby`",
             ),
             (
-                |facts, _| facts.gateways = 17,
-                "connections: 17 gateways may open 102 connections",
+                |facts, _| facts.gateways = 7,
+                "connections: 7 gateways may open 105 connections while a standby hangs,",
             ),
             (
                 |facts, _| facts.clock_ahead_ms = -90_000,

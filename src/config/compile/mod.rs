@@ -80,11 +80,15 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     } = written.main;
     let trusted_proxies = cx.proxies(&trusted_proxies, &root.key("trusted_proxies"));
     let needs = needed::needed(&listen, &written.routes, outbound.is_some(), &root, cx);
-    let listeners = listen::listeners(listen, &trusted_proxies, needs, &root, cx);
+    let listeners = of_one_gateway(cx, |cx| {
+        listen::listeners(listen, &trusted_proxies, needs, &root, cx)
+    });
     let health = health.and_then(|health| listen::health(health, &root.key("health"), cx));
     let at = root.key("store");
     let store = store::store(store, &at, cx);
-    let admin = admin.and_then(|admin| admin::admin(admin, &root.key("admin"), &store.engine, cx));
+    let admin = of_one_gateway(cx, |cx| {
+        admin.and_then(|admin| admin::admin(admin, &root.key("admin"), &store.engine, cx))
+    });
     let limits = limits::limits(limits, &root.key("limits"), cx);
     let shutdown = limits::shutdown(shutdown, &root.key("shutdown"), cx);
     let egress = alarms::egress(egress.unwrap_or_default(), &root.key("egress"), cx);
@@ -128,6 +132,14 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         certificates: std::mem::take(&mut cx.certificates),
         files: Vec::new(),
     }
+}
+
+/// Compiles a part of the config that each gateway of a fleet may have of its own, files included.
+fn of_one_gateway<T>(cx: &mut Context<'_>, compile: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    let common = cx.loader.inputs.common();
+    let compiled = compile(cx);
+    cx.loader.inputs.restore_common(common);
+    compiled
 }
 
 /// Compiles the upstreams, and reports those that are the gateway itself.

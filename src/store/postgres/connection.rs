@@ -46,23 +46,19 @@ impl Connection {
         files: &Arc<TlsFiles>,
     ) -> Result<Self, NoConnection> {
         let (config, tls) = read(options, files).await?;
-        let mut failure = None;
+        let mut failures = Vec::new();
         for config in each_host(&config) {
             // one that takes the connection and then says nothing must not hide the next one
+            let host = name_of(&config);
             let connect = Self::connect(config, options.timeout, tls.as_ref());
             let why = match timeout(options.timeout, connect).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(why)) => why,
                 Err(_) => NoConnection::Away("the server did not answer in time".to_owned()),
             };
-            // one that answers says more than one that is away
-            failure = match (failure, why) {
-                (Some(known), NoConnection::Away(_)) => Some(known),
-                (_, why) => Some(why),
-            };
+            failures.push((host, why));
         }
-        let none = || NoConnection::Unusable("no server is configured".to_owned());
-        Err(failure.unwrap_or_else(none))
+        Err(of_all(failures))
     }
 
     async fn connect(
@@ -172,18 +168,27 @@ async fn read(
     files: &Arc<TlsFiles>,
 ) -> Result<(Config, Option<MakeRustlsConnect>), NoConnection> {
     let (servers, tls) = (Arc::clone(&options.servers), options.tls.clone());
-    let files = Arc::clone(files);
-    let read = tokio::task::spawn_blocking(move || {
+    let shared = Arc::clone(files);
+    let read = move || {
         let config = servers.config().map_err(|error| error.to_string())?;
         // a host may also be given by its address alone
         let hosts = config.get_hosts();
         let tls = if !hosts.is_empty() && hosts.iter().all(is_unix) {
             None
         } else {
-            files.connector(&tls)?
+            shared.connector(&tls)?
         };
         Ok((config, tls))
-    });
+    };
+    let reading = Arc::clone(&files.reading).lock_owned();
+    let read = async {
+        let reading = reading.await;
+        let read = move || {
+            let _reading = reading;
+            read()
+        };
+        tokio::task::spawn_blocking(read).await
+    };
     let read = timeout(options.timeout, read).await;
     let late = || Err("the files of the URL, the password or TLS are not read in time".to_owned());
     let read = read.unwrap_or_else(|_| Ok(late()));
@@ -237,6 +242,39 @@ fn each_host(config: &Config) -> Vec<Config> {
             one
         })
         .collect()
+}
+
+/// Returns the name or address of the host of a way.
+fn name_of(config: &Config) -> String {
+    let address = || config.get_hostaddrs().first().map(ToString::to_string);
+    let name = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => Some(host.clone()),
+        Some(Host::Unix(path)) => Some(path.display().to_string()),
+        None => address(),
+    };
+    name.unwrap_or_default()
+}
+
+/// Returns the reason for which no host can be used: that of each. One that is away may be the one that takes writes, and may come back.
+fn of_all(mut failures: Vec<(String, NoConnection)>) -> NoConnection {
+    if failures.len() == 1
+        && let Some((_, why)) = failures.pop()
+    {
+        return why;
+    }
+    let all: Vec<String> = failures
+        .iter()
+        .map(|(host, why)| format!("{host}: {}", why.detail()))
+        .collect();
+    let all = all.join("; ");
+    let first = failures.first().map(|(_, why)| why);
+    let is_away = |(_, why): &(_, NoConnection)| matches!(why, NoConnection::Away(_));
+    match first {
+        None => NoConnection::Unusable("no server is configured".to_owned()),
+        _ if failures.iter().any(is_away) => NoConnection::Away(all),
+        Some(NoConnection::Login(_)) => NoConnection::Login(all),
+        Some(_) => NoConnection::Unusable(all),
+    }
 }
 
 /// Sets what each connection has, whatever the URL says.

@@ -86,13 +86,24 @@ pub enum NoConnection {
     Unusable(String),
 }
 
+impl NoConnection {
+    /// Returns the reason, without the words for its kind.
+    pub(super) fn detail(&self) -> &str {
+        match self {
+            Self::Away(detail) | Self::Login(detail) | Self::Unusable(detail) => detail,
+        }
+    }
+}
+
 /// Returns the reason for which a connection could not be made.
 pub(super) fn no_connection(error: &tokio_postgres::Error) -> NoConnection {
     let text = shown(error);
     if let Some(error) = error.as_db_error() {
         let code = error.code().code();
-        // a wrong password or role, no such database, no right to connect; older versions of PgBouncer say 08P01
-        let is_login = code.starts_with("28") || matches!(code, "3D000" | "42501" | "08P01");
+        // a wrong password or role, no such database, no right to connect
+        let is_login = code.starts_with("28")
+            || matches!(code, "3D000" | "42501")
+            || (code == "08P01" && is_login_at_pgbouncer(error.message()));
         return if is_login {
             NoConnection::Login(text)
         } else {
@@ -122,6 +133,14 @@ pub(super) fn no_connection(error: &tokio_postgres::Error) -> NoConnection {
     NoConnection::Away(text)
 }
 
+/// Returns whether PgBouncer refuses a login. Older versions have one code for this and for a server that they cannot reach.
+fn is_login_at_pgbouncer(message: &str) -> bool {
+    // as in its client.c: "password authentication failed", "no such user", "no such database: x", "auth_query …"
+    ["auth", "password", "no such"]
+        .iter()
+        .any(|word| message.contains(word))
+}
+
 /// Returns an error as it may be logged: the server's code and message, never its DETAIL, which may hold values.
 pub(super) fn shown(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
@@ -143,4 +162,29 @@ fn message(error: &DbError) -> String {
 /// Returns the error of a call whose rows others change all the time.
 pub(super) fn contended() -> StoreError {
     StoreError::Unavailable("other gateways change the same at this moment".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn login_at_an_older_pgbouncer_is_told_from_a_server_that_it_cannot_reach() {
+        for login in [
+            "password authentication failed",
+            "no such user: hookgate",
+            "no such database: hooks",
+            "auth failed",
+        ] {
+            assert!(is_login_at_pgbouncer(login), "{login}");
+        }
+        for away in [
+            "server conn crashed?",
+            "pgbouncer cannot connect to server",
+            "client_login_timeout (server down)",
+            "no more connections allowed (max_client_conn)",
+        ] {
+            assert!(!is_login_at_pgbouncer(away), "{away}");
+        }
+    }
 }

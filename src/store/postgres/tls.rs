@@ -28,6 +28,8 @@ static SYSTEM_ROOTS: Mutex<Option<(Instant, Arc<RootCertStore>)>> = Mutex::new(N
 #[derive(Debug, Default)]
 pub(super) struct TlsFiles {
     last: Mutex<HashMap<PathBuf, Arc<[u8]>>>,
+    /// Held by the one that reads: a disk that hangs holds one thread.
+    pub(super) reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl TlsFiles {

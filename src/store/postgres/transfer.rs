@@ -195,8 +195,11 @@ impl Source {
         }
     }
 
-    /// Refuses a store that was moved, or was perhaps moved, to another place.
-    fn check_mark(&self, place: &str) -> Result<(), TransferError> {
+    /// Refuses a store that was moved, or was perhaps moved, to another place than `place`.
+    ///
+    /// # Errors
+    /// It was, or the mark cannot be read.
+    pub fn check_mark(&self, place: &str) -> Result<(), TransferError> {
         let directory = self.0.directory();
         match directory.moved_to()? {
             Some(to) if to != place => Err(directory

@@ -4,8 +4,14 @@
 //! more of its processes behind, until the server takes no connection at all.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::connection::Connection;
+
+/// The time after which the end of a call is not waited for any more. Behind a pooler whose server lost its power, it may never come.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The connections of some workers that wait for the end of a call that was given up.
 #[derive(Debug)]
@@ -28,12 +34,13 @@ impl Unanswered {
         self.count.load(Ordering::Relaxed) < self.most
     }
 
-    /// Keeps a connection until the server has ended what it does on it, then closes it. The server may also end it, or the network.
+    /// Keeps a connection until the server has ended what it does on it, but not for longer than five minutes, then closes it. The server may also end
+    /// it, or the network.
     pub(super) fn keep(self: &Arc<Self>, connection: Connection) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let all = Arc::clone(self);
         tokio::spawn(async move {
-            connection.end_of_call().await;
+            timeout(PATIENCE, connection.end_of_call()).await.ok();
             drop(connection);
             all.count.fetch_sub(1, Ordering::Relaxed);
         });

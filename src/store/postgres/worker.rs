@@ -198,11 +198,13 @@ impl Worker {
         let mut trouble = self.connector.trouble.lock();
         match fault {
             None if call.writes => *trouble = None,
-            Some(Fault::Refused(error @ (StoreError::Full | StoreError::Corrupted(_)))) => {
-                *trouble = Some(error.clone());
-            }
             Some(Fault::Lost(error) | Fault::Refused(error)) => {
                 tracing::warn!(call = call.function, %error, "a call of the database failed");
+                let is_of_store = matches!(error, StoreError::Full | StoreError::Corrupted(_))
+                    || (call.writes && matches!(fault, Some(Fault::Refused(_))));
+                if is_of_store {
+                    *trouble = Some(error.clone());
+                }
             }
             None | Some(Fault::Again(_) | Fault::Row(_) | Fault::NoDay(_)) => {}
         }

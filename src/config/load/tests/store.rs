@@ -168,3 +168,23 @@ fn another_schema_is_another_engine() {
     assert!(load("a").is_durable() && load("a").directory().is_none());
     assert_ne!(load("a"), Engine::Memory);
 }
+
+/// Gateways of a fleet may have files of their own for `listen` and `admin`; all other files they have in common.
+#[test]
+fn files_of_one_gateway_make_no_other_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "config.yaml",
+        "listen: [{ address: '127.0.0.1:0' }]\nadmin: { address: '127.0.0.1:0', token: { file: admin } }\nupstreams: { app: { url: 'http://127.0.0.1:1' } }\nroutes: [{ name: a, path: /a, verify: { provider: github, secrets: [{ file: secret }] }, forward: { upstream: app } }]\n",
+    );
+    let hash = |admin: &str, secret: &str| {
+        write("admin", admin);
+        write("secret", secret);
+        try_load(&path).unwrap().snapshot.common_hash
+    };
+    let one = hash(&"a".repeat(40), "a-secret-of-the-route");
+    assert_eq!(hash(&"b".repeat(40), "a-secret-of-the-route"), one);
+    assert_ne!(hash(&"b".repeat(40), "b-secret-of-the-route"), one);
+}

@@ -103,6 +103,9 @@ begin
             or (select d.leased from hookgate.due d where d.id = a.id and d.target = u.target))) l on true
     where every or a.id = any(fresh);
     if every then return; end if;
+    -- What is there already may be on this server alone, if the server ended its wait for a standby. A commit waits for all before it, but only if it
+    -- writes something itself.
+    perform pg_logical_emit_message(true, 'hookgate', '');
     -- the few that are not new, each by itself, as things are now
     for r in select a.* from unnest(keys, digests, origins, delivery_ids, ids, revive) with ordinality a(key, digest, origin, delivery_id, id, revive, o)
             where not a.id = any(fresh) loop

@@ -190,8 +190,13 @@ async fn first_of_several_servers_that_takes_writes_is_used() {
     let error = Postgres::connect(options(&several), HandClock::new())
         .await
         .unwrap_err();
+    let error = error.to_string();
     assert!(
-        error.to_string().contains("does not allow writes"),
+        error.contains("cannot be reached: /nowhere: error connecting"),
+        "{error}"
+    );
+    assert!(
+        error.contains("the server does not allow writes"),
         "{error}"
     );
 }
