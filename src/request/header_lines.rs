@@ -25,23 +25,23 @@ impl HeaderLines {
     /// Takes the lines of a head, of which `lines` says where names and values are. `None` if a name is too long, or a name or value has bytes
     /// that could end it: the scanner lets none through, and here each line is checked once more before it is written anywhere.
     pub(crate) fn of_head(bytes: Bytes, mut lines: Vec<(Span, Span)>) -> Option<Self> {
-        let room = lines.iter().map(|(name, _)| name.range().len()).sum();
-        let mut names = String::with_capacity(room);
+        let room = lines.iter().map(|(name, _)| name.len()).sum();
+        let mut names = Vec::with_capacity(room);
         for (name, value) in &mut lines {
-            let text = std::str::from_utf8(name.of(&bytes)).ok()?;
+            let text = name.of(&bytes);
             *value = value.trimmed(&bytes);
-            if text.len() > MAX_NAME || !is_name(text.as_bytes()) || !is_value(value.of(&bytes)) {
+            if text.len() > MAX_NAME || !is_name(text) || !is_value(value.of(&bytes)) {
                 return None;
             }
             *name = Span {
                 start: names.len(),
                 end: names.len() + text.len(),
             };
-            names.push_str(text);
+            names.extend_from_slice(text);
         }
         names.make_ascii_lowercase();
         Some(Self {
-            names,
+            names: String::from_utf8(names).ok()?,
             bytes,
             lines,
         })
@@ -67,9 +67,13 @@ impl HeaderLines {
 
     /// Returns the values of a header.
     pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.iter()
-            .filter(move |(other, _)| name == other)
-            .map(|(_, value)| value)
+        // the lengths alone tell most names apart, and both sides are in lower case
+        let (wanted, names) = (name.as_str().as_bytes(), self.names.as_bytes());
+        let is_wanted = move |of: &Span| of.len() == wanted.len() && of.of(names) == wanted;
+        self.lines
+            .iter()
+            .filter(move |(of, _)| is_wanted(of))
+            .map(|(_, value)| value.of(&self.bytes))
     }
 
     /// Returns the first value of a header.

@@ -18,6 +18,11 @@ impl Span {
         self.start..self.end
     }
 
+    /// Returns the number of its bytes.
+    pub(super) fn len(self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
     /// Returns the bytes of the span, which share the memory of all.
     pub fn share(self, bytes: &Bytes) -> Bytes {
         bytes.slice_ref(self.of(bytes))
