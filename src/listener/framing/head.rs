@@ -1,9 +1,11 @@
 //! Scans request line and header lines byte by byte, and the lines of a trailer.
-use super::classes::{PATH, QUERY, TOKEN, VALUE, is_in, run};
+use super::classes::{PATH, QUERY, TOKEN, is_in, run, run_of_value};
 use super::known::{Known, Name, Word};
 use super::spans::HeadSpans;
 use super::violation::{Bad, Scanned, Violation};
 use crate::request::Span;
+
+mod whole;
 
 /// The most bytes of a method: the longest registered one has 17.
 const MAX_METHOD: u8 = 24;
@@ -143,20 +145,31 @@ impl Head {
             }
             (At::Value | At::Length(..) | At::Word(..), At::LineFeed) if !self.is_trailer => {
                 self.line.1.end = place;
-                if self.spans.lines.is_empty() {
-                    self.spans.lines.reserve(USUAL_LINES);
-                }
-                self.spans.lines.push(self.line);
+                self.add_line(self.line);
             }
             _ => {}
         }
+    }
+
+    fn add_line(&mut self, line: (Span, Span)) {
+        if self.spans.lines.is_empty() {
+            self.spans.lines.reserve(USUAL_LINES);
+        }
+        self.spans.lines.push(line);
     }
 
     /// Scans the next bytes.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
         let (chunk, beyond) = bytes.split_at_checked(self.room).unwrap_or((bytes, b""));
         let mut rest = chunk;
-        while let Some((byte, after)) = self.skip_run(rest).split_first() {
+        loop {
+            if let Some(after) = self.whole_part(rest, self.scanned + chunk.len() - rest.len()) {
+                rest = after;
+                continue;
+            }
+            let Some((byte, after)) = self.skip_run(rest).split_first() else {
+                break;
+            };
             let used = chunk.len() - after.len();
             let next = self.step(*byte).map_err(|why| Bad { at: used - 1, why })?;
             self.note(next, self.scanned + used - 1);
@@ -186,11 +199,11 @@ impl Head {
 
     /// Skips the bytes that do not change the position, which are most of a head.
     fn skip_run<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let class = match self.at {
-            At::Path => &PATH,
-            At::Query => &QUERY,
-            At::Name => &TOKEN,
-            At::Value => &VALUE,
+        let skipped = match self.at {
+            At::Path => run(&PATH, bytes),
+            At::Query => run(&QUERY, bytes),
+            At::Name => run(&TOKEN, bytes),
+            At::Value => run_of_value(bytes),
             At::Method(_)
             | At::EmptyLine
             | At::TargetStart
@@ -202,9 +215,7 @@ impl Head {
             }
             At::LineFeed | At::LastLineFeed | At::End => return bytes,
         };
-        let (skipped, rest) = bytes
-            .split_at_checked(run(class, bytes))
-            .unwrap_or((bytes, b""));
+        let (skipped, rest) = bytes.split_at_checked(skipped).unwrap_or((bytes, b""));
         if self.at == At::Name {
             self.name.push(skipped);
         }

@@ -87,6 +87,11 @@ impl Name {
     }
 }
 
+/// Returns whether a name is known, or a spelling that is like a known one.
+pub(super) fn is_known(name: &[u8]) -> bool {
+    Name::KNOWN.iter().any(|(known, _)| is_like(name, known))
+}
+
 /// Returns whether two names are equal, ignoring case, where any sign counts as a hyphen.
 fn is_like(name: &[u8], known: &[u8]) -> bool {
     let like = |(a, b): (&u8, &u8)| {

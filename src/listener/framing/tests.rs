@@ -551,6 +551,8 @@ proptest! {
         }
         let found = first_head(&bytes, &[]);
         prop_assert_eq!(&found, &first_head(&bytes, &at));
+        // a single byte is judged by the rule for bytes, never as a part of a head that is whole
+        prop_assert_eq!(&found, &first_head(&bytes, &vec![1; bytes.len()]));
         if let Some((head, spans)) = found {
             prop_assert_eq!(by_spans(head, &spans), by_httparse(head));
         }
@@ -568,6 +570,7 @@ proptest! {
             bytes[position] = byte;
         }
         prop_assert_eq!(whole(&bytes), split(&bytes, &at));
+        prop_assert_eq!(whole(&bytes), split(&bytes, &[]));
         if let (_, _, Some(cut)) = whole(&bytes) {
             ends_well(&bytes, cut);
         }
