@@ -13,7 +13,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::clock::rfc3339;
-use crate::request::{Folded, HeaderLines, RequestHead};
+use crate::request::{Folded, FoldedNames, HeaderLines, RequestHead};
 use crate::verify::{Covers, SecretLocations};
 
 mod answers;
@@ -106,11 +106,11 @@ pub struct Policy<'a> {
     /// The secrets that are removed.
     pub dropped: &'a SecretLocations,
     /// The headers that the scheme of the route reads. Their values are proved, or judged by the upstream.
-    pub scheme: &'a [HeaderName],
+    pub scheme: &'a FoldedNames,
     /// The other headers of which the route reads one value.
-    pub keys: &'a [&'a HeaderName],
+    pub keys: &'a FoldedNames,
     /// The headers that the gateway sends in place of the sender's.
-    pub replaced: &'a [HeaderName],
+    pub replaced: &'a FoldedNames,
     /// Whether the upstream may take the method from another header.
     pub keeps_override: bool,
 }
@@ -146,9 +146,9 @@ pub fn passed(head: &RequestHead, host: &HeaderValue, keeps_override: bool) -> L
         host,
         Policy {
             dropped: &SecretLocations::default(),
-            scheme: &[],
-            keys: &[],
-            replaced: &[],
+            scheme: &FoldedNames::NONE,
+            keys: &FoldedNames::NONE,
+            replaced: &FoldedNames::NONE,
             keeps_override,
         },
     );
@@ -173,61 +173,49 @@ pub fn passed(head: &RequestHead, host: &HeaderValue, keeps_override: bool) -> L
     lines
 }
 
-/// The policy of a route with its names folded, for the lines of one request.
+/// The policy of a route for the lines of one request.
 struct Filter<'a> {
     policy: Policy<'a>,
     /// Whether a trusted proxy sent the request.
     is_trusted: bool,
     /// The names that `Connection` declares to be hop-by-hop.
     hop: Nominated<'a>,
-    /// The headers that the route reads, folded.
-    read: Vec<Folded>,
-    /// The headers that the gateway sends in place of the sender's, folded.
-    replaced: Vec<Folded>,
 }
 
 impl<'a> Filter<'a> {
     fn new(policy: Policy<'a>, head: &'a RequestHead) -> Self {
-        let folded = |name: &HeaderName| Folded::new(name.as_str());
-        let keys = policy.keys.iter().copied();
         Self {
             is_trusted: head.client.behind_trusted_proxy,
             hop: Nominated::by(head.headers.get_all(&header::CONNECTION)),
-            read: policy.scheme.iter().chain(keys).map(folded).collect(),
-            replaced: policy.replaced.iter().map(folded).collect(),
             policy,
         }
     }
 
-    /// Returns whether a line is forwarded.
-    fn passes(&self, name: &str) -> bool {
+    /// Returns whether a line is forwarded. `is_read`: the route reads this header.
+    fn passes(&self, name: &str, is_read: bool) -> bool {
+        let policy = &self.policy;
         let folded = Folded::new(name);
-        let is_replaced = self.replaced.contains(&folded);
+        let is_replaced = policy.replaced.folds_to(&folded);
         // in another spelling, an app could read its value instead of the judged one
-        let is_respelled = self.read.contains(&folded) && !self.reads(name);
-        if is_replaced || is_respelled || self.policy.dropped.has_header(name) || self.hop.has(name)
-        {
+        let is_respelled =
+            !is_read && (policy.scheme.folds_to(&folded) || policy.keys.folds_to(&folded));
+        if is_replaced || is_respelled || policy.dropped.has_header(name) || self.hop.has(name) {
             return false;
         }
         match treatment(name, &folded) {
             Treatment::Keep => true,
             Treatment::Remove => false,
-            _ if self.policy.scheme.iter().any(|read| read == name) => true,
+            _ if policy.scheme.has(name) => true,
             Treatment::RemoveUncovered => false,
             Treatment::FromTrustedProxy | Treatment::RequestId => self.is_trusted && is_exact(name),
-            Treatment::MethodOverride => self.policy.keeps_override && is_exact(name),
+            Treatment::MethodOverride => policy.keeps_override && is_exact(name),
             Treatment::IfExact => is_exact(name),
         }
     }
 
     /// Returns whether the route reads this header.
     fn reads(&self, name: &str) -> bool {
-        let mut all = self
-            .policy
-            .scheme
-            .iter()
-            .chain(self.policy.keys.iter().copied());
-        all.any(|read| read == name)
+        self.policy.scheme.has(name) || self.policy.keys.has(name)
     }
 }
 
@@ -270,7 +258,8 @@ fn sender_lines(head: &RequestHead, host: &HeaderValue, policy: Policy<'_>) -> (
     let (filter, mut forwarded) = (Filter::new(policy, head), Forwarded::default());
     let (mut read, mut has_cookie) = (Read::default(), false);
     for (name, value) in head.headers.iter() {
-        if !filter.passes(name) {
+        let is_read = filter.reads(name);
+        if !filter.passes(name, is_read) {
             continue;
         }
         forwarded.note(name);
@@ -279,7 +268,7 @@ fn sender_lines(head: &RequestHead, host: &HeaderValue, policy: Policy<'_>) -> (
                 lines.copy(name, &one_cookie(&head.headers));
             }
             has_cookie = true;
-        } else if !filter.reads(name) || read.is_new(name, value) {
+        } else if !is_read || read.is_new(name, value) {
             lines.copy(name, value);
         }
     }

@@ -15,7 +15,7 @@ mod folded;
 mod header_lines;
 mod span;
 
-pub use folded::Folded;
+pub use folded::{Folded, FoldedNames};
 pub use header_lines::{HeaderLines, Repeated};
 pub use span::Span;
 

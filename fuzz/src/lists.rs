@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use hookgate::config::snapshot::TrustedProxies;
 use hookgate::headers;
 use hookgate::listener::client_address::{Peer, client};
-use hookgate::request::{Received, RequestHead};
+use hookgate::request::{FoldedNames, Received, RequestHead};
 use hookgate::verify::{
     Algorithm, Format, HmacScheme, Layout, NotAuthentic, Scheme, SecretLocations, Shape,
     SignedTime, Source, SourcePlace, TagEncoding, Template, TimeAt, Verifier,
@@ -316,9 +316,9 @@ fn connection(head: &RequestHead) {
     let dropped = SecretLocations::default();
     let policy = headers::Policy {
         dropped: &dropped,
-        scheme: &[],
-        keys: &[],
-        replaced: &[],
+        scheme: &FoldedNames::NONE,
+        keys: &FoldedNames::NONE,
+        replaced: &FoldedNames::NONE,
         keeps_override: false,
     };
     let lines = headers::upstream(

@@ -36,11 +36,12 @@ static NO_SECRETS: SecretLocations = SecretLocations {
     json: Vec::new(),
     signatures: Vec::new(),
 };
+static NO_NAMES: FoldedNames = FoldedNames::NONE;
 const POLICY: Policy<'_> = Policy {
     dropped: &NO_SECRETS,
-    scheme: &[],
-    keys: &[],
-    replaced: &[],
+    scheme: &NO_NAMES,
+    keys: &NO_NAMES,
+    replaced: &NO_NAMES,
     keeps_override: false,
 };
 
@@ -504,7 +505,7 @@ fn headers_of_every_scheme_pass() {
         for header in shape
             .headers()
             .iter()
-            .filter(|header| **header != header::HOST)
+            .filter(|header| *header != header::HOST)
         {
             // other spellings, also those that a CGI app takes for the same variable
             let respelled = [
@@ -552,7 +553,7 @@ fn request_id_is_forwarded_if_covered_or_trusted() {
         false,
         &[("x-request-id", "theirs"), ("x_request_id", "theirs")],
     );
-    let scheme = [REQUEST_ID];
+    let scheme = FoldedNames::from_iter([REQUEST_ID]);
     for (policy, expected) in [
         (POLICY, "00000000000000000000000000"),
         (

@@ -1,4 +1,5 @@
 //! Header names as CGI-like apps read them.
+use http::HeaderName;
 
 /// A header name of which only letters and digits count: lower-cased, a leading `http` removed.
 ///
@@ -20,13 +21,17 @@ impl Folded {
             bytes: [0; Self::MAX],
             len: 0,
         };
-        for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
+        for byte in name.bytes() {
+            let letter = letter(byte);
+            if letter == 0 {
+                continue;
+            }
             let Some(slot) = folded.bytes.get_mut(folded.len) else {
                 break;
             };
-            *slot = byte.to_ascii_lowercase();
+            *slot = letter;
             folded.len += 1;
-            if folded.as_bytes() == b"http" {
+            if folded.len == HTTP.len() && folded.bytes.starts_with(HTTP) {
                 folded.len = 0;
             }
         }
@@ -54,15 +59,98 @@ impl Folded {
 
 impl PartialEq for Folded {
     fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
+        self.len == other.len && self.as_bytes() == other.as_bytes()
     }
 }
 
 impl Eq for Folded {}
 
+/// Header names, each with its folded form: a config has them for many requests.
+#[derive(Clone, Debug, Default)]
+pub struct FoldedNames(Vec<(HeaderName, Folded)>);
+
+impl FoldedNames {
+    /// No names.
+    pub const NONE: Self = Self(Vec::new());
+
+    /// Returns whether a name, in lower case, is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known.as_str() == name)
+    }
+
+    /// Returns whether one of them folds to this.
+    pub fn folds_to(&self, folded: &Folded) -> bool {
+        self.0.iter().any(|(_, known)| known == folded)
+    }
+
+    /// Returns the names.
+    pub fn iter(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+}
+
+impl FromIterator<HeaderName> for FoldedNames {
+    fn from_iter<I: IntoIterator<Item = HeaderName>>(names: I) -> Self {
+        let fold = |name: HeaderName| {
+            let folded = Folded::new(name.as_str());
+            (name, folded)
+        };
+        Self(names.into_iter().map(fold).collect())
+    }
+}
+
+/// The beginning that apps put in front of a name.
+const HTTP: &[u8] = b"http";
+
+/// Each letter in lower case and each digit; 0 for all other bytes.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "computed by the compiler, which checks it"
+)]
+const LETTERS: [u8; 256] = {
+    let mut letters = [0; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        if byte.is_ascii_alphanumeric() {
+            letters[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    letters
+};
+
+fn letter(byte: u8) -> u8 {
+    LETTERS.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The rule as it is defined, without the table.
+    fn by_definition(name: &str) -> Vec<u8> {
+        let mut folded = Vec::new();
+        for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
+            if folded.len() == Folded::MAX {
+                break;
+            }
+            folded.push(byte.to_ascii_lowercase());
+            if folded == b"http" {
+                folded.clear();
+            }
+        }
+        folded
+    }
+
+    proptest! {
+        #[test]
+        fn names_fold_by_the_definition(name in "([hH][tT]{2}[pP]|[a-cA-C0-2_.-]|[ -~]|é){0,70}") {
+            let folded = Folded::new(&name);
+            prop_assert_eq!(folded.as_bytes(), by_definition(&name));
+        }
+    }
 
     #[test]
     fn names_fold_as_in_cgi() {

@@ -1,14 +1,17 @@
 //! The request that an upstream gets for a delivery. Pure.
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, HeaderValue};
 
 use super::Outgoing;
 use crate::config::snapshot::{Forward, Upstream, UpstreamAddress, WebhookRoute};
 use crate::delivery::{AttemptContext, Delivery};
 use crate::headers::{self, Proof};
-use crate::request::{Params, RequestHead};
+use crate::request::{FoldedNames, Params, RequestHead};
 use crate::route::template::PathPart;
 use crate::verify::{Authentic, CannotSign, Cleared, standard};
+
+/// The headers that the scheme of a route without verification reads.
+static NO_NAMES: FoldedNames = FoldedNames::NONE;
 
 /// Renders the request that forwards `delivery`. If the route signs it anew and that is impossible, returns the reason; it then keeps its
 /// signature.
@@ -38,10 +41,10 @@ pub fn delivery(
     let scheme = webhook
         .verifier
         .as_ref()
-        .map_or(&[][..], |verifier| verifier.shape().headers());
-    let keys: Vec<&HeaderName> = webhook.key_headers().collect();
+        .map_or(&NO_NAMES, |verifier| verifier.shape().headers());
+    let keys: FoldedNames = webhook.key_headers().cloned().collect();
     // the answer goes into the log of attempts alone, where people read it
-    let asks_for_plain = !attempt.inline && !scheme.contains(&ACCEPT_ENCODING);
+    let asks_for_plain = !attempt.inline && !scheme.has(ACCEPT_ENCODING.as_str());
     let mut replaced = Vec::new();
     if asks_for_plain {
         replaced.push(ACCEPT_ENCODING);
@@ -49,6 +52,7 @@ pub fn delivery(
     if forward.sign.is_some() {
         replaced.extend(standard::NAMES);
     }
+    let replaced: FoldedNames = replaced.into_iter().collect();
     let policy = headers::Policy {
         dropped: &forward.dropped,
         scheme,

@@ -11,7 +11,7 @@ use super::scheme::Scheme;
 use super::secret::{Encoding, SecretKind};
 use super::secret_locations::SecretLocations;
 use super::signed::NotResignable;
-use crate::request::RequestHead;
+use crate::request::{FoldedNames, RequestHead};
 
 /// A compiled `verify` block without its secrets.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Shape {
     suffix: Option<Box<str>>,
     covers: Covers,
     /// The headers that the scheme reads or covers.
-    headers: Box<[HeaderName]>,
+    headers: FoldedNames,
     /// The headers that must occur once, each under all of its names.
     singles: Box<[HeaderNames]>,
     /// The grammars of tokens whose MAC the gateway gives away.
@@ -145,7 +145,7 @@ impl Shape {
     }
 
     /// Returns the headers that the scheme reads or covers: they reach the upstream under any name.
-    pub fn headers(&self) -> &[HeaderName] {
+    pub fn headers(&self) -> &FoldedNames {
         &self.headers
     }
 
