@@ -1,4 +1,5 @@
 //! The only module that reads a clock.
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::poll_fn;
@@ -41,10 +42,36 @@ pub fn whole_ms(wall: SystemTime) -> SystemTime {
 }
 
 /// Returns `at` as RFC 3339 in UTC to the millisecond, such as `2026-11-24T02:01:00.000Z`. Empty for a time that no calendar has.
+///
+/// Each request writes the present once or twice, so the text of the last second is kept.
 pub fn rfc3339(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at)
-        .map(|at| format!("{at:.3}"))
-        .unwrap_or_default()
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let Ok(since) = at.duration_since(UNIX_EPOCH) else {
+        return jiff::Timestamp::try_from(at)
+            .map(|at| format!("{at:.3}"))
+            .unwrap_or_default();
+    };
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() || text.is_empty() {
+            *second = since.as_secs();
+            *text = jiff::Timestamp::try_from(at)
+                .map(|at| format!("{at:.0}"))
+                .unwrap_or_default();
+        }
+        let Some(seconds) = text.strip_suffix('Z') else {
+            return String::new();
+        };
+        let mut whole = String::with_capacity(text.len() + 4);
+        whole.push_str(seconds);
+        whole.push('.');
+        let ms = since.subsec_millis();
+        let digits = [ms / 100, ms / 10 % 10, ms % 10];
+        whole.extend(digits.map(|digit| char::from_digit(digit, 10).unwrap_or('0')));
+        whole.push('Z');
+        whole
+    })
 }
 
 /// Parses RFC 3339, as [`rfc3339`] writes it.
@@ -266,6 +293,8 @@ impl Clock for FrozenClock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -278,6 +307,22 @@ mod tests {
         let after = |elapsed: Duration| time.read(start.mono + elapsed);
         assert!(!after(DAY - Duration::from_secs(1)).has_ended(expires));
         assert!(after(DAY).has_ended(expires) && after(DAY).has_begun(expires));
+    }
+
+    proptest! {
+        #[test]
+        fn times_are_written_as_the_calendar_has_them(seconds in prop_oneof![-9_999..9_999_i64, 0..300_000_000_000_i64], next in 0..3_u64, nanos in 0..1_000_000_000_u64) {
+            let begin = if seconds < 0 {
+                UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs())
+            } else {
+                UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
+            };
+            // the second is kept from one to the next
+            for at in [begin, begin + Duration::from_nanos(nanos), begin + Duration::from_secs(next)] {
+                let expected = jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default();
+                prop_assert_eq!(rfc3339(at), expected);
+            }
+        }
     }
 
     #[test]

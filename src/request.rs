@@ -14,10 +14,12 @@ use crate::clock::Now;
 mod folded;
 mod header_lines;
 mod span;
+mod written;
 
 pub use folded::{Folded, FoldedNames};
 pub use header_lines::{HeaderLines, Repeated};
 pub use span::Span;
+pub use written::{put_ip, put_number};
 
 /// The header with the ID of a request: the sender's, the upstream's, or else the gateway's.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,8 +1,10 @@
 //! Header lines in the form in which they are sent.
-use std::fmt::{self, Display};
-use std::io::Write as _;
+use std::fmt;
+use std::net::IpAddr;
 
 use http::header::{HeaderName, HeaderValue};
+
+use crate::request::{put_ip, put_number};
 
 /// Header lines in the order and the form in which they are sent.
 ///
@@ -36,19 +38,25 @@ impl Lines {
 
     /// Adds a line of visible ASCII and spaces. A text that has other characters is left out, with its line.
     pub fn push_text(&mut self, name: &HeaderName, value: &str) {
-        if value
-            .bytes()
-            .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
-        {
+        // not stopping at the first other byte lets the compiler look at many at once
+        let plain = |all, byte: u8| all & ((b' '..=b'~').contains(&byte) | (byte == b'\t'));
+        if value.bytes().fold(true, plain) {
             self.copy(name.as_str(), value.as_bytes());
         }
     }
 
-    /// Adds a line with a number, an address or a time.
-    pub(super) fn push_shown(&mut self, name: &HeaderName, value: impl Display) {
+    /// Adds a line with a number.
+    pub(super) fn push_number(&mut self, name: &HeaderName, value: u64) {
         self.begin(name.as_str());
-        // writing to memory does not fail
-        write!(self.bytes, "{value}\r\n").unwrap_or_default();
+        put_number(&mut self.bytes, value);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds a line with an address.
+    pub(super) fn push_ip(&mut self, name: &HeaderName, value: IpAddr) {
+        self.begin(name.as_str());
+        put_ip(&mut self.bytes, value);
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     fn begin(&mut self, name: &str) {
@@ -114,7 +122,7 @@ mod tests {
         let odd = HeaderValue::from_bytes(b"a: b\xff\tc").unwrap();
         lines.push(&HOST, &HeaderValue::from_static(""));
         lines.push(&ACCEPT, &odd);
-        lines.push_shown(&ACCEPT, 7);
+        lines.push_number(&ACCEPT, 7);
         assert_eq!(
             lines.as_bytes(),
             b"host: \r\naccept: a: b\xff\tc\r\naccept: 7\r\n"

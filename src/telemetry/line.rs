@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use serde::Serialize;
 
+use super::json_line::JsonLine;
 use super::log_policy::LogFormat;
 use super::record::{Cut, Ended, Facts};
 use super::shown::shown;
@@ -19,47 +20,30 @@ pub(super) const METHOD_SHOWN: usize = 32;
 const SUBJECT_SHOWN: usize = 128;
 
 /// The fields of a line, in their order.
-#[derive(Serialize)]
 struct Line<'a> {
     ts: String,
     level: &'static str,
     msg: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<&'a str>,
     method: &'a str,
     path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     would_refuse: Option<&'static str>,
     client: IpAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
     client_subject: Option<&'a str>,
     request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     sender_request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     delivery_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     skew_ms: Option<i64>,
     bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     answer_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     verify_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     upstream_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
 }
 
@@ -122,7 +106,7 @@ pub(super) fn of_request(
         attempts: (facts.attempts > 0).then_some(facts.attempts),
     };
     match format {
-        LogFormat::Json => json(&line),
+        LogFormat::Json => json_request(&line),
         LogFormat::Pretty => pretty(&line),
     }
 }
@@ -160,6 +144,34 @@ pub(super) fn of_held(
         )
         .into_bytes(),
     }
+}
+
+fn json_request(line: &Line<'_>) -> Vec<u8> {
+    let mut json = JsonLine::new("ts", &line.ts);
+    json.text("level", line.level);
+    json.text("msg", line.msg);
+    json.text("route", line.route);
+    json.text("provider", line.provider);
+    json.text("method", line.method);
+    json.text("path", line.path);
+    json.number("status", line.status.map(u64::from));
+    json.text("code", line.code);
+    json.text("why", line.why);
+    json.text("would_refuse", line.would_refuse);
+    json.ip("client", line.client);
+    json.text("client_subject", line.client_subject);
+    json.text("request_id", line.request_id);
+    json.text("sender_request_id", line.sender_request_id);
+    json.text("secret", line.secret);
+    json.text("delivery_id", line.delivery_id);
+    json.text("event", line.event);
+    json.signed("skew_ms", line.skew_ms);
+    json.number("bytes", line.bytes);
+    json.number("answer_bytes", line.answer_bytes);
+    json.number("verify_us", line.verify_us);
+    json.number("upstream_ms", line.upstream_ms);
+    json.number("attempts", line.attempts.map(u64::from));
+    json.end()
 }
 
 pub(super) fn json(line: &impl Serialize) -> Vec<u8> {

@@ -5,6 +5,7 @@ pub mod counters;
 mod event_line;
 mod expose;
 mod histograms;
+mod json_line;
 mod line;
 pub mod log;
 mod log_policy;

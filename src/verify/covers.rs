@@ -85,14 +85,15 @@ impl fmt::Display for Covers {
 }
 
 fn listed(names: &[(bool, &str)], separator: &str, none: &str) -> String {
-    let covered: Vec<&str> = names
-        .iter()
-        .filter(|(covered, _)| *covered)
-        .map(|(_, name)| *name)
-        .collect();
-    if covered.is_empty() {
-        none.to_owned()
-    } else {
-        covered.join(separator)
+    let mut list = String::with_capacity(32);
+    for (_, name) in names.iter().filter(|(covered, _)| *covered) {
+        if !list.is_empty() {
+            list.push_str(separator);
+        }
+        list.push_str(name);
     }
+    if list.is_empty() {
+        list.push_str(none);
+    }
+    list
 }
