@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::{Dates, Now};
 use crate::config::snapshot::{Action, Inline, WebhookRoute};
-use crate::dedupe::key::{BodyDigest, BodyHash, Scope};
+use crate::dedupe::key::{BodyDigest, Scope};
 use crate::delivery::Delivery;
 use crate::gateway::active_config::{ActiveConfig, ActivePass, ActiveRoute, Found};
 use crate::gateway::body::{self, Arrived, BodyBounds, BodySource};
@@ -147,19 +147,25 @@ async fn read_body<'a>(
         budget: &gate.budget,
         clock: &*gate.clock,
     };
-    // boxed, because it is large and most requests have none
-    let mut hash = webhook
-        .keys_by_body()
-        .then(|| Box::new(gate.ids.bodies.begin()));
+    let mut hash = None;
     let mut feed = |chunk: &[u8]| {
         check.iter_mut().for_each(|check| check.update(chunk));
-        hash.iter_mut().for_each(|hash| hash.update(chunk));
+        let is_whole = head.declared_size == u64::try_from(chunk.len()).ok();
+        // a body that arrives at once is hashed at once, which needs no state; that is large, so it has a box of its own
+        if webhook.keys_by_body() && !(hash.is_none() && is_whole) {
+            hash.get_or_insert_with(|| Box::new(gate.ids.bodies.begin()))
+                .update(chunk);
+        }
     };
     let Arrived { body, share } = body::read(source, &head, bounds, &mut feed).await?;
+    let digest = |body: &[u8]| match &hash {
+        Some(hash) if hash.has_all_of(body) => hash.finish(),
+        Some(_) | None => gate.ids.bodies.digest(body),
+    };
     Ok(Checked {
+        digest: webhook.keys_by_body().then(|| digest(body.bytes())),
         received: Received { head, body },
         check,
-        digest: hash.as_deref().map(BodyHash::finish),
         share,
     })
 }

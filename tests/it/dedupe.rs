@@ -163,6 +163,24 @@ fn without_an_id_the_content_counts() {
     assert_eq!(app.count(), 1);
 }
 
+#[test]
+fn a_body_in_pieces_is_a_duplicate_of_a_whole_one() {
+    let (app, body) = (App::start(), b"0123456789");
+    let gate = Gate::in_process(&config::forward(&app.url(), ""));
+    let headers = sign::github(SECRET, "a", body);
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    let mut sender = Connection::open(gate.address("senders"));
+    sender.request("POST", "/webhooks/github", &headers, body);
+    for size in [10, 3] {
+        let answer = sender.chunked("POST", "/webhooks/github", &headers, body, size);
+        assert_eq!(answer.header("Hookgate-Status"), Some("duplicate"));
+    }
+    assert_eq!(app.count(), 1);
+}
+
 /// The same ID and body, signed with the new secret after a rotation, and by content.
 #[test]
 fn a_retry_signed_with_another_secret_is_a_duplicate() {
