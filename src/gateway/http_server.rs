@@ -13,6 +13,7 @@ use crate::activity::InFlight;
 use crate::clock::within;
 use crate::gateway::active_config::Found;
 use crate::gateway::body::{BodyFault, BodySource, Next};
+use crate::gateway::boxed::boxed;
 use crate::gateway::buffer::{Buffer, Room};
 use crate::gateway::edge::{ANSWER_TIMEOUT, Edge, REFUSAL_TIMEOUT};
 use crate::gateway::h1_head::{self, RequestForm};
@@ -168,7 +169,7 @@ impl Serve for HttpServer {
             };
             let Some(head) = head else { break };
             // boxed, so that a connection that waits is small
-            let request = Box::pin(self.request(&mut connection, head, left == 0));
+            let request = boxed(|| self.request(&mut connection, head, left == 0));
             match request.await {
                 NextStep::Wait => connection.wait(),
                 NextStep::Close => break,
@@ -176,7 +177,7 @@ impl Serve for HttpServer {
                 NextStep::HandOver(head, judged) => {
                     let stream = connection.into_stream(head, judged);
                     // boxed, so that a connection that waits is small
-                    match Box::pin(self.hand_over(stream, left == 0, close)).await {
+                    match boxed(|| self.hand_over(stream, left == 0, close)).await {
                         Some(returned) => connection = returned,
                         None => return,
                     }

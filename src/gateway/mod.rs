@@ -8,6 +8,7 @@ mod admit;
 pub mod alarm_watch;
 mod answer;
 mod body;
+mod boxed;
 mod budget;
 mod buffer;
 mod claim;

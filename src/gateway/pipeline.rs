@@ -8,6 +8,7 @@ use crate::dedupe::key::{BodyDigest, Scope};
 use crate::delivery::Delivery;
 use crate::gateway::active_config::{ActiveConfig, ActivePass, ActiveRoute, Found};
 use crate::gateway::body::{self, Arrived, BodyBounds, BodySource};
+use crate::gateway::boxed::boxed;
 use crate::gateway::budget::Share;
 use crate::gateway::claim::{self, DeliveryClaim};
 use crate::gateway::late::{self, Note};
@@ -234,8 +235,5 @@ async fn settle(
     };
     let event_type = facts.event_type.as_deref();
     // boxed, since a request that is forwarded does not need it
-    Box::pin(enqueue::enqueue(
-        gate, route, delivery, claim, receipt, event_type,
-    ))
-    .await
+    boxed(|| enqueue::enqueue(gate, route, delivery, claim, receipt, event_type)).await
 }
