@@ -242,8 +242,8 @@ impl Wire {
         check_target(outgoing)?;
         let began = self.clock.mono();
         let dialed = self.connect(bounds).await.map_err(Failure::Unreached)?;
-        let took = self.clock.mono().saturating_duration_since(began);
-        facts.connect = (!dialed.is_reused).then_some(took);
+        let took = || self.clock.mono().saturating_duration_since(began);
+        facts.connect = (!dialed.is_reused).then(took);
         let pool = self.dialer.pool();
         exchange(dialed, pool, &*self.clock, outgoing, bounds, facts).await
     }
