@@ -13,7 +13,7 @@ pub(crate) mod search;
 
 pub(crate) use act::Chosen;
 pub use act::{
-    Act, ActKind, Audit, AuditRow, Forgetting, Step, WaitingPosition, WaitingUnits, Which,
+    Act, ActKind, Audit, AuditRow, Forgetting, Note, Step, WaitingPosition, WaitingUnits, Which,
 };
 pub use filter::{Filter, Order, Scope, Status, Statuses, UnitsShown};
 
@@ -257,6 +257,8 @@ pub trait Archive: Send + Sync {
     /// Forgets committed IDs, whatever waits for them. Returns how many there were. IDs in flight are left alone.
     /// A duplicate is new afterwards.
     fn forget(&self, forgetting: Forgetting) -> Answer<'_, u64>;
+    /// Writes an act that changes nothing here into the audit. Returns its row.
+    fn note(&self, note: Note) -> Answer<'_, AuditRow>;
     /// Counts the units that wait for a target, as far as `most` of each kind.
     fn count_waiting(&self, count: WaitingCount) -> Answer<'_, u64>;
     /// Returns the last acts, newest first.

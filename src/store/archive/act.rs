@@ -198,6 +198,23 @@ pub struct Forgetting {
     pub reason: Arc<str>,
 }
 
+/// An act that changes nothing in the store, for the audit alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The person: the name of a token.
+    pub who: Arc<str>,
+    /// The act.
+    pub what: &'static str,
+    /// To what, as text.
+    pub which: Arc<str>,
+    /// The reason, in words.
+    pub reason: Arc<str>,
+    /// The number of things that it changed.
+    pub done: u64,
+    /// The row of the audit that it adds to.
+    pub goes_on: Option<AuditRow>,
+}
+
 /// The result of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {

@@ -6,7 +6,7 @@ use super::queue::{Both, MS, attempt, dead, delivery, keyed, new, status, take};
 use super::{LEASE, WINDOW, key};
 use crate::retry::Reason;
 use crate::store::archive::{
-    Act, ActKind, Filter, Forgetting, Order, Scope, Status, Statuses, UnitsShown, Which,
+    Act, ActKind, Filter, Forgetting, Note, Order, Scope, Status, Statuses, UnitsShown, Which,
 };
 use crate::store::queue::{
     Accept, Accepted, Cause, Dedupe, DeliveryRef, Lane, Next, OnDead, OriginId, Start, TargetId,
@@ -20,6 +20,7 @@ pub(crate) async fn holds(queue: &dyn Both) {
     page_continues_after_the_last(queue).await;
     page_has_what_the_filter_selects(queue).await;
     steps_of_an_act_share_one_audit_row(queue).await;
+    notes_of_one_act_share_one_audit_row(queue).await;
     forgotten_id_counts_as_new(queue).await;
     waiting_delivery_is_attempted_now(queue).await;
     erased_undelivered_delivery_counts_as_new(queue).await;
@@ -638,6 +639,31 @@ async fn steps_of_an_act_share_one_audit_row(queue: &dyn Both) {
     act.kind = ActKind::Purge { waiting: true };
     act.which = Which::Ids(vec![waits.id]);
     assert_eq!(queue.act(Scope::All, &act, 9).await.unwrap().done, 1);
+}
+
+async fn notes_of_one_act_share_one_audit_row(queue: &dyn Both) {
+    let mut note = Note {
+        who: "anna".into(),
+        what: "reverify",
+        which: "route acme".into(),
+        reason: "the secret was wrong".into(),
+        done: 0,
+        goes_on: None,
+    };
+    let row = queue.note(note.clone()).await.unwrap();
+    (note.done, note.goes_on) = (3, Some(row));
+    assert_eq!(queue.note(note).await.unwrap(), row);
+    let audit = queue.audit(1).await.unwrap().remove(0);
+    assert_eq!(
+        (
+            &*audit.who,
+            &*audit.what,
+            &*audit.which,
+            &*audit.reason,
+            audit.done
+        ),
+        ("anna", "reverify", "route acme", "the secret was wrong", 3)
+    );
 }
 
 async fn forgotten_id_counts_as_new(queue: &dyn Both) {

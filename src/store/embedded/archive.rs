@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use super::Embedded;
 use super::queue::at_once;
 use crate::store::archive::{
-    Act, ActKind, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, Chosen, Counts, Filter,
-    Forgetting, Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts,
-    UnitsShown, WaitingCount, Which,
+    Act, ActKind, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, AuditRow, Chosen,
+    Counts, Filter, Forgetting, Note, Order, Page, Retention, Row, Scope, Shown, Step,
+    TargetCounts, TenantCounts, UnitsShown, WaitingCount, Which,
 };
 use crate::store::embedded::sqlite::act::{self, Entry};
 use crate::store::embedded::sqlite::batch::WriteOptions;
@@ -213,6 +213,21 @@ impl Archive for Embedded {
                 }
             },
         )
+    }
+
+    fn note(&self, note: Note) -> Answer<'_, AuditRow> {
+        let entry = Entry {
+            at: self.wall(),
+            who: note.who.to_string(),
+            which: note.which.to_string(),
+            reason: note.reason.to_string(),
+            goes_on: note.goes_on,
+        };
+        Box::pin(async move {
+            let write =
+                move |writing: &Writing<'_>| act::note(writing, note.what, &entry, note.done);
+            self.disk()?.write(FINISHES_WORK, write, |_| {}).await
+        })
     }
 
     fn count_waiting(&self, count: WaitingCount) -> Answer<'_, u64> {

@@ -12,9 +12,9 @@ use super::link::Lane;
 use super::page::Search;
 use super::summary::{UnitsRead, deliveries};
 use crate::store::archive::{
-    Act, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, Counts, Filter, Forgetting,
-    Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts, UnitsShown,
-    WaitingCount,
+    Act, Archive, AttemptPage, AttemptPosition, AttemptsOf, Audit, AuditRow, Counts, Filter,
+    Forgetting, Note, Order, Page, Retention, Row, Scope, Shown, Step, TargetCounts, TenantCounts,
+    UnitsShown, WaitingCount,
 };
 use crate::store::queue::{DeliveryRef, FIRST_TENANT, OriginId, Stored, TargetId};
 use crate::store::record::Record;
@@ -265,6 +265,20 @@ impl Archive for Postgres {
             .with(to_text(&which))
             .with(to_text(&reason));
         Box::pin(self.counted(call))
+    }
+
+    fn note(&self, note: Note) -> Answer<'_, AuditRow> {
+        let call = Call::write("note_1")
+            .with(to_text(&note.who))
+            .with(to_text(note.what))
+            .with(to_text(&note.which))
+            .with(to_text(&note.reason))
+            .with(i64::try_from(note.done).unwrap_or(i64::MAX))
+            .with(note.goes_on.map(|row| row.0));
+        Box::pin(async move {
+            let rows = self.link.call(Lane::Looks, call).await?;
+            column(first(&rows)?, 0).map(AuditRow)
+        })
     }
 
     fn count_waiting(&self, count: WaitingCount) -> Answer<'_, u64> {

@@ -168,7 +168,7 @@ pub(crate) fn forget(
 }
 
 /// Writes down what was done: in a row of its own, or in that of the step before.
-fn note(
+pub(crate) fn note(
     writing: &Writing<'_>,
     what: &str,
     entry: &Entry,

@@ -157,6 +157,14 @@ begin
         goes_on);
 end $$;
 
+-- Writes an act that changes nothing here into the audit. Returns its row.
+create or replace function hookgate.note_1(who text, what text, which text, because text, done bigint, goes_on bigint) returns bigint
+language plpgsql volatile set lock_timeout = '1s' as $$
+begin
+    perform hookgate.wait_for_disk();
+    return hookgate.note_act(who, what, which, because, done, goes_on);
+end $$;
+
 -- Forgets committed IDs, also of deliveries that wait, and writes it into the audit. Returns how many there were. Claims in flight are left alone.
 create or replace function hookgate.forget_1(keys bytea[], who text, which text, because text) returns bigint
 language plpgsql volatile set enable_seqscan = off set jit = off set lock_timeout = '1s' as $$
