@@ -23,6 +23,7 @@ pub struct Delivery {
     route: Arc<str>,
     params: Params,
     cleared: Cleared,
+    from_quarantine: bool,
 }
 
 impl Delivery {
@@ -32,7 +33,22 @@ impl Delivery {
             route,
             params,
             cleared,
+            from_quarantine: false,
         }
+    }
+
+    /// Marks it as released from quarantine, for its record.
+    #[must_use]
+    pub fn from_quarantine(self) -> Self {
+        Self {
+            from_quarantine: true,
+            ..self
+        }
+    }
+
+    /// Returns whether it was released from quarantine: it was refused when it was received.
+    pub fn is_from_quarantine(&self) -> bool {
+        self.from_quarantine
     }
 
     /// Returns the name of its route.

@@ -73,6 +73,7 @@ pub mod deliver;
 pub mod gateway;
 pub mod listener;
 pub mod outbound;
+pub mod quarantine;
 pub mod upstream;
 pub mod web;
 

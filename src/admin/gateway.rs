@@ -81,7 +81,7 @@ async fn refusals(
     };
     let limit = query.limit.unwrap_or(DEFAULT_REFUSALS).min(REMEMBERED);
     Ok(Json(Refusals {
-        refusals: source.refusals(limit),
+        refusals: source.refusals(limit).await,
     }))
 }
 

@@ -21,5 +21,5 @@ pub use crate::api::status::Status;
 pub use answer::Denied;
 pub use routes::router;
 pub use serve::{serve_tcp, serve_unix};
-pub use source::{AdminSource, Draining, ReloadError, Reloading};
+pub use source::{AdminSource, Awaited, Draining, QuarantineError, ReloadError, Reloading};
 pub use token::{Caller, Guard, Offered, TOKEN_FILE, TokenMatcher, token_beside};

@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::api::actions::Drain;
+use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::Report;
 use crate::api::status::Status;
 use crate::replay::ActiveRoutes;
+use crate::request::RequestId;
 use crate::store::{Key, Store, StoreError};
 use crate::telemetry::Tailed;
 
@@ -24,7 +26,24 @@ pub trait AdminSource: ActiveRoutes {
     fn status(&self) -> Status;
 
     /// Returns the last `limit` refusals, newest first.
-    fn refusals(&self, limit: usize) -> Vec<RecentRefusal>;
+    fn refusals(&self, limit: usize) -> Awaited<'_, Vec<RecentRefusal>>;
+
+    /// Returns at most `limit` refused requests that are kept, newest first: those of one route, or of all.
+    fn quarantined(
+        &self,
+        route: Option<String>,
+        limit: u16,
+    ) -> Awaited<'_, Result<Quarantined, QuarantineError>>;
+
+    /// Judges the kept requests of a route by the config of now.
+    fn plan_reverify(&self, route: String) -> Awaited<'_, Result<ReverifyPlan, QuarantineError>>;
+
+    /// Releases kept requests of a route that are authentic by the config of now, oldest first, after the one with the ID `after`.
+    fn reverify(
+        &self,
+        route: String,
+        after: Option<RequestId>,
+    ) -> Awaited<'_, Result<Reverified, QuarantineError>>;
 
     /// Returns the report of what observing routes would have refused.
     fn report(&self) -> Report;
@@ -49,6 +68,26 @@ pub trait AdminSource: ActiveRoutes {
 
     /// Returns the store of the deliveries. `None` without a store on disk.
     fn store(&self) -> Option<Arc<dyn Store>>;
+}
+
+/// An answer that is not there at once.
+pub type Awaited<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The reason why kept requests cannot be listed or judged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuarantineError {
+    /// No route of the config has this name, and none is kept under it.
+    #[error("there is no such route")]
+    NoRoute,
+    /// The route accepts requests without a proof, so none can be proved.
+    #[error("the route forwards requests that are not authentic, so it cannot judge any again")]
+    NotEnforcing,
+    /// The gateway accepts no deliveries.
+    #[error("the gateway accepts no deliveries, because of `hookgate drain`")]
+    Draining,
+    /// The file cannot be read or written.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 /// A reload in progress.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::api::actions::Drain;
+use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::tail::{StreamPosition, TailItem};
 use crate::clock::{Clock as _, Now, SystemClock};
@@ -54,7 +55,32 @@ impl AdminSource for Fixed {
         }
     }
 
-    fn refusals(&self, limit: usize) -> Vec<RecentRefusal> {
+    fn quarantined(
+        &self,
+        _: Option<String>,
+        _: u16,
+    ) -> Awaited<'_, Result<Quarantined, QuarantineError>> {
+        Box::pin(async { Err(QuarantineError::NoRoute) })
+    }
+
+    fn plan_reverify(&self, _: String) -> Awaited<'_, Result<ReverifyPlan, QuarantineError>> {
+        Box::pin(async { Ok(ReverifyPlan::default()) })
+    }
+
+    fn reverify(
+        &self,
+        _: String,
+        _: Option<RequestId>,
+    ) -> Awaited<'_, Result<Reverified, QuarantineError>> {
+        Box::pin(async {
+            Ok(Reverified {
+                released: 2,
+                ..Reverified::default()
+            })
+        })
+    }
+
+    fn refusals(&self, limit: usize) -> Awaited<'_, Vec<RecentRefusal>> {
         let refusal = RecentRefusal {
             at: "2026-01-01T00:00:00.000Z".to_owned(),
             code: "no_route".to_owned(),
@@ -65,8 +91,10 @@ impl AdminSource for Fixed {
             client: [127, 0, 0, 1].into(),
             method: "POST".to_owned(),
             path: "/a".to_owned(),
+            kept_until: None,
         };
-        vec![refusal; limit.min(300)]
+        let refusals = vec![refusal; limit.min(300)];
+        Box::pin(async { refusals })
     }
 
     fn report(&self) -> Report {

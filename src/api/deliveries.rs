@@ -191,6 +191,9 @@ pub struct Request {
     pub params: BTreeMap<String, String>,
     /// The status of the response to the sender.
     pub response_status: Option<u16>,
+    /// Whether the request was refused when it was received, and was released from quarantine later.
+    #[serde(default)]
+    pub from_quarantine: bool,
 }
 
 /// Facts about a body that do not reveal it.

@@ -37,6 +37,9 @@ pub struct RecentRefusal {
     pub method: String,
     /// The path, fit for showing.
     pub path: String,
+    /// When the request is removed from quarantine; null if it is not kept.
+    #[serde(default)]
+    pub kept_until: Option<String>,
 }
 
 impl From<RefusedRequest> for RecentRefusal {
@@ -51,6 +54,7 @@ impl From<RefusedRequest> for RecentRefusal {
             client: refused.client,
             method: refused.method.into(),
             path: refused.path.into(),
+            kept_until: None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub use outbound::{
     OutboundRetry, OutboundSign, OutboundToken,
 };
 pub use provider::{Facts, Provider};
+pub use quarantine::Quarantine;
 pub use queue::{
     Acknowledgement, Failures, Forward, Keep, OnFailure, Outgoing, Queue, Retry, Sign,
 };
@@ -31,6 +32,7 @@ mod handshake;
 mod listen;
 mod outbound;
 mod provider;
+mod quarantine;
 mod queue;
 pub mod short_forms;
 mod store;
@@ -258,6 +260,8 @@ pub struct Route {
     pub until: Option<String>,
     /// The retention of stored deliveries: with `queue`, and with `forward` that has `record` or `on_failure: queue`.
     pub keep: Option<Keep>,
+    /// Keeps requests that are refused as not authentic for a while, so that they can be explained, and released once the secret is right.
+    pub quarantine: Option<Quarantine>,
 }
 
 /// A rate limit.

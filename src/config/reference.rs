@@ -14,7 +14,7 @@ const TABLES: &str = "<!-- keys -->\n";
 const MAX_CELL: usize = 250;
 
 /// The blocks in the order in which a reader meets them.
-const ORDER: [&str; 39] = [
+const ORDER: [&str; 40] = [
     "Listen",
     "Tls",
     "Certificate",
@@ -53,6 +53,7 @@ const ORDER: [&str; 39] = [
     "Retry",
     "Sign",
     "Keep",
+    "Quarantine",
     "Pass",
 ];
 

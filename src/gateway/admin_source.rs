@@ -1,8 +1,9 @@
 //! The gateway, as the admin and health listeners see it.
 use std::sync::Arc;
 
-use crate::admin::{AdminSource, Draining, ReloadError, Reloading};
+use crate::admin::{AdminSource, Awaited, Draining, QuarantineError, ReloadError, Reloading};
 use crate::api::actions::Drain;
+use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::{self, Report, RouteReport};
 use crate::api::status::Status;
@@ -12,6 +13,7 @@ use crate::gateway::Gate;
 use crate::gateway::active_config::ActiveRoute;
 use crate::gateway::reload::Reloader;
 use crate::replay::{ActiveRoutes, DeliveryName, LedgerKeys, Policy};
+use crate::request::RequestId;
 use crate::store::archive::TargetCounts;
 use crate::store::queue::TargetId;
 use crate::store::{Key, Store};
@@ -20,6 +22,7 @@ use crate::telemetry::Tailed;
 mod database;
 mod ledger_keys;
 mod metrics;
+mod quarantine;
 mod sending;
 mod status;
 
@@ -99,9 +102,28 @@ impl AdminSource for GatewaySource {
         self.status_now()
     }
 
-    fn refusals(&self, limit: usize) -> Vec<RecentRefusal> {
-        let refused = self.gate.telemetry.recent(limit);
-        refused.into_iter().map(Into::into).collect()
+    fn refusals(&self, limit: usize) -> Awaited<'_, Vec<RecentRefusal>> {
+        Box::pin(self.recent_refusals(limit))
+    }
+
+    fn quarantined(
+        &self,
+        route: Option<String>,
+        limit: u16,
+    ) -> Awaited<'_, Result<Quarantined, QuarantineError>> {
+        Box::pin(self.listed(route, limit))
+    }
+
+    fn plan_reverify(&self, route: String) -> Awaited<'_, Result<ReverifyPlan, QuarantineError>> {
+        Box::pin(async move { self.planned(&route).await })
+    }
+
+    fn reverify(
+        &self,
+        route: String,
+        after: Option<RequestId>,
+    ) -> Awaited<'_, Result<Reverified, QuarantineError>> {
+        Box::pin(async move { self.released(&route, after).await })
     }
 
     fn report(&self) -> Report {

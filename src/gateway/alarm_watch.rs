@@ -38,6 +38,7 @@ pub async fn watch(gate: Arc<Gate>, set_aside: Option<String>) {
     let mut drift = Drift::new(gate.clock.now());
     while !*leaving.borrow_and_update() {
         gate.follow_wall_clock(&mut drift, gate.clock.now());
+        gate.quarantine.sweep(gate.dates(gate.clock.mono()).time());
         let snapshot = gate.snapshot();
         let observation = observe(&gate, &snapshot, set_aside.clone()).await;
         let changes = detector.step(&observation, &snapshot.alarms.policy, gate.clock.now());

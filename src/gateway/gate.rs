@@ -19,6 +19,7 @@ use crate::gateway::budget::Budget;
 use crate::gateway::lifecycle::Lifecycle;
 use crate::gateway::limits::Limits;
 use crate::gateway::numbers::numbers_of;
+use crate::quarantine::Quarantine;
 use crate::store::archive::Counts;
 use crate::store::drift::Drift;
 use crate::store::queue::TargetId;
@@ -26,6 +27,9 @@ use crate::store::{Ledger, Store, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upstream::client::{Client, Unusable};
 use crate::upstream::outside::Outside;
+
+/// The file of the quarantine in the directory of this gateway.
+const QUARANTINE_FILE: &str = "quarantine.db";
 
 /// The reason why a config cannot be run on.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,10 @@ pub struct Gate {
     pub(super) answers: Arc<Budget>,
     /// The upstream clients with their pools and breakers.
     pub(super) upstreams: Mutex<HashMap<Arc<str>, Arc<Client>>>,
+    /// The refused requests that are kept.
+    pub(crate) quarantine: Quarantine,
+    /// Held while one request is released from quarantine, so that two calls never release the same one.
+    pub(super) releasing: tokio::sync::Mutex<()>,
     /// The state between start and exit, and the counts of what is in flight.
     pub(crate) lifecycle: Lifecycle,
 }
@@ -145,6 +153,10 @@ impl Gate {
         telemetry.observe(&observing(&active.snapshot));
         store.keep(&active.remembered(&store.hash_key()));
         let ids = Ids::of(&store, &clock);
+        let own = active.snapshot.store.own_directory();
+        let file = own.map(|directory| directory.join(QUARANTINE_FILE));
+        let quarantine = Quarantine::new(file, Arc::clone(&clock));
+        quarantine.follow(active.snapshot.webhooks.iter());
         Ok(Self {
             config_time,
             clock,
@@ -158,6 +170,8 @@ impl Gate {
             budget,
             answers,
             upstreams: Mutex::new(upstreams),
+            quarantine,
+            releasing: tokio::sync::Mutex::default(),
             lifecycle,
         })
     }
@@ -186,6 +200,7 @@ impl Gate {
         active.deliver(&self.worker, &numbers);
         self.worker.endpoints().follow(rules(snapshot));
         self.telemetry.observe(&observing(snapshot));
+        self.quarantine.follow(snapshot.webhooks.iter());
         Ok(())
     }
 

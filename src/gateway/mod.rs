@@ -29,6 +29,7 @@ mod pipeline;
 pub mod reload;
 mod reply;
 mod response;
+mod reverify;
 pub mod serve;
 mod session;
 mod shared_limits;

@@ -192,12 +192,18 @@ async fn clear(
             facts.would_refuse(&refused);
             Ok(Cleared::Unverified(Unverified::refused(refused)))
         }
-        Err(refused) => Err(refused.why.into()),
+        Err(refused) => Err(gate
+            .quarantine
+            .offer(&route.webhook, params, refused)
+            .into()),
     }
 }
 
 /// Claims a delivery that was let through, and forwards or stores it.
-async fn settle(
+///
+/// # Errors
+/// The refusal, if the delivery is a duplicate of one in flight, exceeds a limit, or could be neither forwarded nor stored.
+pub(super) async fn settle(
     gate: &Arc<Gate>,
     route: &Arc<ActiveRoute>,
     delivery: Delivery,

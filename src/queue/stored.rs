@@ -34,6 +34,8 @@ pub const COVERS: &str = "covers";
 pub const PROVIDER: &str = "provider";
 /// The status of the answer to the sender.
 pub const ANSWERED: &str = "answered";
+/// `true` if the delivery was released from quarantine.
+pub const FROM_QUARANTINE: &str = "from_quarantine";
 /// The prefix of the name of a path parameter.
 pub const PARAMETER: &str = "param:";
 /// The prefix of a kind of place where the request holds a secret or a signature.
@@ -57,10 +59,36 @@ pub fn record(
     more: &[(&'static str, &str)],
 ) -> Record {
     let head = delivery.head();
-    let headers = head
-        .headers
-        .iter()
-        .filter(|(name, _)| !dropped.has_header(name));
+    let target = dropped
+        .without_parameters(&head.target)
+        .map_or_else(|| head.target.clone(), BytesMut::freeze);
+    let facts = facts(delivery, secrets, more);
+    encoded(head, target, |name| !dropped.has_header(name), facts)
+}
+
+/// Encodes a request that is no delivery, because nothing proves it, without its body. `target` stands in for its own. Headers that `is_stored`
+/// denies are left out.
+pub fn unproved(
+    head: &RequestHead,
+    params: &Params,
+    target: Bytes,
+    is_stored: impl Fn(&str) -> bool,
+) -> Record {
+    let mut facts = facts_of_head(head);
+    add(&mut facts, VERIFIED, word(false));
+    for (name, value) in &params.0 {
+        add(&mut facts, &format!("{PARAMETER}{name}"), value);
+    }
+    encoded(head, target, is_stored, facts)
+}
+
+fn encoded(
+    head: &RequestHead,
+    target: Bytes,
+    is_stored: impl Fn(&str) -> bool,
+    facts: Pairs,
+) -> Record {
+    let headers = head.headers.iter().filter(|(name, _)| is_stored(name));
     let headers = headers.map(|(name, value)| {
         (
             Bytes::copy_from_slice(name.as_bytes()),
@@ -69,30 +97,39 @@ pub fn record(
     });
     Record {
         method: Bytes::copy_from_slice(head.method.as_str().as_bytes()),
-        target: dropped
-            .without_parameters(&head.target)
-            .map_or_else(|| head.target.clone(), BytesMut::freeze),
+        target,
         authority: Bytes::copy_from_slice(head.authority.as_bytes()),
         tls: head.tls,
         headers: headers.collect(),
-        facts: facts(delivery, secrets, more),
+        facts,
     }
 }
 
-fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, &str)]) -> Pairs {
-    let head = delivery.head();
+fn add(facts: &mut Pairs, name: &str, value: &str) {
+    facts.push((
+        Bytes::copy_from_slice(name.as_bytes()),
+        Bytes::copy_from_slice(value.as_bytes()),
+    ));
+}
+
+fn facts_of_head(head: &RequestHead) -> Pairs {
     let mut facts = Pairs::new();
-    let mut add = |name: &str, value: &str| {
-        facts.push((
-            Bytes::copy_from_slice(name.as_bytes()),
-            Bytes::copy_from_slice(value.as_bytes()),
-        ));
-    };
-    add(CLIENT, &head.client.ip.to_string());
-    add(CLIENT_OWN, word(head.client.own));
-    add(BEHIND_PROXY, word(head.client.behind_trusted_proxy));
-    add(REQUEST_ID, head.request_id.as_str());
-    add(RECEIVED_AT, &unix_ms(head.received.wall).to_string());
+    add(&mut facts, CLIENT, &head.client.ip.to_string());
+    add(&mut facts, CLIENT_OWN, word(head.client.own));
+    let behind_proxy = word(head.client.behind_trusted_proxy);
+    add(&mut facts, BEHIND_PROXY, behind_proxy);
+    add(&mut facts, REQUEST_ID, head.request_id.as_str());
+    let received_at = unix_ms(head.received.wall).to_string();
+    add(&mut facts, RECEIVED_AT, &received_at);
+    facts
+}
+
+fn facts(delivery: &Delivery, secrets: &SecretLocations, more: &[(&'static str, &str)]) -> Pairs {
+    let mut facts = facts_of_head(delivery.head());
+    let mut add = |name: &str, value: &str| add(&mut facts, name, value);
+    if delivery.is_from_quarantine() {
+        add(FROM_QUARANTINE, word(true));
+    }
     let proof = delivery.cleared().stored_proof();
     add(VERIFIED, word(proof.is_some()));
     if let Some(StoredProof {
@@ -161,7 +198,7 @@ pub fn secret_locations(record: &Record) -> SecretLocations {
     }))
 }
 
-/// Decodes a stored delivery of `route`. `now` stands in for the monotonic time of its receipt, which ended with the process that received it.
+/// Decodes a stored delivery of `route`, as [`request`] does.
 ///
 /// # Errors
 /// The part that [`record`] did not write.
@@ -171,6 +208,28 @@ pub fn restore(
     body: Bytes,
     now: Now,
 ) -> Result<Delivery, Unreadable> {
+    let received = request(record, body, now)?;
+    let yes = |name| fact(record, name) == Some(word(true));
+    let proof = yes(VERIFIED).then(|| StoredProof {
+        secret: fact(record, SECRET).unwrap_or_default().into(),
+        account: fact(record, ACCOUNT).map(Box::from),
+        signed_at: time(record, SIGNED_AT),
+        delivery_id: fact(record, DELIVERY_ID).map(Box::from),
+        covers: Covers::parse(fact(record, COVERS).unwrap_or_default()),
+    });
+    let cleared = Cleared::restored(received, proof);
+    let delivery = Delivery::new(route, parameters(record), cleared);
+    Ok(match yes(FROM_QUARANTINE) {
+        true => delivery.from_quarantine(),
+        false => delivery,
+    })
+}
+
+/// Decodes a stored request without its proof. `now` stands in for the monotonic time of its receipt, which ended with the process that received it.
+///
+/// # Errors
+/// The part that [`record`] and [`unproved`] did not write.
+pub fn request(record: &Record, body: Bytes, now: Now) -> Result<Received, Unreadable> {
     let text = |bytes: &Bytes, what| {
         std::str::from_utf8(bytes)
             .map(str::to_owned)
@@ -207,22 +266,10 @@ pub fn restore(
             mono: now.mono,
         },
     };
-    let proof = yes(VERIFIED).then(|| StoredProof {
-        secret: fact(record, SECRET).unwrap_or_default().into(),
-        account: fact(record, ACCOUNT).map(Box::from),
-        signed_at: time(record, SIGNED_AT),
-        delivery_id: fact(record, DELIVERY_ID).map(Box::from),
-        covers: Covers::parse(fact(record, COVERS).unwrap_or_default()),
-    });
-    let received = Received {
+    Ok(Received {
         head,
         body: Body::from(body),
-    };
-    Ok(Delivery::new(
-        route,
-        parameters(record),
-        Cleared::restored(received, proof),
-    ))
+    })
 }
 
 fn word(yes: bool) -> &'static str {

@@ -39,7 +39,9 @@ pub use crate::telemetry::counters::Hour;
 use crate::telemetry::counters::{EndedAt, NO_ROUTE, RouteCounters};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptEvent};
-pub use expose::{Distribution, FleetGauges, Gauges, SendingGauges, SharedStoreGauges};
+pub use expose::{
+    Distribution, FleetGauges, Gauges, QuarantineGauges, SendingGauges, SharedStoreGauges,
+};
 use histograms::Histograms;
 pub use log_policy::{LogFormat, LogPolicy, LogRequests};
 pub use observed::{Observation, Verdict, WouldRefuse};

@@ -147,6 +147,8 @@ pub struct Facts {
     pub fault: Option<Fault>,
     /// The verdict, on a route that observes.
     pub verdict: Option<Verdict>,
+    /// It was refused when it was received, and is released from quarantine.
+    pub from_quarantine: bool,
     /// Whether the route declares the `User-Agent` to be a secret.
     hides_agent: bool,
 }
@@ -194,6 +196,7 @@ impl Facts {
             why: None,
             fault: None,
             verdict: None,
+            from_quarantine: false,
             hides_agent: false,
         }
     }

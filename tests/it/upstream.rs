@@ -1090,6 +1090,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
             body: Bytes::new(),
             content_type: None,
         },
+        quarantine: None,
         refused: RefusedAnswer {
             status: StatusCode::UNAUTHORIZED,
             body: RefusedBody::Json,

@@ -1,4 +1,4 @@
-//! The calls for stored deliveries: list, show, replay, cancel, purge, forget.
+//! The calls for stored deliveries: list, show, replay, cancel, purge, forget; and those for refused requests that are kept.
 mod access;
 mod act;
 mod audit;
@@ -7,6 +7,7 @@ mod errors;
 mod filter;
 mod forget;
 mod plan;
+mod quarantine;
 mod read;
 mod replay;
 mod show;
@@ -25,6 +26,7 @@ pub(super) fn calls() -> Vec<AdminCall> {
     let mut all = reading();
     all.extend(acting());
     all.extend(replaying());
+    all.extend(quarantine::calls());
     all
 }
 

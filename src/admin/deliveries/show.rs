@@ -195,6 +195,7 @@ fn request(record: &Record, secrets: &SecretLocations) -> Request {
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect(),
         response_status: fact(record, stored::ANSWERED).and_then(|status| status.parse().ok()),
+        from_quarantine: fact(record, stored::FROM_QUARANTINE) == Some("true"),
     }
 }
 

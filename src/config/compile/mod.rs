@@ -30,6 +30,7 @@ mod pass;
 mod postgres;
 mod postgres_text;
 mod proof;
+mod quarantine;
 mod queue;
 mod rate;
 mod refused;

@@ -27,6 +27,7 @@ pub(super) struct WebhookKeys {
     pub(super) mode: Option<String>,
     pub(super) until: Option<String>,
     pub(super) keep: Option<file::Keep>,
+    pub(super) quarantine: Option<file::Quarantine>,
 }
 
 /// The actions of a route.
@@ -60,6 +61,7 @@ pub(super) fn sorted(name: String, route: file::Route) -> (Common, WebhookKeys, 
         mode,
         until,
         keep,
+        quarantine,
     } = route;
     let common = Common {
         name,
@@ -81,6 +83,7 @@ pub(super) fn sorted(name: String, route: file::Route) -> (Common, WebhookKeys, 
         mode,
         until,
         keep,
+        quarantine,
     };
     let actions = Actions {
         forward,
@@ -103,6 +106,7 @@ impl WebhookKeys {
             ("mode", self.mode.is_some()),
             ("until", self.until.is_some()),
             ("keep", self.keep.is_some()),
+            ("quarantine", self.quarantine.is_some()),
         ]
         .into_iter()
         .filter_map(|(key, is_written)| is_written.then_some(key))

@@ -9,11 +9,11 @@ use crate::config::compile::methods::methods_of;
 use crate::config::compile::outgoing::CompiledAction;
 use crate::config::compile::proof::{self, Facts, Proof, proof};
 use crate::config::compile::route_keys::{Actions, Common, WebhookKeys, action};
-use crate::config::compile::{dedupe, forward, handshake, mode, queue, rate, refused};
+use crate::config::compile::{dedupe, forward, handshake, mode, quarantine, queue, rate, refused};
 use crate::config::diagnostic::Place;
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::presets::{Known, Preset};
-use crate::config::snapshot::{Action, Allow, Dedupe, RefusedAnswer, WebhookRoute};
+use crate::config::snapshot::{Action, Allow, Dedupe, Quarantine, RefusedAnswer, WebhookRoute};
 use crate::route::router;
 use crate::verify::{Covers, Handshakes, SecretLocations, Verifier};
 
@@ -31,6 +31,7 @@ struct Senders {
     dedupe: Option<Dedupe>,
     refused: RefusedAnswer,
     observe_until: Option<SystemTime>,
+    quarantine: Option<Quarantine>,
 }
 
 /// Compiles a webhook route at `place`.
@@ -130,6 +131,7 @@ fn assembled(basics: Basics, senders: Senders, compiled: CompiledAction) -> Webh
         dedupe,
         refused,
         observe_until,
+        quarantine,
     } = senders;
     let CompiledAction {
         forward,
@@ -163,6 +165,7 @@ fn assembled(basics: Basics, senders: Senders, compiled: CompiledAction) -> Webh
         keep,
         answer,
         refused,
+        quarantine,
         answer_within: facts.answer_within,
         retries_for: facts.retries_for,
         retry_keeps_time: facts.retry_keeps_time == Known::Yes,
@@ -183,6 +186,7 @@ fn senders(keys: WebhookKeys, common: &Common, place: &Place, cx: &mut Context<'
         mode,
         until,
         keep: _,
+        quarantine,
     } = keys;
     let name = common.name.as_str();
     let public_url = public_url.and_then(|url| public(url, &place.key("public_url"), cx));
@@ -221,6 +225,8 @@ fn senders(keys: WebhookKeys, common: &Common, place: &Place, cx: &mut Context<'
         verifies,
     };
     let observe_until = mode::observe_until(written, name, place, cx);
+    let given = quarantine::Given::new(name, verifies, verifier, observe_until);
+    let quarantine = quarantine::quarantine(quarantine, given, place, cx);
     Senders {
         verifies,
         secret_locations: handshakes.and_secrets(of_verifier),
@@ -230,6 +236,7 @@ fn senders(keys: WebhookKeys, common: &Common, place: &Place, cx: &mut Context<'
         dedupe,
         refused,
         observe_until,
+        quarantine,
     }
 }
 

@@ -89,6 +89,8 @@ pub const SHORT_FORMS: &[ShortForm] = &[
         "{ requests: $ }",
     ),
     form("Pass", Given::Text, UPSTREAM),
+    form("Quarantine", Given::Yes, "{}"),
+    form("Quarantine", Given::Text, "{ max_bytes: $ }"),
     form("Queue", Given::Text, UPSTREAM),
     form("RateLimit", Given::Text, "{ rate: $ }"),
     form("Retry", Given::Count, "{ max_attempts: $ }"),

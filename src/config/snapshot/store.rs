@@ -18,6 +18,14 @@ pub struct Store {
     pub keys: Option<Arc<SealKeys>>,
 }
 
+impl Store {
+    /// Returns the directory of this gateway alone, if it has one: that of the store, or that of the spool beside a shared store.
+    pub fn own_directory(&self) -> Option<&Path> {
+        let spool = self.spool.as_ref().map(|spool| &*spool.path);
+        self.engine.directory().or(spool)
+    }
+}
+
 /// A directory that takes deliveries while the database is away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolDirectory {

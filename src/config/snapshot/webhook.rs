@@ -16,6 +16,15 @@ use crate::route::guard::GuardedRoute;
 use crate::route::template::PathTemplate;
 use crate::verify::{Handshakes, Locator, SecretLocations, SigningKey, Verifier};
 
+/// The bounds of the requests that a route keeps although they are not authentic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// The bytes of all of them.
+    pub max_bytes: u64,
+    /// The time after which one is removed.
+    pub max_age: Duration,
+}
+
 /// A webhook route.
 #[derive(Debug)]
 pub struct WebhookRoute {
@@ -59,6 +68,8 @@ pub struct WebhookRoute {
     pub answer: Acknowledgement,
     /// The response to a request that is not authentic.
     pub refused: RefusedAnswer,
+    /// The bounds of the requests that are kept although they are not authentic; `None`: none are.
+    pub quarantine: Option<Quarantine>,
     /// The time that the provider waits for a response.
     pub answer_within: Option<Duration>,
     /// The time for which the provider retries a delivery.

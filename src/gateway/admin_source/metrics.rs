@@ -7,7 +7,7 @@ use super::{GatewaySource, count, database};
 use crate::config::snapshot::CertificateUse;
 use crate::gateway::active_config::ActiveRoute;
 use crate::store::archive::TargetCounts;
-use crate::telemetry::Gauges;
+use crate::telemetry::{Gauges, QuarantineGauges};
 use crate::upstream::breaker::Shown;
 use crate::upstream::client::Client;
 
@@ -75,8 +75,26 @@ impl GatewaySource {
                 .flat_map(CertificateUse::ends)
                 .collect(),
             store_alarm: self.alarm().is_some(),
+            quarantine: self.quarantine_gauges(),
             sending: self.sending_gauges(),
             shared_store: database::gauges(&*self.gate.store),
+        }
+    }
+
+    /// Returns what each route keeps of refused requests, and what was not kept.
+    fn quarantine_gauges(&self) -> QuarantineGauges {
+        let mut kept: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
+        let snapshot = self.gate.snapshot();
+        let used = snapshot
+            .webhooks
+            .iter()
+            .filter(|of| of.quarantine.is_some());
+        kept.extend(used.map(|webhook| (Arc::clone(&webhook.name), (0, 0))));
+        let sums = self.gate.quarantine.sums().into_iter();
+        kept.extend(sums.map(|(route, sum)| (route, (sum.requests, sum.bytes))));
+        QuarantineGauges {
+            not_kept: self.gate.quarantine.not_kept(),
+            kept: kept.into_iter().collect(),
         }
     }
 

@@ -6,6 +6,15 @@ use super::families::{Families, float};
 use super::sending::SendingGauges;
 use super::shared_store::SharedStoreGauges;
 
+/// The values of refused requests that are kept.
+#[derive(Clone, Debug, Default)]
+pub struct QuarantineGauges {
+    /// The requests and bytes that each route keeps; a route without a quarantine that keeps nothing is left out.
+    pub kept: Vec<(Arc<str>, (u64, u64))>,
+    /// Requests that were not kept since the start, by reason.
+    pub not_kept: Vec<(&'static str, u64)>,
+}
+
 /// The values of metrics that only the caller knows, read at each scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
@@ -59,6 +68,8 @@ pub struct Gauges {
     pub store_writes_waiting: u64,
     /// Attempts that ended after their lease had passed to another, since the start.
     pub late_attempts: u64,
+    /// The values of refused requests that are kept.
+    pub quarantine: QuarantineGauges,
     /// The values of sending; none if nothing is sent.
     pub sending: Option<SendingGauges>,
     /// The values of a store that gateways share; none if the store is this gateway's own.
@@ -70,6 +81,7 @@ pub(super) fn add(gauges: &Gauges, families: &mut Families) {
     add_totals(gauges, families);
     add_flags(gauges, families);
     add_queue(gauges, families);
+    add_quarantine(&gauges.quarantine, families);
 }
 
 fn add_levels(gauges: &Gauges, families: &mut Families) {
@@ -213,4 +225,34 @@ fn add_queue(gauges: &Gauges, families: &mut Families) {
             .map(|(route, count)| (vec![&**route], float(*count)));
         families.gauge(name, help, &["route"], values);
     }
+}
+
+/// Adds the metrics of kept requests, if a route keeps any or may.
+fn add_quarantine(quarantine: &QuarantineGauges, families: &mut Families) {
+    if quarantine.kept.is_empty() {
+        return;
+    }
+    let kept = |value: fn(&(u64, u64)) -> u64| {
+        let routes = quarantine.kept.iter();
+        routes.map(move |(route, sums)| (vec![&**route], float(value(sums))))
+    };
+    families.gauge(
+        "hookgate_quarantine_requests",
+        "Refused requests that this gateway keeps.",
+        &["route"],
+        kept(|(requests, _)| *requests),
+    );
+    families.gauge(
+        "hookgate_quarantine_bytes",
+        "Bytes of the refused requests that this gateway keeps, with 512 more for each.",
+        &["route"],
+        kept(|(_, bytes)| *bytes),
+    );
+    let not_kept = quarantine.not_kept.iter();
+    families.counter(
+        "hookgate_quarantine_not_kept_total",
+        "Refused requests of routes with a quarantine that were not kept, by reason.",
+        &["reason"],
+        not_kept.map(|(reason, count)| (vec![*reason], *count)),
+    );
 }
