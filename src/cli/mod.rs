@@ -32,6 +32,7 @@ mod publish;
 mod receive;
 mod reload;
 mod report;
+mod reverify;
 pub mod run;
 mod running;
 mod schema;
@@ -156,6 +157,11 @@ enum Command {
         after_help = "Examples:\n  hookgate forget --route stripe evt_1QNkT2Hd7mZ0pVbX\n  hookgate forget --route acme --account a1 d-17 --reason \"lost by the app\""
     )]
     Forget(forget::ForgetArgs),
+    /// Releases refused requests of a route that are kept in quarantine and are authentic by now, after a plan.
+    #[command(
+        after_help = "Examples:\n  hookgate reverify --route github --dry-run\n  hookgate reverify --route github --yes --reason \"the secret was wrong\""
+    )]
+    Reverify(reverify::ReverifyArgs),
     /// Stops accepting deliveries and delivers those in the queue, before the gateway is stopped.
     #[command(
         after_help = "Examples:\n  hookgate drain --timeout 25s\n  hookgate drain --export /backup/left.jsonl"
@@ -255,6 +261,7 @@ impl Command {
             Self::Endpoints(args) => endpoints::endpoints(args),
             Self::Tenants(args) => tenants::tenants(args),
             Self::Forget(args) => forget::forget(args),
+            Self::Reverify(args) => reverify::reverify(args),
             Self::Drain(args) => drain::drain(args),
             Self::Migrate(args) => migrate::migrate(args),
             Self::SetAside(args) => set_aside::set_aside(args),

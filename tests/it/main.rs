@@ -80,6 +80,7 @@ mod postgres_move;
 mod postgres_rotate;
 mod postgres_slow;
 mod postgres_watch;
+mod quarantine;
 mod queue;
 mod queue_cli;
 mod queue_crash;
