@@ -194,6 +194,33 @@ fn full_store_can_be_purged_and_takes_new_deliveries_after() {
     drop(disk);
 }
 
+/// A full disk changes no response, to forged and to authentic requests.
+#[test]
+fn refused_requests_are_not_kept_on_a_full_disk() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let disk = small_disk(&dir.path().join("store"));
+    let app = FaultServer::start(|_, _| Fault::Keep(200));
+    let action = "forward: { upstream: app }\n    quarantine: {}";
+    let yaml = config::with_action(&format!("http://{}", app.address), action);
+    let gate = queue::start_process_in(Arc::clone(&dir), &yaml);
+    disk.fill();
+    let forge = || {
+        let body = vec![b'x'; 20_000];
+        let forged = sign::github("forged", "id", &body);
+        assert_eq!(gate.post("/webhooks/github", &forged, &body).status, 401);
+    };
+    forge();
+    let not_kept = "hookgate_quarantine_not_kept_total{reason=\"disk\"}";
+    wait_for("it not to be kept", || metric(&gate, not_kept) >= 1.0);
+    let kept = || metric(&gate, "hookgate_quarantine_requests{route=\"github\"}");
+    assert_eq!(kept(), 0.0);
+    assert_eq!(send(&gate, "good").status, 200);
+    std::fs::remove_file(disk.ballast()).unwrap();
+    forge();
+    wait_for("the next one to be kept", || kept() >= 1.0);
+    drop(gate);
+}
+
 #[test]
 fn gateway_that_only_forwards_starts_on_a_full_disk() {
     let dir = Arc::new(tempfile::tempdir().unwrap());
