@@ -48,6 +48,9 @@ pub struct WouldRefuse {
     pub last_at: Option<String>,
     /// A short description of the senders.
     pub hint: String,
+    /// The reason for which the last one is not authentic, where it is known.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// Returns the name of a route's verification mode.
@@ -75,6 +78,7 @@ impl RouteReport {
                 count: refused.count,
                 last_at: Some(rfc3339(refused.last_at)),
                 hint: refused.hint(code),
+                why: refused.last_why.as_deref().map(str::to_owned),
             });
         Self {
             route: route.to_owned(),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::refusals::Unauthentic;
+
 /// The status of the gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
@@ -119,6 +121,9 @@ pub struct RouteStatus {
     pub late_retries: u64,
     /// When the last request ended.
     pub last_at: Option<String>,
+    /// The last refused request that was not authentic; null if there was none since the start.
+    #[serde(default)]
+    pub last_unauthentic: Option<Unauthentic>,
     /// The route's secrets.
     pub secrets: Vec<SecretStatus>,
     /// The state of the route's circuit breaker, which opens when the upstream does not answer in time: `closed`, `open` or `half_open`;
@@ -168,7 +173,7 @@ impl From<crate::telemetry::Hour> for HourStatus {
 pub struct SecretStatus {
     /// The secret's name.
     pub name: String,
-    /// When the secret last matched; null if it has not matched since the start.
+    /// When the secret last matched; null if it has not. Without a store: since the start.
     pub last_match_at: Option<String>,
     /// When the secret expires.
     pub expires: Option<String>,

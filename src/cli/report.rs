@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::Style;
 
-use crate::api::report::{Report, RouteReport};
+use crate::api::report::{Report, RouteReport, WouldRefuse};
 use crate::cli::ask::GateArgs;
 use crate::cli::error::{Error, Exit};
 use crate::cli::table::{Align, Cell, Table, cut};
@@ -264,7 +264,7 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
             style,
             known(code).map_or(0, |one| one.count),
             known(code).and_then(|one| one.last_at.as_ref()),
-            known(code).map_or("", |one| &one.hint),
+            &known(code).map(why).unwrap_or_default(),
         );
     }
     for refused in route
@@ -277,10 +277,18 @@ fn table(route: &RouteReport, now: SystemTime, look: &Look) -> String {
             RED,
             refused.count,
             refused.last_at.as_ref(),
-            &refused.hint,
+            &why(refused),
         );
     }
     table.render(look)
+}
+
+/// Describes the senders and the last reason: `all from 10.0.9.4, no User-Agent; last: the body is empty`.
+fn why(refused: &WouldRefuse) -> String {
+    match &refused.why {
+        Some(why) => format!("{}; last: {why}", refused.hint),
+        None => refused.hint.clone(),
+    }
 }
 
 /// Renders a share: `99.8 %`; 0 and 100 only for none and all.

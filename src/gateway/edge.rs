@@ -78,7 +78,7 @@ impl ProxyHttp for Edge {
         let head = agreed(session, head);
         if head.as_ref().is_err_and(|why| *why == Refusal::Internal) {
             session.set_keepalive(None);
-            facts.why = Some("the head was read in two ways");
+            facts.why = Some("the head was read in two ways".into());
         }
         let request_id = facts.request_id;
         let mut record = gate.telemetry.begin(facts);
@@ -113,7 +113,9 @@ impl ProxyHttp for Edge {
         let violation = ConnectionInfo::state_of(session.digest())
             .and_then(ConnectionState::violation)
             .map(Violation::words);
-        record.facts_mut().why = head::violated_part(&decided, violation).or(record.facts().why);
+        if let Some(part) = head::violated_part(&decided, violation) {
+            record.facts_mut().why = Some(part.into());
+        }
         let ended = reply::ended(&decided);
         let timeout = match decided {
             Ok(_) => ANSWER_TIMEOUT,

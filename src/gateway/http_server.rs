@@ -128,8 +128,9 @@ impl HttpServer {
             Err(refusal) => Err(refusal.into()),
         };
         let violation = connection.state().violation();
-        record.facts_mut().why =
-            head::violated_part(&decided, violation.map(Violation::words)).or(record.facts().why);
+        if let Some(part) = head::violated_part(&decided, violation.map(Violation::words)) {
+            record.facts_mut().why = Some(part.into());
+        }
         let ended = reply::ended(&decided);
         let timeout = if decided.is_ok() {
             ANSWER_TIMEOUT

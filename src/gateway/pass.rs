@@ -321,7 +321,7 @@ impl Passing {
         }
         let violation =
             ConnectionInfo::state_of(session.digest()).and_then(ConnectionState::violation);
-        self.record.facts_mut().why = violation.map(Violation::words);
+        self.record.facts_mut().why = violation.map(Violation::words).map(Into::into);
         // the head was judged before, so the violation is in the body or its trailer
         let refusal = violation
             .map(|_| Refusal::Malformed)

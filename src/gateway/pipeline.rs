@@ -17,7 +17,7 @@ use crate::gateway::{Gate, admit, enqueue, forward};
 use crate::refusal::Refusal;
 use crate::request::{Params, Received, RequestHead};
 use crate::telemetry::{Acceptance, Facts};
-use crate::verify::{Check, Cleared, Unverified};
+use crate::verify::{Check, Cleared, Handshakes, Unverified};
 
 /// Decides about one request, of which the route was found, and forwards or stores it.
 ///
@@ -88,7 +88,8 @@ async fn webhook(
     let observes = webhook.observes(&dates);
     let unsigned = webhook
         .handshakes
-        .unsigned(verifier, &received, &params, &dates)?;
+        .unsigned(verifier, &received, &params, &dates)
+        .inspect_err(|why| facts.why = Some(Handshakes::hint(*why).into()))?;
     if let Some(response) = unsigned {
         return Ok(Reply::Handshake(response));
     }
@@ -186,16 +187,21 @@ async fn clear(
     // age is judged as of the arrival of the head, however long the body took
     let arrived = received.head.received;
     let verdict = check.judge(received, arrived, dates);
-    match late::judge(gate, route, verdict, (params, digest), observes, facts).await {
-        Ok(authentic) => Ok(Cleared::Authentic(authentic)),
-        Err(refused) if observes => {
-            facts.would_refuse(&refused);
-            Ok(Cleared::Unverified(Unverified::refused(refused)))
-        }
-        Err(refused) => Err(gate
+    let refused = match late::judge(gate, route, verdict, (params, digest), observes, facts).await {
+        Ok(authentic) => return Ok(Cleared::Authentic(authentic)),
+        Err(refused) => refused,
+    };
+    let verifier = route.webhook.verifier.as_ref();
+    let reason = verifier.map(|verifier| verifier.hint(&refused, params, arrived.wall, dates));
+    if observes {
+        facts.would_refuse(&refused, reason);
+        Ok(Cleared::Unverified(Unverified::refused(refused)))
+    } else {
+        facts.why = reason;
+        Err(gate
             .quarantine
             .offer(&route.webhook, params, refused)
-            .into()),
+            .into())
     }
 }
 

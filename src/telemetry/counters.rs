@@ -10,6 +10,7 @@ use prometheus::Histogram;
 use super::observed::{Observation, Observed};
 use super::outcome::{Judged, OUTCOMES, Outcome};
 use super::record::Facts;
+use crate::refusal::Refusal;
 
 const MINUTES: u64 = 60;
 /// The route label of a request that no route matched.
@@ -52,6 +53,8 @@ struct Tally {
     /// By minute modulo 60.
     minutes: Vec<Minute>,
     last_at: Option<SystemTime>,
+    /// The last refused request that was not authentic.
+    last_unauthentic: Option<LastRefusal>,
     secrets: HashMap<Arc<str>, SecretCounters>,
 }
 
@@ -65,6 +68,17 @@ struct Minute {
 pub(super) struct SecretCounters {
     pub(super) matches: u64,
     pub(super) last_at: SystemTime,
+}
+
+/// The last refused request of a route that was not authentic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRefusal {
+    /// When the request ended.
+    pub at: SystemTime,
+    /// The refusal's code.
+    pub code: &'static str,
+    /// The exact reason.
+    pub why: Arc<str>,
 }
 
 /// The end of a request, and its duration.
@@ -119,6 +133,13 @@ impl RouteCounters {
         let mut tally = self.tally();
         tally.last_at = Some(when.wall);
         tally.count(outcome, when.minute);
+        if let (Outcome::Refused(Refusal::NotAuthentic(code)), Some(why)) = (outcome, &facts.why) {
+            tally.last_unauthentic = Some(LastRefusal {
+                at: when.wall,
+                code: code.code(),
+                why: Arc::clone(why),
+            });
+        }
         if let Some(name) = &facts.secret {
             match tally.secrets.get_mut(name) {
                 Some(counters) => {
@@ -231,6 +252,11 @@ impl RouteCounters {
         self.observed().end();
     }
 
+    /// Returns the last refused request that was not authentic.
+    pub(super) fn last_unauthentic(&self) -> Option<LastRefusal> {
+        self.tally().last_unauthentic.clone()
+    }
+
     pub(super) fn observation(&self) -> Option<Observation> {
         self.observed().observation()
     }
@@ -282,7 +308,7 @@ mod tests {
     fn counts_of_an_hour_drop_older_minutes() {
         let mut tally = Tally::default();
         let refused = Outcome::of(Ended::Refused {
-            refusal: crate::refusal::Refusal::NoRoute,
+            refusal: Refusal::NoRoute,
             status: http::StatusCode::NOT_FOUND,
         });
         for minute in [5, 30, 64] {

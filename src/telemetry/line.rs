@@ -80,7 +80,11 @@ pub(super) fn of_request(
         .certificate
         .as_ref()
         .map(|certificate| shown(certificate.subject().as_bytes(), SUBJECT_SHOWN));
-    let why = facts.reason();
+    let why = if matches!(ended, Ended::Refused { .. }) {
+        facts.reason()
+    } else {
+        facts.logged_reason()
+    };
     let line = Line {
         ts: rfc3339(at),
         level,

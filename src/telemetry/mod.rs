@@ -35,8 +35,8 @@ use prometheus::Histogram;
 
 use crate::alarm::Alarm;
 use crate::clock::{Clock, Now};
-pub use crate::telemetry::counters::Hour;
 use crate::telemetry::counters::{EndedAt, NO_ROUTE, RouteCounters};
+pub use crate::telemetry::counters::{Hour, LastRefusal};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptEvent};
 pub use expose::{
@@ -178,6 +178,12 @@ impl Telemetry {
         self.find(route)
             .map(|counters| counters.hour(minute))
             .unwrap_or_default()
+    }
+
+    /// Returns the last refused request of a route that was not authentic.
+    pub fn last_unauthentic(&self, route: &str) -> Option<LastRefusal> {
+        self.find(route)
+            .and_then(|counters| counters.last_unauthentic())
     }
 
     /// Retries of a route that were accepted since the start although they were older than the tolerance.

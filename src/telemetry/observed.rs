@@ -2,6 +2,7 @@
 //! is sent.
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::USER_AGENT;
@@ -37,6 +38,8 @@ pub enum Verdict {
     WouldRefuse {
         /// The reason.
         why: NotAuthentic,
+        /// The exact reason, if it is known.
+        reason: Option<Arc<str>>,
         /// The sender's `User-Agent`, cleaned for showing.
         agent: Option<Box<str>>,
     },
@@ -44,9 +47,14 @@ pub enum Verdict {
 
 impl Verdict {
     /// Returns the verdict on a request that is not authentic; without its headers, its sender has no name.
-    pub fn refuse(why: NotAuthentic, headers: Option<&HeaderLines>) -> Self {
+    pub fn refuse(
+        why: NotAuthentic,
+        reason: Option<Arc<str>>,
+        headers: Option<&HeaderLines>,
+    ) -> Self {
         Self::WouldRefuse {
             why,
+            reason,
             agent: headers.and_then(agent),
         }
     }
@@ -56,6 +64,14 @@ impl Verdict {
         match self {
             Self::Authentic => None,
             Self::WouldRefuse { why, .. } => Some(why.code()),
+        }
+    }
+
+    /// Returns the exact reason of the refusal that it would have been.
+    pub fn reason(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Authentic => None,
+            Self::WouldRefuse { reason, .. } => reason.as_ref(),
         }
     }
 }
@@ -97,6 +113,8 @@ pub struct WouldRefuse {
     pub count: u64,
     /// The time of the last one.
     pub last_at: SystemTime,
+    /// The reason for which the last one is not authentic, where it is known.
+    pub last_why: Option<Arc<str>>,
     clients: LastValues<IpAddr>,
     agents: LastValues<Option<Box<str>>>,
 }
@@ -200,16 +218,18 @@ impl Observed {
                 now.authentic += 1;
                 now.last_authentic_at = Some(at);
             }
-            Verdict::WouldRefuse { why, agent } => {
+            Verdict::WouldRefuse { why, reason, agent } => {
                 let fresh = || WouldRefuse {
                     count: 0,
                     last_at: at,
+                    last_why: None,
                     clients: LastValues::new(),
                     agents: LastValues::new(),
                 };
                 let refused = now.refused.entry(why.code()).or_insert_with(fresh);
                 refused.count += 1;
                 refused.last_at = at;
+                refused.last_why.clone_from(reason);
                 refused.clients.add(client);
                 refused.agents.add(agent.clone());
             }
@@ -287,6 +307,7 @@ mod tests {
             for (last, agent) in from {
                 let verdict = Verdict::WouldRefuse {
                     why,
+                    reason: None,
                     agent: agent.map(Box::from),
                 };
                 observed.count(&verdict, [10, 0, 9, *last].into(), SystemTime::UNIX_EPOCH);
@@ -330,6 +351,7 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let refuse = Verdict::WouldRefuse {
             why: NotAuthentic::SignatureMissing,
+            reason: Some("no header".into()),
             agent: None,
         };
         let mut observed = Observed::default();
@@ -338,6 +360,8 @@ mod tests {
         observed.count(&refuse, [1, 1, 1, 1].into(), at(3));
         observed.count(&Verdict::Authentic, [1, 1, 1, 1].into(), at(4));
         let observation = observed.observation().unwrap();
+        let last_why = observation.refused["signature_missing"].last_why.as_deref();
+        assert_eq!(last_why, Some("no header"));
         assert_eq!(
             (
                 observation.since,

@@ -1,5 +1,4 @@
 //! The last refusals, for people who ask why nothing arrives.
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ pub struct RefusedRequest {
     /// The status of the response.
     pub status: StatusCode,
     /// The exact reason behind the code, where it is known.
-    pub why: Option<Cow<'static, str>>,
+    pub why: Option<Arc<str>>,
     /// The route, if one was found.
     pub route: Option<Arc<str>>,
     /// The gateway's ID of the request.
@@ -47,7 +46,7 @@ struct Entry {
     at: SystemTime,
     code: &'static str,
     status: StatusCode,
-    why: Option<Cow<'static, str>>,
+    why: Option<Arc<str>>,
     route: Option<Arc<str>>,
     request_id: RequestId,
     client: IpAddr,

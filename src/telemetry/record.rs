@@ -1,5 +1,4 @@
 //! One record a request: log line, metrics, recent refusals are views of it.
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -142,7 +141,7 @@ pub struct Facts {
     /// It is older than the tolerance, and was accepted as a retry of a request that was not delivered.
     pub late_retry: bool,
     /// The exact reason behind a code that covers several, in the gateway's own words.
-    pub why: Option<&'static str>,
+    pub why: Option<Arc<str>>,
     /// The reason why the upstream gave no answer.
     pub fault: Option<Fault>,
     /// The verdict, on a route that observes.
@@ -222,19 +221,19 @@ impl Facts {
         } else {
             "a header with different values"
         };
-        self.why = (refusal == Refusal::Malformed).then_some(why);
+        self.why = (refusal == Refusal::Malformed).then(|| why.into());
     }
 
     /// Records the reason for which a pass route refused the head.
     pub fn of_refused_path(&mut self, refusal: Refusal) {
         self.why =
-            (refusal == Refusal::Malformed).then_some("the path can be read in several ways");
+            (refusal == Refusal::Malformed).then(|| "the path can be read in several ways".into());
     }
 
-    /// Records that the route observes and lets the request through although it is not authentic.
-    pub fn would_refuse(&mut self, refused: &Refused) {
+    /// Records that the route observes and lets the request through although it is not authentic, and why it is not.
+    pub fn would_refuse(&mut self, refused: &Refused, reason: Option<Arc<str>>) {
         let headers = (!self.hides_agent).then_some(&refused.received.head.headers);
-        self.verdict = Some(Verdict::refuse(refused.why, headers));
+        self.verdict = Some(Verdict::refuse(refused.why, reason, headers));
     }
 
     /// Returns the code of the refusal that an observing route did not make.
@@ -266,9 +265,15 @@ impl Facts {
     }
 
     /// Returns the exact reason behind the code of its refusal, where it is known.
-    pub fn reason(&self) -> Option<Cow<'static, str>> {
+    pub fn reason(&self) -> Option<Arc<str>> {
         let fault = || Some(self.fault?.message("the upstream").into());
-        self.why.map(Cow::Borrowed).or_else(fault)
+        self.why.clone().or_else(fault)
+    }
+
+    /// Returns the exact reason behind the end of the request, else that of the refusal that an observing route did not make.
+    pub fn logged_reason(&self) -> Option<Arc<str>> {
+        let observed = || self.verdict.as_ref().and_then(Verdict::reason).cloned();
+        self.reason().or_else(observed)
     }
 
     /// Records the attempts at the upstream and the time that they took.

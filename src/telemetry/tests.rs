@@ -139,6 +139,7 @@ fn metrics() -> String {
     observed.of_route(&"billing".into(), None);
     observed.verdict = Some(Verdict::WouldRefuse {
         why: NotAuthentic::SignatureMissing,
+        reason: Some("the body is empty".into()),
         agent: None,
     });
     telemetry
@@ -481,6 +482,7 @@ fn observed_refusal_is_logged_like_a_refusal() {
         let mut facts = full();
         facts.verdict = Some(Verdict::WouldRefuse {
             why: NotAuthentic::SignatureMismatch,
+            reason: Some("the body is empty".into()),
             agent: Some("curl".into()),
         });
         telemetry
@@ -497,7 +499,7 @@ fn observed_refusal_is_logged_like_a_refusal() {
     assert!(lines.len() < 50, "{lines:?}");
     assert!(
         lines[0].contains("\"level\":\"warn\"")
-            && lines[0].contains("\"status\":200,\"would_refuse\":\"signature_mismatch\""),
+            && lines[0].contains("\"status\":200,\"why\":\"the body is empty\",\"would_refuse\":\"signature_mismatch\""),
         "{lines:?}"
     );
     let observation = telemetry.observation("billing").unwrap();

@@ -246,6 +246,23 @@ impl Handshakes {
             .ok_or(NotAuthentic::SignatureMismatch)
     }
 
+    /// Says why [`Self::unsigned`] refused a handshake, for operators.
+    pub const fn hint(why: NotAuthentic) -> &'static str {
+        match why {
+            NotAuthentic::SignatureMismatch => {
+                "the verify token of the handshake is not that of the route, or no secret is active"
+            }
+            NotAuthentic::SignatureMissing
+            | NotAuthentic::SignatureMalformed
+            | NotAuthentic::TimestampMissing
+            | NotAuthentic::TimestampMalformed
+            | NotAuthentic::TimestampStale
+            | NotAuthentic::TimestampFuture => {
+                "the token of the handshake has other characters than the provider's tokens"
+            }
+        }
+    }
+
     /// Returns the response to a signed handshake; `None` if the request is not one, or is not authentic.
     pub fn signed(
         &self,

@@ -35,6 +35,15 @@ impl Algorithm {
         }
     }
 
+    /// Returns the length of its tags, in bytes.
+    pub(super) const fn tag_bytes(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// Parses the name of an algorithm.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
@@ -99,6 +108,11 @@ impl Tag {
             bytes,
             length: from.len(),
         }
+    }
+
+    /// Returns the number of bytes, which may be more than any tag has.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -10,6 +10,7 @@ mod comparison;
 mod content;
 mod covers;
 pub mod handshake;
+mod hint;
 mod hmac;
 mod json;
 mod locator;

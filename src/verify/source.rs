@@ -8,7 +8,7 @@ use super::locator::{self, ReadHeader};
 use crate::request::RequestHead;
 
 /// The most signatures that one request may present.
-const MAX_SIGNATURES: usize = 32;
+pub(super) const MAX_SIGNATURES: usize = 32;
 
 /// The place and the text form of a signature or token.
 #[derive(Clone, Debug)]

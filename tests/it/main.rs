@@ -103,6 +103,7 @@ mod upgrade;
 mod upstream;
 mod vectors;
 mod vectors_http;
+mod why;
 
 /// A test file that no `mod` line names would silently never run.
 #[test]

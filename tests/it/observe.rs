@@ -98,6 +98,8 @@ fn observed_requests_pass_as_unverified_and_are_counted() {
         (&"signature_mismatch".into(), &serde_json::Value::Null)
     );
     assert_eq!(lines[3]["would_refuse"], "signature_missing");
+    let missing = "the header X-Hub-Signature-256 is missing";
+    assert_eq!(lines[3]["why"], missing);
 
     let metrics = gate.health("/metrics").text();
     for line in [
@@ -131,6 +133,9 @@ fn observed_requests_pass_as_unverified_and_are_counted() {
         (&route["route"], &route["observes"], &route["authentic"]),
         (&"github".into(), &true.into(), &2.into())
     );
+    let mut refused = route["refused"].as_array().unwrap().iter();
+    let unsigned = refused.find(|one| one["code"] == "signature_missing");
+    assert_eq!(unsigned.unwrap()["why"], missing);
     let mismatch = route["refused"]
         .as_array()
         .unwrap()

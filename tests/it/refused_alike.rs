@@ -177,6 +177,44 @@ fn every_401_is_the_same_to_the_sender() {
         ];
         codes.iter().all(|code| refusals.contains(code))
     });
+    let refusals = gate.admin("/-/refusals?limit=256");
+    let whys: Vec<&str> = refusals["refusals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|refused| {
+            refused["why"]
+                .as_str()
+                .unwrap_or_else(|| panic!("no reason: {refused}"))
+        })
+        .collect();
+    for due in [
+        "the header X-Sig is missing",
+        "the header X-Sig has no `v1`",
+        "no secret of the route matches: 2 tried, and secret-3 expired at 2020-01-01T00:00:00.000Z",
+        "there is no secret for the account in the path parameter `account`",
+        "there is no secret for the account in the header X-Key",
+        "the header Authorization does not hold the base64 of `user:password`",
+    ] {
+        assert!(whys.contains(&due), "{due}: {whys:#?}");
+    }
+    assert!(
+        whys.iter()
+            .any(|why| why.ends_with(" s before it arrived, tolerance 300 s")),
+        "{whys:#?}"
+    );
+    for secret in [
+        SECRET,
+        OTHER,
+        "the-token-of-this-route",
+        "dXNlcjp3cm9uZw",
+        "nobody",
+    ] {
+        assert!(
+            !whys.iter().any(|why| why.contains(secret)),
+            "{secret}: {whys:#?}"
+        );
+    }
 }
 
 /// A route, or its preset, may say how it refuses; then all that is not authentic gets that, a refused handshake included.

@@ -92,11 +92,12 @@ fn route_is_safe_after_enough_observation() {
     }
     let signed = |at: &'static str, count| {
         move |route: &mut RouteReport| {
-            route.refused.push(crate::api::report::WouldRefuse {
+            route.refused.push(WouldRefuse {
                 code: "signature_mismatch".to_owned(),
                 count,
                 last_at: Some(at.to_owned()),
                 hint: String::new(),
+                why: None,
             });
         }
     };

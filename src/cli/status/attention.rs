@@ -115,7 +115,14 @@ fn refusals(route: &RouteStatus) -> Option<Attention> {
             .collect::<Vec<_>>()
             .join(", "),
     };
-    let text = format!("{} refused in the last hour, {codes}", term::count(refused));
+    let last = route.last_unauthentic.as_ref();
+    let why = last.filter(|last| route.hour.refused.contains_key(&last.code));
+    let why = why.map(|last| format!("; last: {}", last.why));
+    let text = format!(
+        "{} refused in the last hour, {codes}{}",
+        term::count(refused),
+        why.unwrap_or_default()
+    );
     Some(Attention::new(Sign::Bad, &route.name, text, ""))
 }
 

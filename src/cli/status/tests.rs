@@ -32,6 +32,7 @@ fn sample() -> Status {
             { "name": "github", "action": "forward", "provider": "github",
               "hour": { "received": 216, "forwarded": 177, "accepted": 0, "duplicates": 2, "refused": { "signature_mismatch": 36, "timestamp_stale": 1 }, "other": {} },
               "last_at": "2026-11-24T13:06:50Z",
+              "last_unauthentic": { "at": "2026-11-24T13:06:50Z", "code": "signature_mismatch", "why": "the body is empty" },
               "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:06:50Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-15T12:00:00Z", "expires": null }] },
             { "name": "stripe", "action": "queue", "waiting": 12, "dead": 0, "cancelled": 0, "provider": "stripe",
               "hour": { "received": 1216, "forwarded": 0, "accepted": 1202, "duplicates": 14, "refused": {}, "other": {} }, "last_at": "2026-11-24T13:07:01Z",

@@ -105,6 +105,11 @@ impl GatewaySource {
                 .map(str::to_owned),
             late_retries: self.gate.telemetry.late_retries(route.name()),
             last_at: hour.last_at.map(rfc3339),
+            last_unauthentic: self
+                .gate
+                .telemetry
+                .last_unauthentic(route.name())
+                .map(Into::into),
             hour: hour.into(),
             secrets: webhook.map_or_else(Vec::new, |webhook| self.secrets(webhook)),
             breaker: self.handler(route.name()),
