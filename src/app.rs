@@ -24,7 +24,7 @@ use crate::deliver::{self, Spool};
 use crate::gateway::admin_source::GatewaySource;
 use crate::gateway::reload::Reloader;
 use crate::gateway::serve::Server;
-use crate::gateway::{Gate, alarm_watch};
+use crate::gateway::{Gate, alarm_watch, secret_exchange};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
@@ -187,6 +187,7 @@ impl App {
         }
         self.closed.send_replace(true);
         self.gate.pay_commits_once().await;
+        secret_exchange::last(&self.gate).await;
         if let Some(spool) = self.gate.spool() {
             spool.close().await;
         }
@@ -250,6 +251,7 @@ async fn close(store: &dyn Store) {
 /// Watches what people must know of, gives memory back, and gives a store that was away what it missed.
 fn look_after(gate: &Arc<Gate>, alarm: Option<String>, tasks: &mut JoinSet<()>) {
     tasks.spawn(alarm_watch::watch(Arc::clone(gate), alarm));
+    tasks.spawn(secret_exchange::watch(Arc::clone(gate)));
     tasks.spawn(memory::give_back(Arc::clone(gate)));
     tasks.spawn(gate.pay_commits());
     tasks.spawn(Arc::clone(gate).reserve_tokens());

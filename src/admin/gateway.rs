@@ -1,4 +1,4 @@
-//! The calls for the gateway as a whole: `/-/status`, `/-/refusals`, `/-/report`, `/-/reload`.
+//! The calls for the gateway as a whole: `/-/status`, `/-/refusals`, `/-/report`, `/-/secrets`, `/-/reload`.
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,6 +13,7 @@ use super::table::{AdminCall, change_call, read_call};
 use super::{AdminSource, Report, Status};
 use crate::api::actions::{Empty, Reloaded};
 use crate::api::refusals::Refusals;
+use crate::api::secrets::Secrets;
 use crate::telemetry::REMEMBERED;
 use crate::web::call::{Answers, schema};
 
@@ -42,6 +43,12 @@ pub(super) fn calls() -> Vec<AdminCall> {
             Answers::Json(200, schema::<Report>),
             report,
         ),
+        read_call(
+            "/-/secrets",
+            "Returns which secrets of the routes match, and which are safe to remove.",
+            Answers::Json(200, schema::<Secrets>),
+            secrets,
+        ),
         change_call(
             "/-/reload",
             "Reloads the config. 422: the config has errors, and nothing was changed.",
@@ -59,6 +66,10 @@ async fn status(State(source): State<Arc<dyn AdminSource>>) -> Json<Status> {
 
 async fn report(State(source): State<Arc<dyn AdminSource>>) -> Json<Report> {
     Json(source.report())
+}
+
+async fn secrets(State(source): State<Arc<dyn AdminSource>>) -> Json<Secrets> {
+    Json(source.secrets())
 }
 
 /// The query of `GET /-/refusals`.

@@ -8,6 +8,7 @@ use crate::api::actions::Drain;
 use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::Report;
+use crate::api::secrets::Secrets;
 use crate::api::status::Status;
 use crate::replay::ActiveRoutes;
 use crate::request::RequestId;
@@ -47,6 +48,9 @@ pub trait AdminSource: ActiveRoutes {
 
     /// Returns the report of what observing routes would have refused.
     fn report(&self) -> Report;
+
+    /// Returns the use of the secrets of all routes.
+    fn secrets(&self) -> Secrets;
 
     /// Reloads the config. Returns the number of the new config generation.
     fn reload(&self) -> Reloading<'_>;

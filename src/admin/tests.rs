@@ -12,6 +12,7 @@ use super::*;
 use crate::api::actions::Drain;
 use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
+use crate::api::secrets::Secrets;
 use crate::api::tail::{StreamPosition, TailItem};
 use crate::clock::{Clock as _, Now, SystemClock};
 use crate::dedupe::key::{Identity, Scope};
@@ -53,6 +54,10 @@ impl AdminSource for Fixed {
             generation: 7,
             ..Status::default()
         }
+    }
+
+    fn secrets(&self) -> Secrets {
+        Secrets::default()
     }
 
     fn quarantined(

@@ -4,5 +4,6 @@ pub mod deliveries;
 pub mod quarantine;
 pub mod refusals;
 pub mod report;
+pub mod secrets;
 pub mod status;
 pub mod tail;

@@ -177,6 +177,15 @@ pub struct SecretStatus {
     pub last_match_at: Option<String>,
     /// When the secret expires.
     pub expires: Option<String>,
+    /// The state, as `/-/secrets` has it; empty for a secret that is found by account.
+    #[serde(default)]
+    pub state: String,
+    /// The state in one sentence.
+    #[serde(default)]
+    pub verdict: String,
+    /// Whether a person has to do something.
+    #[serde(default)]
+    pub needs_attention: bool,
 }
 
 /// The status of an upstream.

@@ -36,6 +36,7 @@ mod reverify;
 pub mod run;
 mod running;
 mod schema;
+mod secrets;
 mod set_aside;
 mod sign;
 mod status;
@@ -126,6 +127,11 @@ enum Command {
         after_help = "Examples:\n  hookgate report\n  hookgate report --route shopify --settled 7d"
     )]
     Report(report::ReportArgs),
+    /// Shows which secrets of the routes match, and which are safe to remove.
+    #[command(
+        after_help = "Examples:\n  hookgate secrets status\n  hookgate secrets status --route github --json"
+    )]
+    Secrets(secrets::SecretsArgs),
     /// Lists, shows, follows, replays, cancels, purges and exports stored deliveries.
     #[command(
         after_help = "Examples:\n  hookgate deliveries list --route stripe --state retrying,dead\n  hookgate deliveries replay --route stripe --state dead --since 22h"
@@ -255,6 +261,7 @@ impl Command {
             Self::Explain(args) => explain::explain(args),
             Self::Status(args) => status::status(args),
             Self::Report(args) => report::report(args),
+            Self::Secrets(args) => secrets::secrets(args),
             Self::Deliveries(args) => deliveries::deliveries(args),
             Self::Events(args) => events::events(args),
             Self::Publish(args) => publish::publish(args),

@@ -44,7 +44,9 @@ pub use store::{
 };
 pub use token::Token;
 pub use upstream::{Breaker, Upstream};
-pub use webhook::{Dedupe, Forward, OnStoreDown, Quarantine, RateKey, RateLimit, WebhookRoute};
+pub use webhook::{
+    Dedupe, Forward, OnStoreDown, Quarantine, RateKey, RateLimit, SecretOrigin, WebhookRoute,
+};
 
 /// A compiled, immutable config generation: names and policies only. State that outlives a reload is in `gateway::Gate`.
 #[derive(Debug)]

@@ -3,3 +3,4 @@ pub mod claim;
 pub mod fallback;
 pub mod key;
 pub mod late;
+pub mod secret_key;

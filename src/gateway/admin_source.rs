@@ -6,6 +6,7 @@ use crate::api::actions::Drain;
 use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::{self, Report, RouteReport};
+use crate::api::secrets::Secrets;
 use crate::api::status::Status;
 use crate::clock::{Dates, Now, rfc3339};
 use crate::config::snapshot::WebhookRoute;
@@ -23,6 +24,7 @@ mod database;
 mod ledger_keys;
 mod metrics;
 mod quarantine;
+mod secrets;
 mod sending;
 mod status;
 
@@ -142,6 +144,10 @@ impl AdminSource for GatewaySource {
             now: rfc3339(now.wall),
             routes: self.gate.snapshot().webhooks.iter().map(route).collect(),
         }
+    }
+
+    fn secrets(&self) -> Secrets {
+        self.all_secrets()
     }
 
     fn reload(&self) -> Reloading<'_> {

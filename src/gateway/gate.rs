@@ -19,6 +19,7 @@ use crate::gateway::budget::Budget;
 use crate::gateway::lifecycle::Lifecycle;
 use crate::gateway::limits::Limits;
 use crate::gateway::numbers::numbers_of;
+use crate::gateway::secret_watch::{SecretWatch, Sources};
 use crate::quarantine::Quarantine;
 use crate::store::archive::Counts;
 use crate::store::drift::Drift;
@@ -75,6 +76,8 @@ pub struct Gate {
     pub(super) releasing: tokio::sync::Mutex<()>,
     /// The state between start and exit, and the counts of what is in flight.
     pub(crate) lifecycle: Lifecycle,
+    /// The matches of secrets.
+    pub(super) secrets: SecretWatch,
 }
 
 /// The state by which duplicates are found.
@@ -173,6 +176,7 @@ impl Gate {
             quarantine,
             releasing: tokio::sync::Mutex::default(),
             lifecycle,
+            secrets: SecretWatch::default(),
         })
     }
 
@@ -201,6 +205,7 @@ impl Gate {
         self.worker.endpoints().follow(rules(snapshot));
         self.telemetry.observe(&observing(snapshot));
         self.quarantine.follow(snapshot.webhooks.iter());
+        self.secrets.reloaded.notify_one();
         Ok(())
     }
 
@@ -215,6 +220,15 @@ impl Gate {
             drift.lead(&self.config_time.load(), now, self.snapshot().end_dates())
         {
             self.config_time.store(Arc::new(followed));
+        }
+    }
+
+    /// Returns the parts that know of matches of secrets.
+    pub(super) fn of_secrets(&self) -> Sources<'_> {
+        Sources {
+            telemetry: &self.telemetry,
+            store: &*self.store,
+            clock: &*self.clock,
         }
     }
 

@@ -30,6 +30,8 @@ pub mod reload;
 mod reply;
 mod response;
 mod reverify;
+pub mod secret_exchange;
+mod secret_watch;
 pub mod serve;
 mod session;
 mod shared_limits;

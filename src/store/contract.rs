@@ -14,6 +14,7 @@ pub(crate) mod endpoints;
 pub(crate) mod events;
 mod fairness;
 pub(crate) mod queue;
+pub(crate) mod secret_use;
 
 /// A function that gets each new time of a clock.
 type OnMove = Box<dyn Fn(Now) + Send>;

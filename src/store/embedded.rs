@@ -15,6 +15,7 @@ use crate::store::embedded::sqlite::writing::FaultHook;
 use crate::store::embedded::sqlite::{Database, Directory, OpenError, orphan};
 use crate::store::embedded::time::StoreTime;
 use crate::store::names::NumberRow;
+use crate::store::secret_use::{SecretMatches, SecretTotals};
 use crate::store::{
     Answer, Changed, ClaimResult, Health, Key, Ledger, LedgerCounts, Nature, Ownership, Remembered,
     Store, StoreError, Token,
@@ -26,6 +27,7 @@ mod archive;
 mod continuity;
 pub mod memory;
 mod queue;
+mod secret_use;
 mod shared;
 pub mod sqlite;
 pub(crate) mod stopped;
@@ -335,6 +337,10 @@ impl Store for Embedded {
             fleet: None,
             away: None,
         }
+    }
+
+    fn count_matches(&self, matches: Vec<SecretMatches>) -> Answer<'_, Vec<SecretTotals>> {
+        self.add_matches(matches)
     }
 
     fn close(&self) -> Answer<'_, ()> {

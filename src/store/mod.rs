@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod queue;
 pub mod quota;
 pub mod record;
+pub mod secret_use;
 pub mod text;
 pub mod turns;
 
@@ -48,6 +49,11 @@ pub trait Store: queue::Queue + archive::Archive + address_book::AddressBook {
     fn tokens(&self) -> Option<&dyn quota::SharedTokens> {
         None
     }
+    /// Adds matches of secrets of which each has another key, and returns what is known of each, in their order. A repeated call counts them again.
+    fn count_matches(
+        &self,
+        matches: Vec<secret_use::SecretMatches>,
+    ) -> Answer<'_, Vec<secret_use::SecretTotals>>;
     /// Writes what is not on the disk yet, and stops writing. A repeated call does nothing.
     fn close(&self) -> Answer<'_, ()>;
     /// Notes the config of this gateway. Gateways that share the store see whether all have the same.

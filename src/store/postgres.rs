@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::store::embedded::Embedded;
 use crate::store::quota::{SharedTokens, TokenGrant, TokenRequest};
+use crate::store::secret_use::{SecretMatches, SecretTotals};
 use crate::store::{Answer, Health, Ledger, Nature, Store, StoreError};
 
 mod accept;
@@ -41,6 +42,7 @@ mod quota;
 mod reach;
 mod reschedule;
 mod revive;
+mod secret_use;
 mod settle;
 mod summary;
 mod sweep;
@@ -145,6 +147,10 @@ impl Store for Postgres {
 
     fn tokens(&self) -> Option<&dyn SharedTokens> {
         Some(self)
+    }
+
+    fn count_matches(&self, matches: Vec<SecretMatches>) -> Answer<'_, Vec<SecretTotals>> {
+        Box::pin(self.add_matches(matches))
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -64,10 +64,13 @@ struct Minute {
     counts: [u32; OUTCOMES],
 }
 
+/// The matches of a secret since the start.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SecretCounters {
-    pub(super) matches: u64,
-    pub(super) last_at: SystemTime,
+pub struct SecretCounters {
+    /// The number of requests.
+    pub matches: u64,
+    /// When the last one ended.
+    pub last_at: SystemTime,
 }
 
 /// The last refused request of a route that was not authentic.

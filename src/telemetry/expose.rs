@@ -17,7 +17,7 @@ mod state;
 use families::{Families, float};
 pub use sending::SendingGauges;
 pub use shared_store::{Distribution, FleetGauges, SharedStoreGauges};
-pub use state::{Gauges, QuarantineGauges};
+pub use state::{Gauges, QuarantineGauges, SecretGauge};
 
 impl Telemetry {
     /// Returns all metrics as text. `gauges` are the values that only the caller knows.

@@ -36,11 +36,12 @@ use prometheus::Histogram;
 use crate::alarm::Alarm;
 use crate::clock::{Clock, Now};
 use crate::telemetry::counters::{EndedAt, NO_ROUTE, RouteCounters};
-pub use crate::telemetry::counters::{Hour, LastRefusal};
+pub use crate::telemetry::counters::{Hour, LastRefusal, SecretCounters};
 pub use alarms::RouteSums;
 pub use attempts::{After, AttemptEvent};
 pub use expose::{
-    Distribution, FleetGauges, Gauges, QuarantineGauges, SendingGauges, SharedStoreGauges,
+    Distribution, FleetGauges, Gauges, QuarantineGauges, SecretGauge, SendingGauges,
+    SharedStoreGauges,
 };
 use histograms::Histograms;
 pub use log_policy::{LogFormat, LogPolicy, LogRequests};
@@ -192,16 +193,11 @@ impl Telemetry {
             .map_or(0, |counters| counters.late_retries())
     }
 
-    /// Returns the secrets that matched on a route since the start, each with the time of its last match.
-    pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SystemTime)> {
-        let secrets = self
-            .find(route)
+    /// Returns the secrets that matched on a route since the start, by name.
+    pub fn secrets(&self, route: &str) -> Vec<(Arc<str>, SecretCounters)> {
+        self.find(route)
             .map(|counters| counters.secrets())
-            .unwrap_or_default();
-        secrets
-            .into_iter()
-            .map(|(name, counters)| (name, counters.last_at))
-            .collect()
+            .unwrap_or_default()
     }
 
     /// Routes that observe from now on, or go on to; all others enforce.

@@ -146,6 +146,12 @@ fn metrics() -> String {
         .begin(observed)
         .close(Ended::Forwarded(StatusCode::OK));
     let gauges = Gauges {
+        secrets: vec![SecretGauge {
+            route: "billing".into(),
+            secret: "new".into(),
+            last_match: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)),
+            expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9)),
+        }],
         spool_waiting: Some(2),
         rate_limit_local: Some(3),
         refused_connections: vec![("full", 0)],
@@ -271,6 +277,8 @@ fn names_and_labels_of_metrics() {
     hookgate_requests_total{outcome,route}
     hookgate_route_breaker_open{route}
     hookgate_route_not_enforcing{route}
+    hookgate_secret_expires_timestamp_seconds{route,secret}
+    hookgate_secret_last_match_timestamp_seconds{route,secret}
     hookgate_secret_matches_total{route,secret}
     hookgate_secret_stale{}
     hookgate_signature_age_seconds{route}
@@ -319,6 +327,8 @@ fn values_of_metrics() {
     for line in [
         "hookgate_requests_total{outcome=\"forwarded\",route=\"billing\"} 2",
         "hookgate_attempts_total{outcome=\"unreached\",route=\"billing\"} 2",
+        "hookgate_secret_last_match_timestamp_seconds{route=\"billing\",secret=\"new\"} 7",
+        "hookgate_secret_expires_timestamp_seconds{route=\"billing\",secret=\"new\"} 9",
         "hookgate_attempts_settled_total{after=\"dead\",route=\"billing\"} 1",
         "hookgate_queue_waiting{route=\"billing\"} 3",
         "hookgate_outbound_published_total{result=\"accepted\"} 1",

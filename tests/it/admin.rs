@@ -404,7 +404,13 @@ fn off_loopback_everything_needs_the_token() {
     let address = format!("127.0.0.1:{}", gate.address("admin").port())
         .parse()
         .unwrap();
-    for path in ["/-/status", "/-/refusals", "/-/report", "/none"] {
+    for path in [
+        "/-/status",
+        "/-/refusals",
+        "/-/report",
+        "/-/secrets",
+        "/none",
+    ] {
         assert_eq!(
             http::request(address, "GET", path, &[HOST], b"").status,
             401,
@@ -558,6 +564,7 @@ routes:
         ("GET", "/-/status"),
         ("GET", "/-/refusals?limit=256"),
         ("GET", "/-/report"),
+        ("GET", "/-/secrets"),
         ("POST", "/-/reload"),
         ("GET", "/none"),
         ("PUT", "/-/status"),

@@ -94,6 +94,7 @@ mod renames;
 mod repository;
 mod reseal;
 mod resign;
+mod secret_use;
 mod secrets;
 mod shutdown;
 #[cfg(target_os = "linux")]

@@ -1045,6 +1045,7 @@ async fn a_delivery_is_handed_on_as_its_route_says() {
     let app = Upstream::scripted(vec![reply(202, &[], b"taken")]).await;
     let client = client(app.address);
     let hook = WebhookRoute {
+        secret_origins: Vec::new(),
         secret_locations: SecretLocations::default(),
         observe_until: None,
         handshakes: Handshakes::default(),

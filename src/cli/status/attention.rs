@@ -61,6 +61,7 @@ pub(super) fn attention(
     }));
     all.extend(routes.iter().filter_map(paused));
     all.extend(routes.iter().filter_map(|route| enforces_soon(route, now)));
+    all.extend(routes.iter().flat_map(secrets));
     all.extend(breakers(status));
     all.extend(of_config(&status.config));
     all.extend(alarms(status).filter(|alarm| !alarm.ending).map(of_alarm));
@@ -148,6 +149,16 @@ pub(super) fn retries(route: &RouteStatus, oldest: &Delivery, now: SystemTime) -
         deliveries(waiting),
         if waiting == 1 { "s" } else { "" }
     )
+}
+
+/// Returns a line for each secret that needs attention.
+fn secrets(route: &RouteStatus) -> impl Iterator<Item = Attention> {
+    let all = route.secrets.iter();
+    all.filter(|secret| secret.needs_attention).map(|secret| {
+        let command = format!("hookgate secrets status --route {}", quoted(&route.name));
+        let text = format!("secret {}: {}", secret.name, secret.verdict);
+        Attention::new(Sign::Warning, &route.name, text, command)
+    })
 }
 
 /// Returns the line of a route whose queue pauses.

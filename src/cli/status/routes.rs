@@ -5,8 +5,8 @@ use crate::api::status::{RouteStatus, SecretStatus, Status};
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::term::{self, BOLD, DIM, GREEN, Look, PLAIN, RED, YELLOW, moment};
 
-/// A secret that matched nothing for this long can be removed.
-const UNUSED_AFTER: Duration = Duration::from_secs(7 * 86_400);
+/// A secret that matched within this time is shown as one that matches; one that expires within it is shown, too.
+const LATELY: Duration = Duration::from_secs(7 * 86_400);
 
 /// Renders a row for each route.
 pub(super) fn render(status: &Status, now: SystemTime, look: &Look) -> String {
@@ -84,18 +84,18 @@ fn secrets(route: &RouteStatus, now: SystemTime, look: &Look) -> Cell {
     let matching: Vec<&SecretStatus> = route
         .secrets
         .iter()
-        .filter(|secret| age(secret).is_some_and(|age| age < UNUSED_AFTER))
+        .filter(|secret| age(secret).is_some_and(|age| age < LATELY))
         .collect();
     let unused = route
         .secrets
         .iter()
-        .find(|secret| age(secret).is_some_and(|age| age >= UNUSED_AFTER));
+        .find(|secret| secret.state == "removable");
     let soon = route.secrets.iter().find(|secret| {
         secret
             .expires
             .as_deref()
             .and_then(moment)
-            .is_some_and(|at| at < now + UNUSED_AFTER)
+            .is_some_and(|at| at < now + LATELY)
     });
     match (route.secrets.as_slice(), matching.as_slice(), unused) {
         ([], ..) => Cell::styled(look.none(), DIM),

@@ -4,7 +4,7 @@ use super::attention::{first_error, retries};
 use super::*;
 use crate::api::status::{
     AlarmStatus, ClockStatus, FailingEndpoint, LastError, OutboundStatus, RouteStatus,
-    UpstreamStatus,
+    SecretStatus, UpstreamStatus,
 };
 
 fn look() -> Look {
@@ -33,7 +33,7 @@ fn sample() -> Status {
               "hour": { "received": 216, "forwarded": 177, "accepted": 0, "duplicates": 2, "refused": { "signature_mismatch": 36, "timestamp_stale": 1 }, "other": {} },
               "last_at": "2026-11-24T13:06:50Z",
               "last_unauthentic": { "at": "2026-11-24T13:06:50Z", "code": "signature_mismatch", "why": "the body is empty" },
-              "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:06:50Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-15T12:00:00Z", "expires": null }] },
+              "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:06:50Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-15T12:00:00Z", "expires": null, "state": "removable" }] },
             { "name": "stripe", "action": "queue", "waiting": 12, "dead": 0, "cancelled": 0, "provider": "stripe",
               "hour": { "received": 1216, "forwarded": 0, "accepted": 1202, "duplicates": 14, "refused": {}, "other": {} }, "last_at": "2026-11-24T13:07:01Z",
               "secrets": [{ "name": "2026-11", "last_match_at": "2026-11-24T13:07:01Z", "expires": null }, { "name": "2026-05", "last_match_at": "2026-11-24T12:07:01Z", "expires": null }] },
@@ -183,6 +183,15 @@ fn each_trouble_needs_attention() {
     check(&|status| {
         status.routes = vec![RouteStatus {
             breaker: Some("open".to_owned()),
+            ..RouteStatus::default()
+        }];
+    });
+    check(&|status| {
+        status.routes = vec![RouteStatus {
+            secrets: vec![SecretStatus {
+                needs_attention: true,
+                ..SecretStatus::default()
+            }],
             ..RouteStatus::default()
         }];
     });

@@ -17,6 +17,7 @@ mod forward;
 mod forward_action;
 pub mod handshake;
 mod limits;
+mod listed;
 mod listen;
 mod methods;
 mod mode;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use http::Method;
 
 use crate::config::compile::context::{Context, Upstreams};
+use crate::config::compile::listed::{listed, origins};
 use crate::config::compile::methods::methods_of;
 use crate::config::compile::outgoing::CompiledAction;
 use crate::config::compile::proof::{self, Facts, Proof, proof};
@@ -13,7 +14,9 @@ use crate::config::compile::{dedupe, forward, handshake, mode, quarantine, queue
 use crate::config::diagnostic::Place;
 use crate::config::file::{self, VerifyOrNone};
 use crate::config::presets::{Known, Preset};
-use crate::config::snapshot::{Action, Allow, Dedupe, Quarantine, RefusedAnswer, WebhookRoute};
+use crate::config::snapshot::{
+    Action, Allow, Dedupe, Quarantine, RefusedAnswer, SecretOrigin, WebhookRoute,
+};
 use crate::route::router;
 use crate::verify::{Covers, Handshakes, SecretLocations, Verifier};
 
@@ -27,6 +30,7 @@ struct Senders {
     proven: Option<Proof>,
     facts: Facts,
     handshakes: Handshakes,
+    secret_origins: Vec<SecretOrigin>,
     secret_locations: SecretLocations,
     dedupe: Option<Dedupe>,
     refused: RefusedAnswer,
@@ -127,6 +131,7 @@ fn assembled(basics: Basics, senders: Senders, compiled: CompiledAction) -> Webh
         proven,
         facts,
         handshakes,
+        secret_origins,
         secret_locations,
         dedupe,
         refused,
@@ -154,6 +159,7 @@ fn assembled(basics: Basics, senders: Senders, compiled: CompiledAction) -> Webh
         verifier: proven
             .and_then(|proven| proven.verifier)
             .map(|verifier| handshakes.keep_apart(verifier)),
+        secret_origins,
         secret_locations,
         observe_until,
         handshakes,
@@ -229,6 +235,7 @@ fn senders(keys: WebhookKeys, common: &Common, place: &Place, cx: &mut Context<'
     let quarantine = quarantine::quarantine(quarantine, given, place, cx);
     Senders {
         verifies,
+        secret_origins: origins(&secrets),
         secret_locations: handshakes.and_secrets(of_verifier),
         proven,
         facts,
@@ -237,17 +244,6 @@ fn senders(keys: WebhookKeys, common: &Common, place: &Place, cx: &mut Context<'
         refused,
         observe_until,
         quarantine,
-    }
-}
-
-/// Returns the secrets of a block that lists them.
-fn listed(verify: Option<&VerifyOrNone>) -> Vec<file::Secret> {
-    match verify {
-        Some(VerifyOrNone::Block(block)) => match &block.secrets {
-            Some(file::Secrets::List(list)) => list.clone(),
-            Some(file::Secrets::Table(_)) | None => Vec::new(),
-        },
-        Some(VerifyOrNone::None) | None => Vec::new(),
     }
 }
 

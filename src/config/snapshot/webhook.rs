@@ -25,6 +25,28 @@ pub struct Quarantine {
     pub max_age: Duration,
 }
 
+/// The place that a secret is read from. Its path or variable is not shown: it may say where other secrets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretOrigin {
+    /// An environment variable.
+    Env,
+    /// A file.
+    File,
+    /// The config itself.
+    Inline,
+}
+
+impl SecretOrigin {
+    /// Returns its name in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::File => "file",
+            Self::Inline => "inline",
+        }
+    }
+}
+
 /// A webhook route.
 #[derive(Debug)]
 pub struct WebhookRoute {
@@ -44,6 +66,8 @@ pub struct WebhookRoute {
     pub provider: Option<Arc<str>>,
     /// The verification of senders; `None`: `verify: none`.
     pub verifier: Option<Verifier>,
+    /// The origins of its secrets, in the order of its list; none for a table.
+    pub secret_origins: Vec<SecretOrigin>,
     /// The parts of its requests that contain a secret or a signature.
     pub secret_locations: SecretLocations,
     /// The time until which it observes: it forwards unverified requests and only counts them. `None`: it enforces.

@@ -33,6 +33,7 @@ impl GatewaySource {
             sums.into_iter().collect()
         };
         Gauges {
+            secrets: self.secret_gauges(),
             paused: snapshot
                 .webhooks
                 .iter()

@@ -178,29 +178,28 @@ impl GatewaySource {
         })
     }
 
-    /// Returns the secrets of the config with their last match, then those of a table that matched.
+    /// Returns the secrets of the config with their last match, then those of a table that matched since the start.
     fn secrets(&self, webhook: &WebhookRoute) -> Vec<SecretStatus> {
-        let mut matched = self.gate.telemetry.secrets(&webhook.name);
-        let mut shown: Vec<SecretStatus> = Vec::new();
-        for candidate in webhook
-            .verifier
-            .iter()
-            .flat_map(|verifier| verifier.secrets().listed())
-        {
-            if shown.iter().any(|known| *known.name == **candidate.name()) {
-                continue;
-            }
-            let at = matched
-                .iter()
-                .position(|(name, _)| name == candidate.name())
-                .map(|position| matched.swap_remove(position).1);
-            shown.push(secret(candidate.name(), at, candidate.expires()));
+        let listed = self.secrets_of(webhook).into_iter();
+        let mut shown: Vec<SecretStatus> = listed
+            .map(|secret| SecretStatus {
+                name: secret.name,
+                last_match_at: secret.last_match_at,
+                expires: secret.expires,
+                state: secret.state,
+                verdict: secret.verdict,
+                needs_attention: secret.needs_attention,
+            })
+            .collect();
+        let verifier = webhook.verifier.as_ref();
+        if verifier.is_some_and(|verifier| verifier.secrets().keyed_by().is_some()) {
+            let matched = self.gate.telemetry.secrets(&webhook.name).into_iter();
+            shown.extend(matched.map(|(name, counters)| SecretStatus {
+                name: name.to_string(),
+                last_match_at: Some(rfc3339(counters.last_at)),
+                ..SecretStatus::default()
+            }));
         }
-        shown.extend(
-            matched
-                .into_iter()
-                .map(|(name, at)| secret(&name, Some(at), None)),
-        );
         shown
     }
 }
@@ -209,14 +208,6 @@ fn action(action: &Action) -> &'static str {
     match action {
         Action::Forward(_) => "forward",
         Action::Queue => "queue",
-    }
-}
-
-fn secret(name: &str, at: Option<SystemTime>, expires: Option<SystemTime>) -> SecretStatus {
-    SecretStatus {
-        name: name.to_owned(),
-        last_match_at: at.map(rfc3339),
-        expires: expires.map(rfc3339),
     }
 }
 

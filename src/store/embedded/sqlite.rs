@@ -43,6 +43,7 @@ pub(crate) mod room;
 pub(crate) mod saved;
 mod schema;
 pub(crate) mod sealed;
+pub(crate) mod secret_match;
 pub(crate) mod settle;
 pub(crate) mod shown;
 pub(crate) mod size;

@@ -5,6 +5,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::store::archive::{Archive as _, TargetCounts};
 use crate::store::contract::{self, HandClock};
+use crate::store::secret_use::SecretMatches;
 
 mod address_book;
 mod crash;
@@ -119,6 +120,21 @@ async fn ledger_contract_holds_in_memory() {
 async fn ledger_contract_holds_with_a_file() {
     let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
     contract::holds(&open(directory.path(), &clock), &clock).await;
+}
+
+#[tokio::test]
+async fn matches_of_secrets_survive_a_restart() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    contract::secret_use::holds(&open(directory.path(), &clock), &clock).await;
+    let store = open(directory.path(), &clock);
+    let (key, count, last) = (Key([2; 16]), 0, None);
+    let known = store
+        .count_matches(vec![SecretMatches { key, count, last }])
+        .await
+        .unwrap();
+    assert_eq!(known[0].count, 1);
+    let memory = Embedded::in_memory(10, clock.clone()).unwrap();
+    assert!(memory.count_matches(Vec::new()).await.is_err());
 }
 
 #[tokio::test]

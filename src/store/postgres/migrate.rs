@@ -24,7 +24,7 @@ pub(super) const DAYS_AHEAD: i32 = 7;
 
 /// The tables, and the functions in the order in which they are made.
 const SCHEMA: &str = include_str!("schema.sql");
-const FUNCTIONS: [&str; 15] = [
+const FUNCTIONS: [&str; 16] = [
     include_str!("functions/010_base.sql"),
     include_str!("functions/020_days.sql"),
     include_str!("functions/030_claim.sql"),
@@ -40,6 +40,7 @@ const FUNCTIONS: [&str; 15] = [
     include_str!("functions/130_endpoints.sql"),
     include_str!("functions/140_maintenance.sql"),
     include_str!("functions/150_quota.sql"),
+    include_str!("functions/160_secrets.sql"),
 ];
 
 /// The kind of a migration.

@@ -97,6 +97,11 @@ create table if not exists hookgate.secret (endpoint int not null, n int not nul
 create table if not exists hookgate.health (endpoint int primary key, since timestamptz not null, failures int not null, hours int not null,
     last timestamptz not null, status int, cause text, first uuid not null, notified smallint not null) with (fillfactor = 70);
 
+-- Matches of secrets of routes. `key` is a keyed fingerprint of a route, and of the name and value of a secret; `since` is the time since which gateways have
+-- watched it without a long gap, `seen` that of the last call about it.
+create table if not exists hookgate.secret_match (key bytea primary key, since timestamptz not null, last timestamptz, count bigint not null,
+    seen timestamptz not null) with (fillfactor = 70);
+
 -- Tasks that one gateway of all does next, and the position at which each goes on.
 create table if not exists hookgate.maintenance (task text primary key, due_at timestamptz not null, position bigint not null default 0);
 insert into hookgate.maintenance (task, due_at)

@@ -1020,6 +1020,18 @@ begin
     perform hookgate_test.same(hookgate.buckets_sweep_1(), 0::bigint, 'it is not whole');
     perform hookgate_test.pass('2 s');
     perform hookgate_test.same(hookgate.buckets_sweep_1(), 1::bigint, 'now it is');
+    -- matches of secrets: gateways add them up; a secret is watched anew after a gap, and forgotten after a while
+    perform hookgate_test.same((select string_agg(s::text, ' ' order by ord) from hookgate.secret_matches_1(array['\x02'::bytea, '\x01'], array[0::bigint, 2],
+        array[null::bigint, 500], 3600000, 7200000) s), '(1,0,,0) (2,2,500,0)', 'new secrets');
+    perform hookgate_test.pass('1 s');
+    perform hookgate_test.same((select string_agg(s::text, ' ' order by ord) from hookgate.secret_matches_1(array['\x01'::bytea], array[1::bigint],
+        array[2000::bigint], 3600000, 7200000) s), '(1,3,1500,1000)', 'an earlier match of another gateway');
+    perform hookgate_test.pass('3601 s');
+    perform hookgate_test.same((select string_agg(s::text, ' ' order by ord) from hookgate.secret_matches_1(array['\x01'::bytea], array[0::bigint],
+        array[null::bigint], 3600000, 7200000) s), '(1,3,3602500,0)', 'a gap');
+    perform hookgate_test.pass('3600 s');
+    perform hookgate.secret_matches_1(array['\x01'::bytea], array[0::bigint], array[null::bigint], 3600000, 7200000);
+    perform hookgate_test.same((select count(*) from hookgate.secret_match), 1::bigint, 'the other is forgotten');
 end $$;
 
 -- The rules that hold at any time, after all of this

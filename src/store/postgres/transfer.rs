@@ -55,6 +55,8 @@
 //! | `secret.created`, `secret.ends` | `secret`, wall time |
 //! | `health.endpoint`, `health.failures`, `health.hours`, `health.status`, `health.cause`, `health.first`, `health.notified` | `health` |
 //! | `health.since`, `health.last` | `health`, wall time |
+//! | `secret_match.key`, `secret_match.count` | `secret_match` |
+//! | `secret_match.since`, `secret_match.last`, `secret_match.seen` | `secret_match`, store time |
 //! | `sqlite_sequence.name`, `sqlite_sequence.seq` | the sequences of numbers of tenants and endpoints go on behind the last one. The sequences of other tables are of no use |
 use std::path::Path;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::families::{Families, float};
 use super::sending::SendingGauges;
 use super::shared_store::SharedStoreGauges;
+use crate::clock::unix_ms;
 
 /// The values of refused requests that are kept.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,8 @@ pub struct Gauges {
     pub dead: Vec<(Arc<str>, u64)>,
     /// Cancelled deliveries, by route.
     pub cancelled: Vec<(Arc<str>, u64)>,
+    /// The secrets that routes list.
+    pub secrets: Vec<SecretGauge>,
     /// Bytes of the store's files.
     pub store_bytes: u64,
     /// Writes that wait for the disk.
@@ -76,12 +79,26 @@ pub struct Gauges {
     pub shared_store: Option<SharedStoreGauges>,
 }
 
+/// A secret that a route lists.
+#[derive(Clone, Debug)]
+pub struct SecretGauge {
+    /// The route.
+    pub route: Arc<str>,
+    /// The secret's name.
+    pub secret: Arc<str>,
+    /// The time of its last match, at any gateway that shares the store.
+    pub last_match: Option<SystemTime>,
+    /// The time at which it expires.
+    pub expires: Option<SystemTime>,
+}
+
 pub(super) fn add(gauges: &Gauges, families: &mut Families) {
     add_levels(gauges, families);
     add_totals(gauges, families);
     add_flags(gauges, families);
     add_queue(gauges, families);
     add_quarantine(&gauges.quarantine, families);
+    add_secrets(gauges, families);
 }
 
 fn add_levels(gauges: &Gauges, families: &mut Families) {
@@ -255,4 +272,28 @@ fn add_quarantine(quarantine: &QuarantineGauges, families: &mut Families) {
         &["reason"],
         not_kept.map(|(reason, count)| (vec![*reason], *count)),
     );
+}
+
+/// Adds the times of secrets. A secret that has not matched, or does not expire, has none.
+fn add_secrets(gauges: &Gauges, families: &mut Families) {
+    type TimeOf = fn(&SecretGauge) -> Option<SystemTime>;
+    let times: [(&str, &str, TimeOf); 2] = [
+        (
+            "hookgate_secret_last_match_timestamp_seconds",
+            "Unix time of the last request that the secret matched. With store.postgres: at any gateway.",
+            |secret| secret.last_match,
+        ),
+        (
+            "hookgate_secret_expires_timestamp_seconds",
+            "Unix time at which the secret expires.",
+            |secret| secret.expires,
+        ),
+    ];
+    for (name, help, time) in times {
+        let values = gauges.secrets.iter().filter_map(|secret| {
+            let seconds = unix_ms(time(secret)?) / 1000;
+            Some((vec![&*secret.route, &*secret.secret], float(seconds)))
+        });
+        families.gauge(name, help, &["route", "secret"], values);
+    }
 }

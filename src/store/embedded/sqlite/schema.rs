@@ -44,6 +44,8 @@ const HEADER: u64 = 100;
 /// - `edition` grows by one with each change, and a change names the edition that it was computed from.
 /// - `job` is the last job of an endpoint, which is not over as long as there is a `cursor`.
 /// - `sealed` is encrypted by a key that the store does not have.
+/// - `secret_match.key` is a keyed fingerprint of a route, and of the name and value of a secret; `since` is the time since which gateways have watched
+///   it without a long gap, `seen` that of the last call about it.
 /// - `health` has a row for each endpoint whose last attempts failed, `hours` is the number of different hours in which one did.
 const TABLES: &str = "
     create table if not exists meta (name text primary key, value) without rowid;
@@ -93,7 +95,9 @@ const TABLES: &str = "
     create table if not exists secret (endpoint integer, n integer, name text not null, created integer not null, ends integer,
         sealed blob not null, primary key (endpoint, n)) without rowid;
     create table if not exists health (endpoint integer primary key, since integer not null, failures integer not null, hours integer not null,
-        last integer not null, status integer, cause text, first blob not null, notified integer not null) without rowid;";
+        last integer not null, status integer, cause text, first blob not null, notified integer not null) without rowid;
+    create table if not exists secret_match (key blob primary key, since integer not null, last integer, count integer not null,
+        seen integer not null) without rowid;";
 
 /// The change of a table that an older version made, before [`TABLES`] adds what it lacks.
 const ATTEMPT_FACTS: &str = "alter table attempt add column facts blob";

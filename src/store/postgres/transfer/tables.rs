@@ -175,6 +175,16 @@ pub(super) const TABLES: &[Table] = &[
             select x.endpoint, hookgate.from_us(x.since), x.failures, x.hours, hookgate.from_us(x.last), x.status, x.cause, x.first, x.notified
             from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) x(endpoint, since, failures, hours, last, status, cause, first, notified)",
     },
+    Table {
+        name: "matches of secrets",
+        counted: Some("secret_match"),
+        key: 1,
+        select: "select key, since, last, count, seen from secret_match where key > ?1 order by key limit ?2",
+        columns: &[Bytes, StoreTime, StoreTime, Big, StoreTime],
+        insert: "insert into hookgate.secret_match (key, since, last, count, seen)
+            select x.key, hookgate.from_us(x.since), hookgate.from_us(x.last), x.count, hookgate.from_us(x.seen)
+            from unnest($1, $2, $3, $4, $5) x(key, since, last, count, seen)",
+    },
 ];
 
 /// The entries of accepted deliveries in the ledger. They come after the journal, whose marks cancel none of them, and after the units that wait.

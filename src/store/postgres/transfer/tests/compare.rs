@@ -44,6 +44,7 @@ pub(super) struct Everything {
     seals: (Option<Bytes>, Vec<SealedRows>),
     versions: Vec<Option<Bytes>>,
     remembered: Vec<Remembered>,
+    matches: Vec<(u64, bool)>,
 }
 
 fn stored_text(text: &mut Option<Arc<str>>) {
@@ -127,6 +128,17 @@ impl Everything {
                 remembered.push(store.recall(route, *key).await.unwrap());
             }
         }
+        let secrets = vec![super::fill::matched(0, None)];
+        let totals_of_secrets = store.count_matches(secrets).await.unwrap();
+        let matches = totals_of_secrets
+            .iter()
+            .map(|of| {
+                (
+                    of.count,
+                    of.last.is_some_and(|last| last >= Duration::from_secs(3)),
+                )
+            })
+            .collect();
         let numbers: Vec<u32> = filled.targets.iter().map(|target| target.0).collect();
         Self {
             names: store.names().await.unwrap(),
@@ -152,6 +164,7 @@ impl Everything {
             ),
             versions,
             remembered,
+            matches,
         }
     }
 
@@ -171,6 +184,7 @@ impl Everything {
         assert_eq!(self.audit, other.audit);
         assert_eq!(self.remembered, other.remembered);
         assert_eq!(self, other);
+        assert_eq!(self.matches, [(5, true)]);
         // there is something of each
         assert!(!self.inactive.is_empty() && !self.unhealthy.is_empty());
         assert!(

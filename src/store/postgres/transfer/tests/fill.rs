@@ -20,7 +20,8 @@ use crate::store::queue::{
     Accept, Cause, Dedupe, DeliveryRef, Lane, Lease, NewUnit, Next, OnDead, OriginId, Queue as _,
     Start, TargetId,
 };
-use crate::store::{Key, Ledger as _, Token};
+use crate::store::secret_use::SecretMatches;
+use crate::store::{Key, Ledger as _, Store as _, Token};
 use crate::tenant::job::JobCursor;
 use crate::tenant::seal::{SealKeys, SealedRow};
 
@@ -288,8 +289,19 @@ fn sealed(target: TargetId, tenant: OriginId, uid: &str) -> Endpoint {
     }
 }
 
+/// Returns matches of the one secret that has any.
+pub(super) fn matched(count: u64, last: Option<Duration>) -> SecretMatches {
+    SecretMatches {
+        key: Key([9; 16]),
+        count,
+        last,
+    }
+}
+
 async fn sending(filling: &mut Filling<'_>) -> (Vec<OriginId>, Vec<TargetId>, TargetId) {
     let store = filling.store;
+    let secrets = vec![matched(5, Some(Duration::from_secs(3)))];
+    store.count_matches(secrets).await.unwrap();
     let check = keys(1).seal_check([3; 12]).unwrap();
     store.set_seal_check(check.into()).await.unwrap();
     let (acme, other) = (
