@@ -159,7 +159,7 @@ fn is_stored(webhook: &WebhookRoute, name: &str) -> bool {
     };
     let is_read = |verifier: &Verifier| {
         let account = verifier.secrets().keyed_by().and_then(KeyedBy::header);
-        verifier.shape().headers().contains(&name) || account == Some(&name)
+        verifier.shape().headers().has(name.as_str()) || account == Some(&name)
     };
     !webhook.secret_locations.hides(&name) || webhook.verifier.as_ref().is_some_and(is_read)
 }

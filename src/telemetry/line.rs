@@ -32,7 +32,6 @@ struct Line<'a> {
     code: Option<&'static str>,
     why: Option<&'a str>,
     would_refuse: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'static str>,
     client: IpAddr,
     client_subject: Option<&'a str>,
@@ -165,6 +164,7 @@ fn json_request(line: &Line<'_>) -> Vec<u8> {
     json.text("code", line.code);
     json.text("why", line.why);
     json.text("would_refuse", line.would_refuse);
+    json.text("from", line.from);
     json.ip("client", line.client);
     json.text("client_subject", line.client_subject);
     json.text("request_id", line.request_id);

@@ -56,7 +56,7 @@ fn of_source(question: &Question<'_>, source: &Source) -> Option<String> {
             let text = words::missing(names)
                 .filter(|_| !names.iter().any(|name| headers.contains(name)))?;
             let other = SIGNATURES.iter().find(|(name, _)| {
-                headers.contains(name) && !question.shape.headers().contains(name)
+                headers.contains(name) && !question.shape.headers().has(name.as_str())
             });
             Some(match other {
                 Some((name, kind)) => format!("{text}, {} is there{kind}", words::title(name)),
