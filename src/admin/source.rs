@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::api::actions::Drain;
+use crate::api::explain::Explanation;
 use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::Report;
@@ -45,6 +46,10 @@ pub trait AdminSource: ActiveRoutes {
         route: String,
         after: Option<RequestId>,
     ) -> Awaited<'_, Result<Reverified, QuarantineError>>;
+
+    /// Explains why a request that is kept was refused; `None` if it is not kept.
+    fn explained(&self, id: RequestId)
+    -> Awaited<'_, Result<Option<Explanation>, QuarantineError>>;
 
     /// Returns the report of what observing routes would have refused.
     fn report(&self) -> Report;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::api::actions::Drain;
+use crate::api::explain::Explanation;
 use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::secrets::Secrets;
@@ -66,6 +67,10 @@ impl AdminSource for Fixed {
         _: u16,
     ) -> Awaited<'_, Result<Quarantined, QuarantineError>> {
         Box::pin(async { Err(QuarantineError::NoRoute) })
+    }
+
+    fn explained(&self, _: RequestId) -> Awaited<'_, Result<Option<Explanation>, QuarantineError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn plan_reverify(&self, _: String) -> Awaited<'_, Result<ReverifyPlan, QuarantineError>> {

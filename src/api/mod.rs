@@ -1,6 +1,7 @@
 //! The types of the admin API's JSON. The server writes them; the commands and the console read them.
 pub mod actions;
 pub mod deliveries;
+pub mod explain;
 pub mod quarantine;
 pub mod refusals;
 pub mod report;

@@ -33,6 +33,20 @@ pub(super) struct GateArgs {
 }
 
 impl GateArgs {
+    /// Makes the options of a command that has some of its own beside them. Without a `config`, the environment names it.
+    pub(super) fn new(
+        admin: Option<String>,
+        config: Option<PathBuf>,
+        token_file: Option<PathBuf>,
+    ) -> Self {
+        let of_environment = || std::env::var_os("HOOKGATE_CONFIG").map(PathBuf::from);
+        Self {
+            admin,
+            config: config.or_else(of_environment),
+            token_file,
+        }
+    }
+
     /// Gets `target` from the admin listener. Returns its JSON as text, and parsed.
     ///
     /// # Errors

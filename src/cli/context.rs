@@ -9,12 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::error::{Error, Exit};
 use crate::cli::term;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::compile;
-use crate::config::diagnostic::{Diagnostics, Place, Step, did_you_mean};
-use crate::config::file::{self, OneOrMany};
+use crate::config::diagnostic::{Diagnostics, Step, did_you_mean};
+use crate::config::file;
 use crate::config::load::{self, Loaded, RefusedConfig};
 use crate::config::presets::{Catalogue, Preset};
 use crate::config::source::Source;
+use crate::config::verifier;
 use crate::config::yaml_tree::{self, Node, Spanned};
 use crate::verify::Shape;
 
@@ -99,32 +99,16 @@ pub(super) fn preset(catalogue: &Catalogue, name: &str) -> Result<Arc<Preset>, E
     })
 }
 
-/// Compiles the block of a preset. `header` is the header of the signature or token, if the preset leaves it to the route.
+/// Compiles the scheme of a preset. `header` is the header of the signature or token, if the preset leaves it to the route.
 pub(super) fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Error> {
-    let mut problems = Diagnostics::default();
-    let signature = header.map(|header| file::Signature {
-        header: Some(OneOrMany::One(header.to_owned())),
-        ..file::Signature::default()
-    });
-    let block = file::Verify {
-        provider: Some(preset.name.to_string()),
-        signature,
-        ..file::Verify::default()
-    };
-    let shape = compile::verify::compile(
-        &block,
-        Some(&preset.provider),
-        &Place::root(0),
-        &mut problems,
-    );
-    shape.filter(|_| !problems.has_errors()).ok_or_else(|| {
+    verifier::shape(preset, header).map_err(|why| {
         let error = Error::usage(format!(
             "the preset {} is incomplete without a route",
             preset.name
         ));
         let error = error.hint("--header NAME, or --config FILE --route ROUTE");
-        match problems.list.first() {
-            Some(problem) => error.why(problem.message.clone()),
+        match why {
+            Some(why) => error.why(why),
             None => error,
         }
     })

@@ -1,21 +1,20 @@
 //! `hookgate explain`: says in plain words why a captured request is refused, and what to do.
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde_json::json;
-
+use crate::api::actions::Empty;
+use crate::api::explain::{Explanation, Tried};
+use crate::cli::ask::GateArgs;
 use crate::cli::captured;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::message::{Fault, SentTo};
-use crate::cli::policy::{Policy, PolicyArgs};
+use crate::cli::policy::{PolicyArgs, quoted};
 use crate::cli::term::{self, BOLD, Look, Sign};
 use crate::clock::{Clock as _, FrozenClock, SystemClock};
-use crate::config::presets::Catalogue;
-use crate::explain::{Finding, Question, Subject, Tried, explain as search};
-use crate::request::{Body, Received};
-use crate::verify::Shape;
+use crate::config::verifier;
+use crate::explain::{Question, Subject, explain as search};
+use crate::request::{Body, Received, RequestId};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -28,15 +27,74 @@ pub(super) struct ExplainArgs {
     /// The time to judge by: unix seconds or RFC 3339 (default: now).
     #[arg(long, value_name = "TIME", value_parser = context::moment, allow_negative_numbers = true)]
     now: Option<SystemTime>,
+    /// The admin listener of the gateway that keeps the request, HOST:PORT or unix:PATH (default: as `hookgate status`).
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["provider", "route", "url", "now"])]
+    admin: Option<String>,
+    /// The file with the admin token (default: as `hookgate status`).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["provider", "route", "url", "now"])]
+    token_file: Option<PathBuf>,
     /// Prints the explanation as a JSON object.
     #[arg(long)]
     json: bool,
-    /// A file with the request: raw HTTP/1.1, an entry of a HAR file, or a curl command; `-` is stdin.
+    /// The ID of a request that the gateway keeps, as `hookgate status` shows it; or a file with a request: raw HTTP/1.1, an entry of a HAR file,
+    /// or a curl command; `-` is stdin.
     request: PathBuf,
 }
 
 /// Runs `explain`.
 pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Error> {
+    let kept = kept(args);
+    let explanation = match &kept {
+        Some(id) => ask(args, id)?,
+        None => search_here(args)?,
+    };
+    let text = if args.json {
+        serde_json::to_string(&explanation)
+            .map_err(|error| Error::no("the explanation cannot be written as JSON").cause(error))?
+    } else {
+        as_text(&explanation, &Look::of_stdout())
+    };
+    term::print_line(&text)?;
+    if kept.is_some() && !args.json {
+        let route = quoted(&explanation.judged_by);
+        let when = match explanation.refused {
+            Some(_) => "Once this is mended, release",
+            None => "Release",
+        };
+        term::say(&format!(
+            "{when} what was refused: hookgate reverify --route {route}"
+        ));
+    }
+    Ok(
+        if explanation.causes.is_empty() && explanation.refused.is_some() {
+            Exit::NO
+        } else {
+            Exit::DONE
+        },
+    )
+}
+
+/// Returns the ID of a request that the gateway keeps, if the argument is one and no file.
+fn kept(args: &ExplainArgs) -> Option<RequestId> {
+    let is_file = Path::new(&args.request).exists();
+    let id = args.request.to_str().and_then(RequestId::parse);
+    id.filter(|_| !is_file && !args.policy.is_given())
+}
+
+/// Asks the gateway that keeps the request.
+fn ask(args: &ExplainArgs, id: &RequestId) -> Result<Explanation, Error> {
+    let gate = GateArgs::new(
+        args.admin.clone(),
+        args.policy.config(),
+        args.token_file.clone(),
+    );
+    let client = gate.client()?;
+    let target = format!("/-/refusals/{id}/explain");
+    context::block_on(client.post(&target, &Empty {}))?
+}
+
+/// Explains a request of a file.
+fn search_here(args: &ExplainArgs) -> Result<Explanation, Error> {
     let policy = args.policy.read()?;
     let bytes = context::read(&args.request, "the request")?;
     let now = args
@@ -55,7 +113,6 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Error> {
         head,
         body: Body::from(message.body),
     };
-    let providers = providers();
     let finding = search(&Question {
         received: &received,
         params: &params,
@@ -64,76 +121,58 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Error> {
             verifier: policy.verifier()?,
         },
         others: &policy.others(),
-        providers: &providers,
+        providers: &verifier::shapes(),
         own_provider: policy.provider(),
         now,
     });
-    let text = if args.json {
-        as_json(&finding, policy.name()).to_string()
-    } else {
-        as_text(&finding, &policy, &Look::of_stdout())
-    };
-    term::print_line(&text)?;
-    Ok(if finding.causes.is_empty() && finding.refused.is_some() {
-        Exit::NO
-    } else {
-        Exit::DONE
-    })
-}
-
-/// Returns the schemes of all presets that leave nothing to a route.
-fn providers() -> Vec<(Arc<str>, Shape)> {
-    let presets = Catalogue::built_in().presets();
-    presets
-        .filter_map(|preset| Some((Arc::clone(&preset.name), context::shape(preset, None).ok()?)))
-        .collect()
+    Ok(Explanation::new(&finding, policy.name()))
 }
 
 /// Renders an explanation for people.
-fn as_text(finding: &Finding, policy: &Policy, look: &Look) -> String {
-    let name = policy.name();
-    let Some(refused) = finding.refused else {
-        let secret = finding.matched.as_ref().map_or("", |(_, secret)| secret);
+fn as_text(explanation: &Explanation, look: &Look) -> String {
+    let name = term::clean(&explanation.judged_by);
+    let Some(refused) = &explanation.refused else {
+        let secret = explanation.matches.as_ref();
         return format!(
             "{} {BOLD}authentic{BOLD:#}: secret {} of {name} matches",
             look.sign(Sign::Good),
-            term::clean(secret)
+            term::clean(secret.map_or("", |matches| &matches.secret))
         );
     };
-    let mut lines = vec![format!("{}   {name}", refused.code())];
-    let sign = look.sign(if finding.is_proven {
+    let mut lines = vec![format!("{}   {name}", term::clean(refused))];
+    let sign = look.sign(if explanation.proven {
         Sign::Bad
     } else {
         Sign::Warning
     });
-    for cause in &finding.causes {
+    for cause in &explanation.causes {
         lines.push(format!(
             "{sign} {BOLD}{}{BOLD:#}",
-            term::clean(&cause.title())
+            term::clean(&cause.title)
         ));
     }
-    if finding.causes.is_empty() {
+    if explanation.causes.is_empty() {
         lines.push(format!(
             "{sign} {BOLD}None of the known causes was found.{BOLD:#} Most likely the secret itself is another one."
         ));
     }
     lines.push(String::new());
-    if let Some((route, secret)) = &finding.matched {
+    if let Some(matches) = &explanation.matches {
         lines.push(format!(
             "  matches   secret {} of {}",
-            term::clean(secret),
-            term::clean(route)
+            term::clean(&matches.secret),
+            term::clean(&matches.route)
         ));
     }
-    lines.push(format!("  tried     {}", tried_words(&finding.tried)));
-    match finding.causes.as_slice() {
+    lines.push(format!("  tried     {}", tried_words(&explanation.tried)));
+    match explanation.causes.as_slice() {
         [] => lines.push(
             "  then      sign a body with the secret, and compare: hookgate sign --help".to_owned(),
         ),
         causes => lines.extend(
             causes
                 .iter()
-                .map(|cause| format!("  then      {}", term::clean(&cause.advice(name)))),
+                .map(|cause| format!("  then      {}", term::clean(&cause.advice))),
         ),
     }
     lines.join("\n")
@@ -157,7 +196,7 @@ fn tried_words(tried: &Tried) -> String {
             "secret of other routes",
             "secrets of other routes",
         ),
-        (tried.addresses, "other URL", "other URLs"),
+        (tried.urls, "other URL", "other URLs"),
         (
             tried.bodies,
             "other spelling of the body",
@@ -174,48 +213,12 @@ fn tried_words(tried: &Tried) -> String {
         .filter(|(count, ..)| *count > 0)
         .map(|(count, one, several)| format!("{count} {}", if count == 1 { one } else { several }))
         .collect();
-    let cut = if tried.is_cut {
+    let cut = if tried.cut {
         "; not all of them together, because the body is large"
     } else {
         ""
     };
     format!("{}{cut}", words.join(", "))
-}
-
-/// Renders an explanation as JSON.
-fn as_json(finding: &Finding, route: &str) -> serde_json::Value {
-    let causes: Vec<_> = finding
-        .causes
-        .iter()
-        .map(|cause| {
-            json!({ "code": cause.code(), "title": cause.title(), "advice": cause.advice(route) })
-        })
-        .collect();
-    let Tried {
-        own_secrets,
-        readings,
-        other_secrets,
-        bodies,
-        addresses,
-        providers,
-        is_cut,
-    } = finding.tried;
-    json!({
-        "refused": finding.refused.map(|why| why.code()),
-        "causes": causes,
-        "proven": finding.is_proven,
-        "route": finding.matched.as_ref().map(|(route, _)| route),
-        "secret": finding.matched.as_ref().map(|(_, secret)| secret),
-        "tried": {
-            "own_secrets": own_secrets,
-            "readings": readings,
-            "other_secrets": other_secrets,
-            "bodies": bodies,
-            "urls": addresses,
-            "providers": providers,
-            "cut": is_cut,
-        },
-    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const MAX_SECRET: u64 = 64 << 10;
 #[derive(Debug, clap::Args)]
 pub(super) struct PolicyArgs {
     /// The provider; `hookgate providers list` lists them.
-    #[arg(long, value_name = "NAME", required_unless_present = "config", conflicts_with_all = ["config", "route"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "route"])]
     provider: Option<String>,
     /// The header of the token, if the preset leaves it to the route.
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
@@ -35,7 +35,7 @@ pub(super) struct PolicyArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     secret_file: Vec<PathBuf>,
     /// A config, for the block and the secrets of a route.
-    #[arg(long, value_name = "FILE", requires = "route")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The route in that config.
     #[arg(long, value_name = "ROUTE", requires = "config")]
@@ -58,6 +58,16 @@ pub(super) enum Policy {
 }
 
 impl PolicyArgs {
+    /// Returns whether a preset or a route is named.
+    pub(super) fn is_given(&self) -> bool {
+        self.provider.is_some() || self.route.is_some()
+    }
+
+    /// Returns the path of the config.
+    pub(super) fn config(&self) -> Option<PathBuf> {
+        self.config.clone()
+    }
+
     /// Reads the preset or the config, and the secrets.
     pub(super) fn read(&self) -> Result<Policy, Error> {
         match (&self.provider, &self.config, &self.route) {

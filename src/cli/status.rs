@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::api::deliveries::{Deliveries, Delivery};
+use crate::api::refusals::Refusals;
 use crate::api::status::{LedgerStatus, Status, StoreStatus};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::GateArgs;
@@ -19,6 +20,7 @@ use crate::cli::policy::quoted;
 use crate::cli::status::attention::attention;
 use crate::cli::term::{self, BOLD, GREEN, Look, Sign, YELLOW};
 use crate::clock::{Clock as _, SystemClock};
+use crate::telemetry::REMEMBERED;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -36,13 +38,13 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Error> {
     let config = args.gate.config.as_deref();
     let (text, status): (String, Status) = asked.map_err(|error| unanswered(error, config))?;
     let now = SystemClock.now().wall;
-    let oldest = context::block_on(oldest(&args.gate.client()?, &status))?;
+    let details = context::block_on(Details::of(&args.gate.client()?, &status))?;
     if args.json {
         term::print_line(&text)?;
     } else {
-        term::print(&render(&status, &oldest, now, &Look::of_stdout()))?;
+        term::print(&render(&status, &details, now, &Look::of_stdout()))?;
     }
-    Ok(if attention(&status, &oldest, now).is_empty() {
+    Ok(if attention(&status, &details, now).is_empty() {
         Exit::DONE
     } else {
         Exit::NO
@@ -64,6 +66,46 @@ fn unanswered(error: Error, config: Option<&Path>) -> Error {
             "hookgate doctor --config {}",
             quoted(&path.display().to_string())
         ))
+}
+
+/// What the commands of attention lines name, by route.
+#[derive(Default)]
+struct Details {
+    /// The oldest retrying delivery.
+    oldest: BTreeMap<String, Delivery>,
+    /// The ID of the last refused request that is kept.
+    kept: BTreeMap<String, String>,
+}
+
+impl Details {
+    /// Asks the gateway. Leaves out what it does not answer.
+    async fn of(client: &AdminClient, status: &Status) -> Self {
+        Self {
+            oldest: oldest(client, status).await,
+            kept: kept(client, status).await,
+        }
+    }
+}
+
+/// Returns the last refused request of each route that is kept, among the refusals that the gateway remembers.
+async fn kept(client: &AdminClient, status: &Status) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    if status
+        .routes
+        .iter()
+        .all(|route| route.hour.refused.is_empty())
+    {
+        return found;
+    }
+    let target = format!("/-/refusals?limit={REMEMBERED}");
+    let refused: Result<Refusals, Error> = client.get(&target).await;
+    for refusal in refused.into_iter().flat_map(|refused| refused.refusals) {
+        if let (Some(route), Some(_)) = (refusal.route, refusal.kept_until) {
+            // newest first
+            found.entry(route).or_insert(refusal.request_id);
+        }
+    }
+    found
 }
 
 /// Returns the oldest retrying delivery of each route that has pending ones. Leaves a route out if the gateway does not answer.
@@ -95,13 +137,8 @@ async fn oldest(client: &AdminClient, status: &Status) -> BTreeMap<String, Deliv
 }
 
 /// Renders the whole page.
-fn render(
-    status: &Status,
-    oldest: &BTreeMap<String, Delivery>,
-    now: SystemTime,
-    look: &Look,
-) -> String {
-    let mut lines = attention(status, oldest, now);
+fn render(status: &Status, details: &Details, now: SystemTime, look: &Look) -> String {
+    let mut lines = attention(status, details, now);
     let mut page = head(status, lines.len(), look);
     lines.extend(attention::ending(status));
     if !lines.is_empty() {

@@ -24,7 +24,7 @@ pub mod snapshot;
 pub mod sni;
 pub mod source;
 mod type_schema;
-mod verifier;
+pub mod verifier;
 pub mod watch;
 pub mod yaml_tree;
 

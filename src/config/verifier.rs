@@ -1,11 +1,13 @@
-//! Verifiers of presets, for programs that use hookgate as a library.
+//! Verifiers of presets, and the schemes of presets without a route.
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use crate::config::compile;
 use crate::config::diagnostic::{Diagnostics, Place};
-use crate::config::file;
-use crate::config::presets::Catalogue;
-use crate::verify::{SecretError, SecretSet, SecretText, Verifier};
+use crate::config::file::{self, OneOrMany};
+use crate::config::presets::{Catalogue, Preset};
+use crate::verify::{SecretError, SecretSet, SecretText, Shape, Verifier};
 
 /// The reason why no verifier can be made of a preset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,15 +34,7 @@ impl Verifier {
         let preset = Catalogue::built_in()
             .get(name)
             .ok_or_else(|| PresetError::Unknown(name.into()))?;
-        let block = file::Verify {
-            provider: Some(name.to_owned()),
-            ..file::Verify::default()
-        };
-        let mut problems = Diagnostics::default();
-        let place = Place::root(0);
-        let provider = Some(&preset.provider);
-        let shape = compile::verify::compile(&block, provider, &place, &mut problems)
-            .ok_or_else(|| PresetError::Incomplete(name.into()))?;
+        let shape = shape(&preset, None).map_err(|_| PresetError::Incomplete(name.into()))?;
         let secret = SecretText {
             name: "secret-1".into(),
             text: Zeroizing::new(secret.to_vec()),
@@ -57,6 +51,36 @@ impl Verifier {
         .map_err(|bad| bad.first().map_or(SecretError::Empty, |bad| bad.why))?;
         Ok(shape.with_secrets(secrets, None))
     }
+}
+
+/// Compiles the scheme of a preset without a route. `header` is the header of the signature or token, if the preset leaves it to the route.
+///
+/// # Errors
+/// The first thing that the preset leaves to a route.
+pub fn shape(preset: &Preset, header: Option<&str>) -> Result<Shape, Option<String>> {
+    let mut problems = Diagnostics::default();
+    let signature = header.map(|header| file::Signature {
+        header: Some(OneOrMany::One(header.to_owned())),
+        ..file::Signature::default()
+    });
+    let block = file::Verify {
+        provider: Some(preset.name.to_string()),
+        signature,
+        ..file::Verify::default()
+    };
+    let provider = Some(&preset.provider);
+    let shape = compile::verify::compile(&block, provider, &Place::root(0), &mut problems);
+    shape
+        .filter(|_| !problems.has_errors())
+        .ok_or_else(|| problems.list.first().map(|problem| problem.message.clone()))
+}
+
+/// Returns the schemes of all embedded presets that leave nothing to a route, by the names of the presets.
+pub fn shapes() -> Vec<(Arc<str>, Shape)> {
+    let presets = Catalogue::built_in().presets();
+    presets
+        .filter_map(|preset| Some((Arc::clone(&preset.name), shape(preset, None).ok()?)))
+        .collect()
 }
 
 #[cfg(test)]

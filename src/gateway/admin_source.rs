@@ -1,8 +1,11 @@
 //! The gateway, as the admin and health listeners see it.
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::admin::{AdminSource, Awaited, Draining, QuarantineError, ReloadError, Reloading};
 use crate::api::actions::Drain;
+use crate::api::explain::Explanation;
 use crate::api::quarantine::{Quarantined, Reverified, ReverifyPlan};
 use crate::api::refusals::RecentRefusal;
 use crate::api::report::{self, Report, RouteReport};
@@ -21,6 +24,7 @@ use crate::store::{Key, Store};
 use crate::telemetry::Tailed;
 
 mod database;
+mod explain;
 mod ledger_keys;
 mod metrics;
 mod quarantine;
@@ -36,6 +40,8 @@ pub struct GatewaySource {
     /// The problem that was found when the store was opened.
     alarm: Option<String>,
     started: Now,
+    /// The turn to explain a request.
+    explaining: Arc<Semaphore>,
 }
 
 impl GatewaySource {
@@ -46,6 +52,7 @@ impl GatewaySource {
             gate,
             reloader,
             alarm,
+            explaining: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -114,6 +121,13 @@ impl AdminSource for GatewaySource {
         limit: u16,
     ) -> Awaited<'_, Result<Quarantined, QuarantineError>> {
         Box::pin(self.listed(route, limit))
+    }
+
+    fn explained(
+        &self,
+        id: RequestId,
+    ) -> Awaited<'_, Result<Option<Explanation>, QuarantineError>> {
+        Box::pin(self.explain_kept(id))
     }
 
     fn plan_reverify(&self, route: String) -> Awaited<'_, Result<ReverifyPlan, QuarantineError>> {

@@ -61,7 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "alarm", "clock", "delivery", "headers", "refusal", "request", "units", "verify",
         ],
     ),
-    ("api", &["alarm", "clock", "telemetry"]),
+    ("api", &["alarm", "clock", "explain", "telemetry"]),
     (
         "replay",
         &["api", "clock", "queue", "random", "request", "store"],
@@ -179,6 +179,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "dedupe",
             "deliver",
             "delivery",
+            "explain",
             "headers",
             "limit",
             "listener",

@@ -42,6 +42,7 @@ mod deliveries;
 mod deploy;
 mod docs;
 mod doctor;
+mod explain_kept;
 mod forward;
 mod fuzz_seeds;
 mod grammar;

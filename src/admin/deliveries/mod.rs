@@ -4,6 +4,7 @@ mod act;
 mod audit;
 mod body;
 mod errors;
+mod explain;
 mod filter;
 mod forget;
 mod plan;
@@ -27,6 +28,7 @@ pub(super) fn calls() -> Vec<AdminCall> {
     all.extend(acting());
     all.extend(replaying());
     all.extend(quarantine::calls());
+    all.extend(explain::calls());
     all
 }
 

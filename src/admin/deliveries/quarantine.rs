@@ -138,7 +138,7 @@ async fn reverify(
     Ok(Json(ReverifyAnswer::Done(done)))
 }
 
-fn denied(error: &QuarantineError, route: &str) -> Denied {
+pub(super) fn denied(error: &QuarantineError, route: &str) -> Denied {
     let (status, help) = match error {
         QuarantineError::NoRoute => return no_route(route),
         QuarantineError::NotEnforcing => (

@@ -1,5 +1,5 @@
 use super::*;
-use crate::explain::{Cause, SecretChange};
+use crate::explain::{Cause, Finding, SecretChange, Tried};
 
 fn finding(causes: Vec<Cause>) -> Finding {
     Finding {
@@ -17,14 +17,7 @@ fn finding(causes: Vec<Cause>) -> Finding {
 }
 
 fn shown(finding: &Finding) -> String {
-    let verifier =
-        crate::verify::Verifier::from_preset("github", b"a-secret-of-this-test").unwrap();
-    let policy = Policy::Preset {
-        name: "github".into(),
-        verifier: Box::new(verifier),
-        shell: String::new(),
-    };
-    as_text(finding, &policy, &Look::of_stdout())
+    as_text(&Explanation::new(finding, "github"), &Look::of_stdout())
 }
 
 #[test]
@@ -42,12 +35,12 @@ fn explanation_says_cause_match_and_what_to_do() {
 
 #[test]
 fn explanation_as_json_has_stable_codes() {
-    let json = as_json(
-        &finding(vec![Cause::NoSignature {
-            expected: "x-hub-signature-256".into(),
-        }]),
-        "github",
-    );
+    let cause = Cause::NoSignature {
+        expected: "x-hub-signature-256".into(),
+    };
+    let explanation = Explanation::new(&finding(vec![cause]), "github");
+    let json = serde_json::to_value(&explanation).unwrap();
     assert_eq!(json["causes"][0]["code"], "no_signature");
+    assert_eq!(json["matches"]["route"], "github-labs");
     assert_eq!(json["tried"]["other_secrets"], 31);
 }

@@ -1,8 +1,7 @@
 //! The attention lines of `hookgate status`: each thing that needs attention, and the command for it.
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::database;
+use super::{Details, database};
 use crate::api::deliveries::Delivery;
 use crate::api::status::{AlarmStatus, ConfigStatus, RouteStatus, Status};
 use crate::cli::clock_skew::{MAX_SKEW_SECONDS, drift};
@@ -46,15 +45,14 @@ impl Attention {
 }
 
 /// Returns everything that needs attention, in the order in which it is shown.
-pub(super) fn attention(
-    status: &Status,
-    oldest: &BTreeMap<String, Delivery>,
-    now: SystemTime,
-) -> Vec<Attention> {
+pub(super) fn attention(status: &Status, details: &Details, now: SystemTime) -> Vec<Attention> {
     let routes = &status.routes;
-    let mut all: Vec<Attention> = routes.iter().filter_map(refusals).collect();
+    let mut all: Vec<Attention> = routes
+        .iter()
+        .filter_map(|route| refusals(route, details))
+        .collect();
     all.extend(routes.iter().filter_map(|route| {
-        let first = oldest.get(&route.name)?;
+        let first = details.oldest.get(&route.name)?;
         let command = format!("hookgate deliveries list --route {}", quoted(&route.name));
         let text = retries(route, first, now);
         Some(Attention::new(Sign::Warning, &route.name, text, command))
@@ -101,7 +99,7 @@ fn readiness(status: &Status) -> Option<Attention> {
 }
 
 /// Returns the line of a route that refused requests in the last hour.
-fn refusals(route: &RouteStatus) -> Option<Attention> {
+fn refusals(route: &RouteStatus, details: &Details) -> Option<Attention> {
     let refused: u64 = route.hour.refused.values().sum();
     if refused == 0 {
         return None;
@@ -124,7 +122,14 @@ fn refusals(route: &RouteStatus) -> Option<Attention> {
         term::count(refused),
         why.unwrap_or_default()
     );
-    Some(Attention::new(Sign::Bad, &route.name, text, ""))
+    let kept = details.kept.get(&route.name);
+    let command = kept.map(|id| format!("hookgate explain {id}"));
+    Some(Attention::new(
+        Sign::Bad,
+        &route.name,
+        text,
+        command.unwrap_or_default(),
+    ))
 }
 
 /// Describes the deliveries of a route that wait for a retry: `answers 503; 12 deliveries wait, oldest 6 m`.

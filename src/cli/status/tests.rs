@@ -49,6 +49,15 @@ fn sample() -> Status {
     .unwrap()
 }
 
+/// The last refused request of `github` that is kept, and the oldest retrying delivery of `stripe`.
+fn details() -> Details {
+    let id = "01JDC9R7T3WA0000000000000X".to_owned();
+    Details {
+        oldest: oldest(),
+        kept: BTreeMap::from([("github".to_owned(), id)]),
+    }
+}
+
 /// The oldest retrying delivery of `stripe`.
 fn oldest() -> BTreeMap<String, Delivery> {
     let target = json!({ "state": "retrying", "attempt_count": 4, "last": { "at": "2026-11-24T13:06:40Z", "outcome": "503", "took": 0.031 } });
@@ -85,7 +94,7 @@ fn unreachable_upstream_is_shown() {
 
 #[test]
 fn page_fits_100_columns() {
-    let page = render(&sample(), &oldest(), now(), &look());
+    let page = render(&sample(), &details(), now(), &look());
     let plain = anstream::adapter::strip_str(&page).to_string();
     assert!(
         plain.lines().all(|line| line.chars().count() <= 100),
@@ -104,10 +113,10 @@ fn quiet_gateway_needs_no_attention() {
         .routes
         .iter_mut()
         .for_each(|route| route.hour.refused.clear());
-    assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
+    assert!(attention(&status, &Details::default(), now()).is_empty());
     let plain = anstream::adapter::strip_str(&render(
         &status,
-        &BTreeMap::new(),
+        &Details::default(),
         now(),
         &Look {
             utf8: false,
@@ -125,7 +134,7 @@ fn drained_gateway_says_what_it_waits_for() {
         ..Status::default()
     };
     let text = |status: &Status| {
-        let lines = attention(status, &BTreeMap::new(), now());
+        let lines = attention(status, &Details::default(), now());
         anstream::adapter::strip_str(&attention::render(&lines, now(), &look())).to_string()
     };
     assert_eq!(
@@ -143,9 +152,9 @@ fn each_trouble_needs_attention() {
             ready: true,
             ..Status::default()
         };
-        assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
+        assert!(attention(&status, &Details::default(), now()).is_empty());
         change(&mut status);
-        assert_eq!(attention(&status, &BTreeMap::new(), now()).len(), 1);
+        assert_eq!(attention(&status, &Details::default(), now()).len(), 1);
     };
     check(&|status| status.config.stale_secrets = vec!["github/2026-11".to_owned()]);
     check(&|status| {
@@ -211,7 +220,7 @@ fn control_characters_of_a_status_are_escaped() {
         message: "\u{1b}]0;owned\u{7}".to_owned(),
     });
     status.routes[0].name = "\u{1b}[2J".to_owned();
-    let plain = anstream::adapter::strip_str(&render(&status, &BTreeMap::new(), now(), &look()))
+    let plain = anstream::adapter::strip_str(&render(&status, &Details::default(), now(), &look()))
         .to_string();
     assert!(
         plain.contains("\\x1b]0;owned\\x07") && plain.contains("\\x1b[2J"),
@@ -252,7 +261,7 @@ fn paused_queue_is_described() {
         ..sample()
     };
     let text = |status: &Status| {
-        let needs = attention(status, &BTreeMap::new(), now());
+        let needs = attention(status, &Details::default(), now());
         needs
             .into_iter()
             .find(|need| need.subject == "stripe")
@@ -279,8 +288,8 @@ fn alarm_whose_cause_has_ended_needs_no_attention() {
         alarms: vec![alarm("disk_nearly_full", true), alarm("clock_jump", true)],
         ..Status::default()
     };
-    assert!(attention(&status, &BTreeMap::new(), now()).is_empty());
-    let page = render(&status, &BTreeMap::new(), now(), &look());
+    assert!(attention(&status, &Details::default(), now()).is_empty());
+    let page = render(&status, &Details::default(), now(), &look());
     let plain = anstream::adapter::strip_str(&page).to_string();
     assert!(plain.contains("✓ nothing needs attention"), "{plain}");
     let line = "  ✓ gateway   disk_nearly_full: DISK_NEARLY_FULL\n";

@@ -107,7 +107,7 @@ impl GatewaySource {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn unreadable(error: TableError) -> QuarantineError {
+pub(super) fn unreadable(error: TableError) -> QuarantineError {
     QuarantineError::Unreadable(error.to_string())
 }
 
