@@ -43,35 +43,45 @@ pub fn whole_ms(wall: SystemTime) -> SystemTime {
 
 /// Returns `at` as RFC 3339 in UTC to the millisecond, such as `2026-11-24T02:01:00.000Z`. Empty for a time that no calendar has.
 ///
-/// Each request writes the present once or twice, so the text of the last second is kept.
+/// Each request writes the present once or twice, so the text of the last second is cached.
 pub fn rfc3339(at: SystemTime) -> String {
     thread_local! {
         static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
-    let Ok(since) = at.duration_since(UNIX_EPOCH) else {
-        return jiff::Timestamp::try_from(at)
+    let written = || {
+        jiff::Timestamp::try_from(at)
             .map(|at| format!("{at:.3}"))
-            .unwrap_or_default();
+            .unwrap_or_default()
     };
-    SECOND.with_borrow_mut(|(second, text)| {
-        if *second != since.as_secs() || text.is_empty() {
-            *second = since.as_secs();
-            *text = jiff::Timestamp::try_from(at)
-                .map(|at| format!("{at:.0}"))
-                .unwrap_or_default();
-        }
-        let Some(seconds) = text.strip_suffix('Z') else {
-            return String::new();
-        };
-        let mut whole = String::with_capacity(text.len() + 4);
-        whole.push_str(seconds);
-        whole.push('.');
-        let ms = since.subsec_millis();
-        let digits = [ms / 100, ms / 10 % 10, ms % 10];
-        whole.extend(digits.map(|digit| char::from_digit(digit, 10).unwrap_or('0')));
-        whole.push('Z');
-        whole
-    })
+    let Ok(since) = at.duration_since(UNIX_EPOCH) else {
+        return written();
+    };
+    // a thread that ends has no cache any more
+    SECOND
+        .try_with(|cached| with_milliseconds(&mut cached.borrow_mut(), at, since))
+        .unwrap_or_else(|_| written())
+}
+
+/// Returns the text of a time, of which the seconds may be cached.
+fn with_milliseconds(cached: &mut (u64, String), at: SystemTime, since: Duration) -> String {
+    let (second, text) = cached;
+    if *second != since.as_secs() || text.is_empty() {
+        *second = since.as_secs();
+        *text = jiff::Timestamp::try_from(at)
+            .map(|at| format!("{at:.0}"))
+            .unwrap_or_default();
+    }
+    let Some(seconds) = text.strip_suffix('Z') else {
+        return String::new();
+    };
+    let mut whole = String::with_capacity(text.len() + 4);
+    whole.push_str(seconds);
+    whole.push('.');
+    let ms = since.subsec_millis();
+    let digits = [ms / 100, ms / 10 % 10, ms % 10];
+    whole.extend(digits.map(|digit| char::from_digit(digit, 10).unwrap_or('0')));
+    whole.push('Z');
+    whole
 }
 
 /// Parses RFC 3339, as [`rfc3339`] writes it.

@@ -192,8 +192,13 @@ impl<'a> Filter<'a> {
         }
     }
 
-    /// Returns whether a line is forwarded. `is_read`: the route reads this header.
-    fn passes(&self, name: &str, is_read: bool) -> bool {
+    /// Returns whether the route reads the header of a line that is forwarded; `None` if it is not forwarded.
+    fn passes(&self, name: &str) -> Option<bool> {
+        let is_read = self.policy.scheme.has(name) || self.policy.keys.has(name);
+        self.is_forwarded(name, is_read).then_some(is_read)
+    }
+
+    fn is_forwarded(&self, name: &str, is_read: bool) -> bool {
         let policy = &self.policy;
         let folded = Folded::new(name);
         let is_replaced = policy.replaced.folds_to(&folded);
@@ -212,11 +217,6 @@ impl<'a> Filter<'a> {
             Treatment::MethodOverride => policy.keeps_override && is_exact(name),
             Treatment::IfExact => is_exact(name),
         }
-    }
-
-    /// Returns whether the route reads this header.
-    fn reads(&self, name: &str) -> bool {
-        self.policy.scheme.has(name) || self.policy.keys.has(name)
     }
 }
 
@@ -259,10 +259,9 @@ fn sender_lines(head: &RequestHead, host: &HeaderValue, policy: Policy<'_>) -> (
     let (filter, mut forwarded) = (Filter::new(policy, head), Forwarded::default());
     let (mut read, mut has_cookie) = (Read::default(), false);
     for (name, value) in head.headers.iter() {
-        let is_read = filter.reads(name);
-        if !filter.passes(name, is_read) {
+        let Some(is_read) = filter.passes(name) else {
             continue;
-        }
+        };
         forwarded.note(name);
         if name == header::COOKIE {
             if !has_cookie {

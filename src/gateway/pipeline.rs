@@ -149,12 +149,12 @@ async fn read_body<'a>(
         budget: &gate.budget,
         clock: &*gate.clock,
     };
-    let mut hash = None;
+    let (keys_by_body, mut hash) = (webhook.keys_by_body(), None);
     let mut feed = |chunk: &[u8]| {
         check.iter_mut().for_each(|check| check.update(chunk));
         let is_whole = head.declared_size == u64::try_from(chunk.len()).ok();
         // a body that arrives at once is hashed at once, which needs no state; that is large, so it has a box of its own
-        if webhook.keys_by_body() && !(hash.is_none() && is_whole) {
+        if keys_by_body && !(hash.is_none() && is_whole) {
             hash.get_or_insert_with(|| Box::new(gate.ids.bodies.begin()))
                 .update(chunk);
         }
@@ -165,7 +165,7 @@ async fn read_body<'a>(
         Some(_) | None => gate.ids.bodies.digest(body),
     };
     Ok(Checked {
-        digest: webhook.keys_by_body().then(|| digest(body.bytes())),
+        digest: keys_by_body.then(|| digest(body.bytes())),
         received: Received { head, body },
         check,
         share,

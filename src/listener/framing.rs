@@ -5,7 +5,7 @@
 //! over every byte, and cuts at the first violation. A head that is cut is completed, so that the request filter answers and records it like
 //! any other; a body that is cut ends in an error.
 //!
-//! Each byte of a head is looked at once. While the scanner judges a head, it also notes where its parts are ([`HeadSpans`]): the gateway's
+//! Each byte of a head is looked at two or three times, however it is split. While the scanner judges a head, it also notes where its parts are ([`HeadSpans`]): the gateway's
 //! own server reads a head by these spans alone, and so uses exactly what was judged. The data of a body is skipped by count.
 mod chunks;
 mod classes;

@@ -152,7 +152,7 @@ fn is_value(value: &[u8]) -> bool {
 }
 
 impl<'l> FromIterator<(&'l str, &'l [u8])> for HeaderLines {
-    /// Copies lines, whose names are in lower case.
+    /// Copies lines, with their names in lower case.
     fn from_iter<I: IntoIterator<Item = (&'l str, &'l [u8])>>(all: I) -> Self {
         let (mut names, mut bytes, mut lines) = (String::new(), Vec::new(), Vec::new());
         for (name, value) in all {
@@ -170,6 +170,8 @@ impl<'l> FromIterator<(&'l str, &'l [u8])> for HeaderLines {
                 },
             ));
         }
+        // look-ups compare with names in lower case
+        names.make_ascii_lowercase();
         // the budget charges the bytes of the lines, and no room beside them
         names.shrink_to_fit();
         bytes.shrink_to_fit();

@@ -3,24 +3,23 @@ use std::net::IpAddr;
 
 use crate::request::{put_ip, put_number};
 
-/// The room for the line of a request, in bytes: few need more.
-const ROOM: usize = 512;
+/// The bytes that most lines of a request need.
+const LINE_CAPACITY: usize = 512;
 
-/// A JSON object that is being written.
-#[derive(Debug)]
+/// A JSON object that is being written. Names need no escapes.
 pub(super) struct JsonLine(Vec<u8>);
 
 impl JsonLine {
     /// Begins a line with a first field.
-    pub(super) fn new(name: &str, value: &str) -> Self {
-        let mut line = Self(Vec::with_capacity(ROOM));
+    pub(super) fn new(name: &'static str, value: &str) -> Self {
+        let mut line = Self(Vec::with_capacity(LINE_CAPACITY));
         line.begin(b"{\"", name);
         line.string(value);
         line
     }
 
     /// Adds a text.
-    pub(super) fn text<'a>(&mut self, name: &str, value: impl Into<Option<&'a str>>) {
+    pub(super) fn text<'a>(&mut self, name: &'static str, value: impl Into<Option<&'a str>>) {
         if let Some(value) = value.into() {
             self.field(name);
             self.string(value);
@@ -28,7 +27,7 @@ impl JsonLine {
     }
 
     /// Adds a number.
-    pub(super) fn number(&mut self, name: &str, value: impl Into<Option<u64>>) {
+    pub(super) fn number(&mut self, name: &'static str, value: impl Into<Option<u64>>) {
         if let Some(value) = value.into() {
             self.field(name);
             put_number(&mut self.0, value);
@@ -36,7 +35,7 @@ impl JsonLine {
     }
 
     /// Adds a number that may be negative.
-    pub(super) fn signed(&mut self, name: &str, value: Option<i64>) {
+    pub(super) fn signed(&mut self, name: &'static str, value: Option<i64>) {
         if let Some(value) = value {
             self.field(name);
             if value < 0 {
@@ -47,7 +46,7 @@ impl JsonLine {
     }
 
     /// Adds an address.
-    pub(super) fn ip(&mut self, name: &str, value: IpAddr) {
+    pub(super) fn ip(&mut self, name: &'static str, value: IpAddr) {
         self.field(name);
         self.0.push(b'"');
         put_ip(&mut self.0, value);
@@ -60,11 +59,11 @@ impl JsonLine {
         self.0
     }
 
-    fn field(&mut self, name: &str) {
+    fn field(&mut self, name: &'static str) {
         self.begin(b",\"", name);
     }
 
-    fn begin(&mut self, before: &[u8; 2], name: &str) {
+    fn begin(&mut self, before: &[u8; 2], name: &'static str) {
         self.0.extend_from_slice(before);
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");

@@ -153,31 +153,59 @@ pub(super) fn of_held(
 }
 
 fn json_request(line: &Line<'_>) -> Vec<u8> {
-    let mut json = JsonLine::new("ts", &line.ts);
-    json.text("level", line.level);
-    json.text("msg", line.msg);
-    json.text("route", line.route);
-    json.text("provider", line.provider);
-    json.text("method", line.method);
-    json.text("path", line.path);
-    json.number("status", line.status.map(u64::from));
-    json.text("code", line.code);
-    json.text("why", line.why);
-    json.text("would_refuse", line.would_refuse);
-    json.text("from", line.from);
-    json.ip("client", line.client);
-    json.text("client_subject", line.client_subject);
-    json.text("request_id", line.request_id);
-    json.text("sender_request_id", line.sender_request_id);
-    json.text("secret", line.secret);
-    json.text("delivery_id", line.delivery_id);
-    json.text("event", line.event);
-    json.signed("skew_ms", line.skew_ms);
-    json.number("bytes", line.bytes);
-    json.number("answer_bytes", line.answer_bytes);
-    json.number("verify_us", line.verify_us);
-    json.number("upstream_ms", line.upstream_ms);
-    json.number("attempts", line.attempts.map(u64::from));
+    // no `..`: a new field must be written
+    let Line {
+        ts,
+        level,
+        msg,
+        route,
+        provider,
+        method,
+        path,
+        status,
+        code,
+        why,
+        would_refuse,
+        from,
+        client,
+        client_subject,
+        request_id,
+        sender_request_id,
+        secret,
+        delivery_id,
+        event,
+        skew_ms,
+        bytes,
+        answer_bytes,
+        verify_us,
+        upstream_ms,
+        attempts,
+    } = line;
+    let mut json = JsonLine::new("ts", ts);
+    json.text("level", *level);
+    json.text("msg", *msg);
+    json.text("route", *route);
+    json.text("provider", *provider);
+    json.text("method", *method);
+    json.text("path", *path);
+    json.number("status", status.map(u64::from));
+    json.text("code", *code);
+    json.text("why", *why);
+    json.text("would_refuse", *would_refuse);
+    json.text("from", *from);
+    json.ip("client", *client);
+    json.text("client_subject", *client_subject);
+    json.text("request_id", *request_id);
+    json.text("sender_request_id", *sender_request_id);
+    json.text("secret", *secret);
+    json.text("delivery_id", *delivery_id);
+    json.text("event", *event);
+    json.signed("skew_ms", *skew_ms);
+    json.number("bytes", *bytes);
+    json.number("answer_bytes", *answer_bytes);
+    json.number("verify_us", *verify_us);
+    json.number("upstream_ms", *upstream_ms);
+    json.number("attempts", attempts.map(u64::from));
     json.end()
 }
 

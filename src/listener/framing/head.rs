@@ -1,4 +1,4 @@
-//! Scans request line and header lines byte by byte, and the lines of a trailer.
+//! Scans request line and header lines, whole or byte by byte, and the lines of a trailer.
 use super::classes::{PATH, QUERY, TOKEN, is_in, run, run_of_value};
 use super::known::{Known, Name, Word};
 use super::spans::HeadSpans;
