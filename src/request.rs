@@ -101,7 +101,7 @@ pub fn put_query<'q>(target: &mut BytesMut, parameters: impl IntoIterator<Item =
 }
 
 /// The gateway's own ID of a request. Sender and upstream get it as `X-Request-Id`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId([u8; Self::LEN]);
 
 impl RequestId {

@@ -114,7 +114,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Says in plain words why a captured request is refused, and what to do.
     #[command(
-        after_help = "Examples:\n  hookgate explain 01K3Z6T1Q0V7Y2M4N8R5S9W3XA\n  hookgate explain --config config.yaml --route github request.http\n  hookgate explain --provider stripe --secret-env STRIPE_SECRET --json - < entry.har"
+        after_help = "Examples:\n  hookgate explain 01K3Z6T1Q0V7Y2M4N8R5S9W3XA\n  hookgate explain --config config.yaml --route github request.http"
     )]
     Explain(explain::ExplainArgs),
     /// Shows what the gateway is refusing and why, and what needs attention.

@@ -1,26 +1,23 @@
 //! `hookgate status`: what the gateway is refusing and why, and what needs attention.
 mod attention;
 mod database;
+mod details;
 mod routes;
 mod sending;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::api::deliveries::{Deliveries, Delivery};
-use crate::api::refusals::Refusals;
 use crate::api::status::{LedgerStatus, Status, StoreStatus};
-use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::GateArgs;
 use crate::cli::clock_skew::drift;
 use crate::cli::context;
 use crate::cli::error::{Error, Exit};
 use crate::cli::policy::quoted;
 use crate::cli::status::attention::attention;
+use crate::cli::status::details::Details;
 use crate::cli::term::{self, BOLD, GREEN, Look, Sign, YELLOW};
 use crate::clock::{Clock as _, SystemClock};
-use crate::telemetry::REMEMBERED;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -66,74 +63,6 @@ fn unanswered(error: Error, config: Option<&Path>) -> Error {
             "hookgate doctor --config {}",
             quoted(&path.display().to_string())
         ))
-}
-
-/// What the commands of attention lines name, by route.
-#[derive(Default)]
-struct Details {
-    /// The oldest retrying delivery.
-    oldest: BTreeMap<String, Delivery>,
-    /// The ID of the last refused request that is kept.
-    kept: BTreeMap<String, String>,
-}
-
-impl Details {
-    /// Asks the gateway. Leaves out what it does not answer.
-    async fn of(client: &AdminClient, status: &Status) -> Self {
-        Self {
-            oldest: oldest(client, status).await,
-            kept: kept(client, status).await,
-        }
-    }
-}
-
-/// Returns the last refused request of each route that is kept, among the refusals that the gateway remembers.
-async fn kept(client: &AdminClient, status: &Status) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    if status
-        .routes
-        .iter()
-        .all(|route| route.hour.refused.is_empty())
-    {
-        return found;
-    }
-    let target = format!("/-/refusals?limit={REMEMBERED}");
-    let refused: Result<Refusals, Error> = client.get(&target).await;
-    for refusal in refused.into_iter().flat_map(|refused| refused.refusals) {
-        if let (Some(route), Some(_)) = (refusal.route, refusal.kept_until) {
-            // newest first
-            found.entry(route).or_insert(refusal.request_id);
-        }
-    }
-    found
-}
-
-/// Returns the oldest retrying delivery of each route that has pending ones. Leaves a route out if the gateway does not answer.
-async fn oldest(client: &AdminClient, status: &Status) -> BTreeMap<String, Delivery> {
-    let mut found = BTreeMap::new();
-    for route in status
-        .routes
-        .iter()
-        .filter(|route| route.waiting.is_some_and(|waiting| waiting > 0))
-    {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs([
-            ("route", route.name.as_str()),
-            ("state", "retrying"),
-            ("order", "oldest"),
-            ("limit", "1"),
-        ]);
-        let page: Result<Deliveries, Error> = client
-            .get(&format!("/-/deliveries?{}", query.finish()))
-            .await;
-        if let Some(first) = page
-            .ok()
-            .and_then(|page| page.deliveries.into_iter().next())
-        {
-            found.insert(route.name.clone(), first);
-        }
-    }
-    found
 }
 
 /// Renders the whole page.

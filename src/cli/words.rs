@@ -91,6 +91,8 @@ mod tests {
         "`TailItem`",
         "`?raw=true`",
         "`?limit=20`",
+        "`?route=NAME&limit=20`",
+        "`verify`",
         "`/-/refusals?limit=20`",
         "`GET /-/openapi.json`",
         "`GET /-/replays`",

@@ -1,5 +1,5 @@
 //! The gate: the state that outlives a reload, and what swaps the config that requests run on.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
@@ -21,6 +21,7 @@ use crate::gateway::limits::Limits;
 use crate::gateway::numbers::numbers_of;
 use crate::gateway::secret_watch::{SecretWatch, Sources};
 use crate::quarantine::Quarantine;
+use crate::request::RequestId;
 use crate::store::archive::Counts;
 use crate::store::drift::Drift;
 use crate::store::queue::TargetId;
@@ -72,8 +73,9 @@ pub struct Gate {
     pub(super) upstreams: Mutex<HashMap<Arc<str>, Arc<Client>>>,
     /// The refused requests that are kept.
     pub(crate) quarantine: Quarantine,
-    /// Held while one request is released from quarantine, so that two calls never release the same one.
-    pub(super) releasing: tokio::sync::Mutex<()>,
+    /// Held while one request is released from quarantine, so that two calls never release the same one. Holds those that were released and could
+    /// not be removed.
+    pub(super) releasing: tokio::sync::Mutex<HashSet<RequestId>>,
     /// The state between start and exit, and the counts of what is in flight.
     pub(crate) lifecycle: Lifecycle,
     /// The matches of secrets.

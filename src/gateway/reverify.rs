@@ -2,7 +2,7 @@
 //! request.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
@@ -11,7 +11,7 @@ use crate::api::quarantine::{Reverified, ReverifyPlan, ReverifySample};
 use crate::clock::{rfc3339, within};
 use crate::delivery::{Answer, Delivery};
 use crate::gateway::Gate;
-use crate::gateway::active_config::ActiveRoute;
+use crate::gateway::active_config::{ActiveRoute, Found};
 use crate::gateway::late::{self, Note};
 use crate::gateway::pipeline;
 use crate::gateway::reply::{self, RefusalResponse, Reply};
@@ -19,7 +19,7 @@ use crate::quarantine::{Kept, TableError};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::telemetry::Facts;
-use crate::verify::Cleared;
+use crate::verify::{Authentic, Cleared, NotAuthentic};
 
 /// The most requests that one call releases or tries to release.
 const MAX_RELEASES: usize = 100;
@@ -59,22 +59,24 @@ enum Outcome {
 /// # Errors
 /// The code for which it is not released.
 fn judge(gate: &Gate, route: &ActiveRoute, kept: Kept) -> Result<Passed, &'static str> {
+    admit(gate, route, &kept).map_err(|refusal| refusal.code())?;
     let Kept {
-        params, received, ..
+        params,
+        received,
+        tolerance,
+        ..
     } = kept;
     let webhook = &*route.webhook;
     let Some(verifier) = &webhook.verifier else {
         return Err("not_verified");
     };
-    if webhook.is_ambiguous(&received.head) {
-        return Err(Refusal::Malformed.code());
-    }
     let (arrived, dates) = (received.head.received, gate.dates(gate.clock.mono()));
     let mut check = verifier.begin(&received.head, &params);
     check.update(received.body.bytes());
     let authentic = check
         .finish(received, arrived, &dates)
         .map_err(|refused| refused.why.code())?;
+    in_time(&authentic, tolerance, arrived.wall).map_err(|why| why.code())?;
     let event_type = verifier.event_type(authentic.received());
     let cleared = Cleared::Authentic(authentic);
     let handshakes = &webhook.handshakes;
@@ -89,6 +91,47 @@ fn judge(gate: &Gate, route: &ActiveRoute, kept: Kept) -> Result<Passed, &'stati
         delivery,
         event_type,
     })
+}
+
+/// Checks the head and the size of a kept request by the current config, as at its receipt. The certificate of its client is not stored: a client
+/// that a certificate may admit was admitted then.
+fn admit(gate: &Gate, route: &ActiveRoute, kept: &Kept) -> Result<(), Refusal> {
+    let (webhook, head) = (&*route.webhook, &kept.received.head);
+    match gate.active.load().find(head) {
+        Some(Found::Webhook(found, params))
+            if found.webhook.name == webhook.name && params == kept.params => {}
+        Some(Found::Webhook(..) | Found::Pass(_)) | None => return Err(Refusal::NoRoute),
+    }
+    if !webhook.methods.contains(&head.method) {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    let allow = &webhook.allow;
+    if allow.subjects.is_empty() && !allow.admits(head.client.ip, None) {
+        return Err(Refusal::ClientNotAllowed);
+    }
+    if kept.received.body.bytes().len() > webhook.max_body {
+        return Err(Refusal::BodyTooLarge);
+    }
+    if webhook.is_ambiguous(head) {
+        return Err(Refusal::Malformed);
+    }
+    Ok(())
+}
+
+/// Judges the signed time by the tolerance that the route had when the request arrived: a larger one of later lets no old request in.
+fn in_time(
+    authentic: &Authentic,
+    tolerance: Option<Duration>,
+    arrived: SystemTime,
+) -> Result<(), NotAuthentic> {
+    let (Some(signed_at), Some(tolerance)) = (authentic.signed_at(), tolerance) else {
+        return Ok(());
+    };
+    match arrived.duration_since(signed_at) {
+        Ok(age) if age > tolerance => Err(NotAuthentic::TimestampStale),
+        Err(ahead) if ahead.duration() > tolerance => Err(NotAuthentic::TimestampFuture),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Judges the kept requests of a route, and releases none.
@@ -131,22 +174,12 @@ pub(super) async fn plan(gate: &Gate, route: &ActiveRoute) -> Result<ReverifyPla
     }
 }
 
-/// Releases the requests of a route that are authentic now, oldest first, after the one with the ID `after`. Goes on to its end if the caller
-/// leaves: the app may have got a request by then.
+/// Releases the requests of a route that are authentic now, oldest first, after the one with the ID `after`. The caller lets it come to its end:
+/// the app may have got a request by then.
 ///
 /// # Errors
-/// The file of the quarantine cannot be read or written.
+/// The file of the quarantine cannot be read, and nothing was released.
 pub(super) async fn release(
-    gate: Arc<Gate>,
-    route: Arc<ActiveRoute>,
-    after: Option<RequestId>,
-) -> Result<Reverified, TableError> {
-    tokio::spawn(async move { release_all(&gate, &route, after).await })
-        .await
-        .unwrap_or_else(|error| Err(TableError::Failed(error.to_string())))
-}
-
-async fn release_all(
     gate: &Arc<Gate>,
     route: &Arc<ActiveRoute>,
     mut after: Option<RequestId>,
@@ -155,18 +188,22 @@ async fn release_all(
     let ends = gate.clock.mono() + MAX_DURATION;
     let (mut done, mut tried) = (Reverified::default(), 0);
     loop {
-        let ids = next_ids(gate, route, after).await?;
-        if ids.is_empty() {
-            break;
-        }
+        let ids = match next_ids(gate, route, after).await {
+            Err(error) if done == Reverified::default() => return Err(error),
+            Err(_) => return Ok(broken_off(done, after, gate, route)),
+            Ok(ids) if ids.is_empty() => break,
+            Ok(ids) => ids,
+        };
         for id in ids {
             let is_over = gate.clock.mono() >= ends || gate.lifecycle.activity.is_leaving();
             if tried >= MAX_RELEASES || is_over {
-                done.next = after.map(|id| id.to_string());
-                done.left = kept(gate, route);
-                return Ok(done);
+                return Ok(broken_off(done, after, gate, route));
             }
-            let outcome = release_one(gate, route, id).await?;
+            let outcome = match release_one(gate, &route.webhook.name, id).await {
+                Err(error) if done == Reverified::default() => return Err(error),
+                Err(_) => return Ok(broken_off(done, after, gate, route)),
+                Ok(outcome) => outcome,
+            };
             tried += usize::from(!matches!(outcome, Outcome::Refused(_) | Outcome::Gone));
             match outcome {
                 Outcome::Released => done.released += 1,
@@ -182,19 +219,38 @@ async fn release_all(
     Ok(done)
 }
 
-/// Judges one request, and releases it if it is authentic. No other call can do so at the same time.
-async fn release_one(
-    gate: &Arc<Gate>,
-    route: &Arc<ActiveRoute>,
-    id: RequestId,
-) -> Result<Outcome, TableError> {
-    let _turn = gate.releasing.lock().await;
+/// Returns the result of a call that did not come to the end: the next one goes on after `last`.
+fn broken_off(
+    mut done: Reverified,
+    last: Option<RequestId>,
+    gate: &Gate,
+    route: &ActiveRoute,
+) -> Reverified {
+    done.next = last.map(|id| id.to_string());
+    done.left = kept(gate, route);
+    done
+}
+
+/// Judges one request by the config of this moment, and releases it if it is authentic. No other call can do so at the same time.
+async fn release_one(gate: &Arc<Gate>, route: &str, id: RequestId) -> Result<Outcome, TableError> {
+    let mut released = gate.releasing.lock().await;
+    if released.contains(&id) {
+        if gate.quarantine.remove(id).await.is_ok() {
+            released.remove(&id);
+        }
+        return Ok(Outcome::Gone);
+    }
     let Some(kept) = gate.quarantine.get(id).await? else {
         return Ok(Outcome::Gone);
     };
     if !gate.accepts() {
         return Ok(Outcome::Failed(Refusal::Draining.code().to_owned()));
     }
+    let dates = gate.dates(gate.clock.mono());
+    let found = gate.active.load().webhook_route(route).cloned();
+    let Some(route) = &found.filter(|route| route.webhook.enforces(&dates)) else {
+        return Ok(Outcome::Refused(Refusal::NoRoute.code()));
+    };
     let passed = match judge(gate, route, kept) {
         Ok(passed) => passed,
         Err(code) => return Ok(Outcome::Refused(code)),
@@ -213,8 +269,10 @@ async fn release_one(
         Ok(Reply::Duplicate(_)) => Outcome::Duplicate,
         Err(refusal) => return Ok(Outcome::Failed(refusal.code().to_owned())),
     };
-    // if this fails, the request is found to be a duplicate the next time, where the route has `dedupe`
-    gate.quarantine.remove(id).await?;
+    // the log says why it fails; the request is not released again
+    if gate.quarantine.remove(id).await.is_err() {
+        released.insert(id);
+    }
     Ok(outcome)
 }
 

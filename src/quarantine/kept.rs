@@ -1,7 +1,7 @@
 //! A refused request as it is offered, stored and read back.
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderName;
@@ -14,7 +14,10 @@ use crate::queue::stored;
 use crate::request::{Client, Params, Received, RequestHead};
 use crate::store::record::Record;
 use crate::units::saturating;
-use crate::verify::{KeyedBy, NotAuthentic, Refused, Verifier};
+use crate::verify::{NotAuthentic, Refused, Verifier};
+
+/// The name of the fact with the tolerance, in milliseconds.
+const TOLERANCE: &str = "tolerance";
 
 /// A refused request that waits to be written.
 pub(super) struct Offered {
@@ -68,6 +71,8 @@ pub struct Entry {
 pub struct Kept {
     /// Its facts.
     pub entry: Entry,
+    /// The greatest distance of the signed time that the route allowed then; `None` if it enforced none.
+    pub tolerance: Option<Duration>,
     /// The path parameters of its route when it was received.
     pub params: Params,
     /// Its head and its body. The time of receipt is that by the wall clock; its monotonic time is that of the reading.
@@ -111,9 +116,14 @@ impl Offered {
         let head = &received.head;
         let max_age = webhook.quarantine.map(|of| of.max_age).unwrap_or_default();
         let received_at = head.received.wall;
-        let record = stored::unproved(head, &params, target(&webhook, head), |name| {
+        let mut record = stored::unproved(head, &params, target(&webhook, head), |name| {
             is_stored(&webhook, name)
         });
+        let tolerance = webhook.verifier.as_ref().and_then(Verifier::tolerance);
+        record.facts.extend(tolerance.map(|tolerance| {
+            let ms = tolerance.as_millis().to_string();
+            (Bytes::from_static(TOLERANCE.as_bytes()), Bytes::from(ms))
+        }));
         Row {
             id: head.request_id.to_string(),
             code: why.code(),
@@ -133,8 +143,10 @@ impl Kept {
     /// Reads a stored request; `None` if it is damaged.
     pub(super) fn read(entry: Entry, record: Bytes, body: Bytes, now: Now) -> Option<Self> {
         let record = Record::decode(record).ok()?;
+        let tolerance = stored::fact(&record, TOLERANCE).and_then(|ms| ms.parse().ok());
         Some(Self {
             entry,
+            tolerance: tolerance.map(Duration::from_millis),
             params: stored::parameters(&record),
             received: stored::request(&record, body, now).ok()?,
         })
@@ -152,16 +164,15 @@ fn size_of_head(head: &RequestHead) -> u64 {
     saturating(lines + head.target.len() + head.authority.len())
 }
 
-/// Returns whether a header is stored: what may hold a secret is not, unless the route's verification reads it.
+/// Returns whether a header is stored: what may hold a secret is not, unless the route reads it, for its verification or as a key.
 fn is_stored(webhook: &WebhookRoute, name: &str) -> bool {
     let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
         return false;
     };
-    let is_read = |verifier: &Verifier| {
-        let account = verifier.secrets().keyed_by().and_then(KeyedBy::header);
-        verifier.shape().headers().has(name.as_str()) || account == Some(&name)
-    };
-    !webhook.secret_locations.hides(&name) || webhook.verifier.as_ref().is_some_and(is_read)
+    let is_read = |verifier: &Verifier| verifier.shape().headers().has(name.as_str());
+    !webhook.secret_locations.hides(&name)
+        || webhook.verifier.as_ref().is_some_and(is_read)
+        || webhook.key_headers().any(|key| *key == name)
 }
 
 /// Returns the target without parameters that hold a secret, unless the signature covers the query.

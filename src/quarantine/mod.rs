@@ -172,7 +172,8 @@ impl Quarantine {
     /// The file cannot be read.
     pub async fn get(&self, id: RequestId) -> Result<Option<Kept>, TableError> {
         let now = self.clock.now();
-        let read = move |shared: &Shared| shared.with_table(|table| table.get(id.as_str()));
+        let read =
+            move |shared: &Shared| shared.with_table(|table| table.get(id.as_str(), now.wall));
         let stored = self.blocking(None, read).await?;
         Ok(stored.and_then(|(entry, record, body)| Kept::read(entry, record, body, now)))
     }

@@ -190,11 +190,11 @@ impl Table {
         Ok(self.all(sql, params![id], removed)?.pop())
     }
 
-    /// Returns a whole row.
-    pub(super) fn get(&self, id: &str) -> Result<Option<Stored>, TableError> {
+    /// Returns a whole row, unless its time is over at `now`.
+    pub(super) fn get(&self, id: &str, now: SystemTime) -> Result<Option<Stored>, TableError> {
         self.one(
-            &format!("select {ENTRY}, record, body from kept where id = ?1"),
-            params![id],
+            &format!("select {ENTRY}, record, body from kept where id = ?1 and until > ?2"),
+            params![id, ms(now)],
             |row| {
                 let blob = |at| row.get::<_, Vec<u8>>(at).map(Bytes::from);
                 Ok((entry(row)?, blob(7)?, blob(8)?))

@@ -95,7 +95,7 @@ fn kept_request_is_explained_by_its_id() {
         found["matches"],
         json!({ "route": "github-labs", "secret": "main" })
     );
-    assert_eq!(found["causes"][0]["code"], "other_route");
+    assert_eq!(found["causes"][0]["code"], "secret_of_other_route");
     for secret in [SECRET, WRONG, "nobody shows"] {
         assert!(!text.contains(secret) && !json.contains(secret));
     }

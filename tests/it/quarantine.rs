@@ -406,6 +406,52 @@ fn signed_time_is_judged_as_of_the_receipt() {
         )
     );
     assert_eq!((app.count(), &*app.last().body), (1, &b"fresh"[..]));
+    let wider = more(SECRET).replace("tolerance: 5m", "tolerance: 1h");
+    reconfigure(&gate, &wider);
+    let done = reverify(&gate, "github");
+    assert_eq!(
+        (&done["released"], &done["refused"]),
+        (
+            &json!(0),
+            &json!({ "timestamp_stale": 1, "timestamp_future": 1 })
+        ),
+        "a larger tolerance of later lets no old request in"
+    );
+}
+
+/// The network, the methods and the path of the route are those of the moment too.
+#[test]
+fn route_that_was_narrowed_releases_nothing_else() {
+    let app = App::start();
+    let gate = queue::start(&forwarding(&app, WRONG));
+    assert_eq!(send(&gate, "d-1", b"{}").status, 401);
+    wait_for_kept(&gate, 1);
+    for (change, code) in [
+        (
+            "allow: [192.0.2.0/24]\n    quarantine: {}",
+            "client_not_allowed",
+        ),
+        ("methods: [PUT]\n    quarantine: {}", "method_not_allowed"),
+        ("max_body: 1\n    quarantine: {}", "body_too_large"),
+    ] {
+        reconfigure(
+            &gate,
+            &forwarding(&app, SECRET).replace("quarantine: {}", &change),
+        );
+        let done = reverify(&gate, "github");
+        assert_eq!(
+            (&done["released"], &done["refused"]),
+            (&json!(0), &json!({ code: 1 }))
+        );
+    }
+    let moved = forwarding(&app, SECRET).replace("path: /webhooks/github", "path: /hooks");
+    reconfigure(&gate, &moved);
+    assert_eq!(
+        reverify(&gate, "github")["refused"],
+        json!({ "no_route": 1 })
+    );
+    reconfigure(&gate, &forwarding(&app, SECRET));
+    assert_eq!(reverify(&gate, "github")["released"], 1);
 }
 
 #[test]

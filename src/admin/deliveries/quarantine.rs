@@ -117,10 +117,22 @@ async fn reverify(
         let row = store.note(note.clone()).await;
         note.goes_on = Some(row.map_err(|error| unavailable(&error))?);
     }
-    let done: Reverified = source
-        .reverify(route.clone(), after)
-        .await
-        .map_err(failed)?;
+    // to its end, with its row in the audit, if the caller leaves
+    let name = route.clone();
+    let released = tokio::spawn(async move { release(&source, name, after, note).await }).await;
+    let released =
+        released.unwrap_or_else(|error| Err(QuarantineError::Unreadable(error.to_string())));
+    released.map(ReverifyAnswer::Done).map(Json).map_err(failed)
+}
+
+/// Releases, and writes down how many.
+async fn release(
+    source: &Arc<dyn AdminSource>,
+    route: String,
+    after: Option<RequestId>,
+    mut note: Note,
+) -> Result<Reverified, QuarantineError> {
+    let done = source.reverify(route.clone(), after).await?;
     note.done = done.released;
     tracing::info!(
         route,
@@ -130,12 +142,12 @@ async fn reverify(
         left = done.left,
         "requests released from quarantine"
     );
-    if let Some(store) = &store
+    if let Some(store) = source.store()
         && let Err(error) = store.note(note).await
     {
         tracing::error!(%error, route, "the audit does not say how many requests were released");
     }
-    Ok(Json(ReverifyAnswer::Done(done)))
+    Ok(done)
 }
 
 pub(super) fn denied(error: &QuarantineError, route: &str) -> Denied {

@@ -1,7 +1,8 @@
 //! The attention lines of `hookgate status`: each thing that needs attention, and the command for it.
 use std::time::{Duration, SystemTime};
 
-use super::{Details, database};
+use super::database;
+use super::details::Details;
 use crate::api::deliveries::Delivery;
 use crate::api::status::{AlarmStatus, ConfigStatus, RouteStatus, Status};
 use crate::cli::clock_skew::{MAX_SKEW_SECONDS, drift};
@@ -116,14 +117,15 @@ fn refusals(route: &RouteStatus, details: &Details) -> Option<Attention> {
     };
     let last = route.last_unauthentic.as_ref();
     let why = last.filter(|last| route.hour.refused.contains_key(&last.code));
-    let why = why.map(|last| format!("; last: {}", last.why));
-    let text = format!(
-        "{} refused in the last hour, {codes}{}",
-        term::count(refused),
-        why.unwrap_or_default()
-    );
     let kept = details.kept.get(&route.name);
     let command = kept.map(|id| format!("hookgate explain {id}"));
+    let refused = format!("{} refused in the last hour", term::count(refused));
+    let text = match (why, &command) {
+        // the command takes the room of the codes
+        (Some(last), Some(_)) => format!("{refused}: {}", last.why),
+        (Some(last), None) => format!("{refused}, {codes}; last: {}", last.why),
+        (None, _) => format!("{refused}, {codes}"),
+    };
     Some(Attention::new(
         Sign::Bad,
         &route.name,

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::attention::{first_error, retries};
 use super::*;
+use crate::api::deliveries::Delivery;
 use crate::api::status::{
     AlarmStatus, ClockStatus, FailingEndpoint, LastError, OutboundStatus, RouteStatus,
     SecretStatus, UpstreamStatus,

@@ -23,6 +23,8 @@ pub(super) struct Given<'a> {
     verifier: Option<&'a Verifier>,
     /// The time until which it observes.
     observe_until: Option<SystemTime>,
+    /// Whether it drops duplicates.
+    has_dedupe: bool,
 }
 
 impl<'a> Given<'a> {
@@ -31,12 +33,14 @@ impl<'a> Given<'a> {
         verifies: bool,
         verifier: Option<&'a Verifier>,
         observe_until: Option<SystemTime>,
+        has_dedupe: bool,
     ) -> Self {
         Self {
             route,
             verifies,
             verifier,
             observe_until,
+            has_dedupe,
         }
     }
 }
@@ -70,6 +74,7 @@ pub(super) fn quarantine(
         Some(SecretKind::Basic) => "basic",
         Some(SecretKind::Hmac(_)) | None => {
             note_observing(given, place, cx);
+            note_duplicates(given, place, cx);
             return Some(compiled);
         }
     };
@@ -81,6 +86,20 @@ pub(super) fn quarantine(
         "leave it out".to_owned(),
     );
     None
+}
+
+/// Warns about a route that cannot tell a released request from one that the provider sent again.
+fn note_duplicates(given: Given<'_>, place: &Place, cx: &mut Context<'_>) {
+    if !given.has_dedupe {
+        cx.problems.warning_at_key(
+            place,
+            format!(
+                "route {} has no `dedupe`: a released delivery that the provider also sent again reaches the app twice",
+                given.route
+            ),
+            "add `dedupe: {}` to the route".to_owned(),
+        );
+    }
 }
 
 /// Warns about a route that refuses nothing yet.

@@ -231,8 +231,11 @@ fn senders(keys: WebhookKeys, common: &Common, place: &Place, cx: &mut Context<'
         verifies,
     };
     let observe_until = mode::observe_until(written, name, place, cx);
-    let given = quarantine::Given::new(name, verifies, verifier, observe_until);
+    let given = quarantine::Given::new(name, verifies, verifier, observe_until, dedupe.is_some());
     let quarantine = quarantine::quarantine(quarantine, given, place, cx);
+    // a request that is released late must still be found to be a duplicate
+    let dedupe =
+        dedupe.map(|dedupe| quarantine.map_or(dedupe, |kept| dedupe.at_least(kept.max_age)));
     Senders {
         verifies,
         secret_origins: origins(&secrets),

@@ -257,6 +257,16 @@ pub enum OnStoreDown {
 }
 
 impl Dedupe {
+    /// Returns the same with windows that are no shorter than `age`.
+    #[must_use]
+    pub fn at_least(self, age: Duration) -> Self {
+        Self {
+            window: self.window.max(age),
+            content_window: self.content_window.max(age),
+            ..self
+        }
+    }
+
     /// Returns how long a delivery is remembered on a route with late retries.
     pub fn late_window(&self) -> Duration {
         if self.by_content {

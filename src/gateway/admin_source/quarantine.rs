@@ -91,7 +91,7 @@ impl GatewaySource {
         if !self.gate.accepts() {
             return Err(QuarantineError::Draining);
         }
-        let done = reverify::release(Arc::clone(&self.gate), route, after).await;
+        let done = reverify::release(&self.gate, &route, after).await;
         done.map_err(unreadable)
     }
 
