@@ -1,5 +1,5 @@
 //! `hookgate explain`: says in plain words why a captured request is refused, and what to do.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::api::actions::Empty;
@@ -28,10 +28,10 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "TIME", value_parser = context::moment, allow_negative_numbers = true)]
     now: Option<SystemTime>,
     /// The admin listener of the gateway that keeps the request, HOST:PORT or unix:PATH (default: as `hookgate status`).
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["provider", "route", "url", "now"])]
+    #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// The file with the admin token (default: as `hookgate status`).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["provider", "route", "url", "now"])]
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Prints the explanation as a JSON object.
     #[arg(long)]
@@ -43,7 +43,7 @@ pub(super) struct ExplainArgs {
 
 /// Runs `explain`.
 pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Error> {
-    let kept = kept(args);
+    let kept = kept(args)?;
     let explanation = match &kept {
         Some(id) => ask(args, id)?,
         None => search_here(args)?,
@@ -55,12 +55,13 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Error> {
         as_text(&explanation, &Look::of_stdout())
     };
     term::print_line(&text)?;
-    if kept.is_some() && !args.json {
+    let when = match explanation.refused.as_deref() {
+        Some("signature_mismatch") => Some("Once this is mended, release"),
+        Some(_) => None,
+        None => Some("Release"),
+    };
+    if let Some(when) = when.filter(|_| kept.is_some() && !args.json) {
         let route = quoted(&explanation.judged_by);
-        let when = match explanation.refused {
-            Some(_) => "Once this is mended, release",
-            None => "Release",
-        };
         term::say(&format!(
             "{when} what was refused: hookgate reverify --route {route}"
         ));
@@ -75,10 +76,23 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Exit, Error> {
 }
 
 /// Returns the ID of a request that the gateway keeps, if the argument is one and no file.
-fn kept(args: &ExplainArgs) -> Option<RequestId> {
-    let is_file = Path::new(&args.request).exists();
-    let id = args.request.to_str().and_then(RequestId::parse);
-    id.filter(|_| !is_file && !args.policy.is_given())
+fn kept(args: &ExplainArgs) -> Result<Option<RequestId>, Error> {
+    let request = args.request.display().to_string();
+    if request == "-" || args.request.exists() {
+        return Ok(None);
+    }
+    match RequestId::parse(&request.to_ascii_uppercase()) {
+        Some(_) if args.policy.is_given() || args.now.is_some() || args.url.is_some() => {
+            Err(Error::usage(
+                "with the ID of a request, leave out `--provider`, `--route`, `--url` and `--now`: the gateway knows them",
+            ))
+        }
+        Some(id) => Ok(Some(id)),
+        None => Err(Error::usage(format!(
+            "`{request}` is neither a file nor the ID of a request"
+        ))
+        .hint("hookgate explain --help")),
+    }
 }
 
 /// Asks the gateway that keeps the request.
@@ -167,7 +181,7 @@ fn as_text(explanation: &Explanation, look: &Look) -> String {
     lines.push(format!("  tried     {}", tried_words(&explanation.tried)));
     match explanation.causes.as_slice() {
         [] => lines.push(
-            "  then      sign a body with the secret, and compare: hookgate sign --help".to_owned(),
+            "  then      enter the secret anew, at the provider and in the config".to_owned(),
         ),
         causes => lines.extend(
             causes

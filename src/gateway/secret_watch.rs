@@ -212,11 +212,7 @@ impl Watched {
     /// Returns the matches that the store does not know.
     fn since_told(&self, now: Now, counters: Option<SecretCounters>) -> SecretMatches {
         let new = counters.filter(|counters| counters.matches > self.told);
-        let ago = |counters: SecretCounters| {
-            now.wall
-                .duration_since(counters.last_at)
-                .unwrap_or_default()
-        };
+        let ago = |counters: SecretCounters| now.mono.saturating_duration_since(counters.last_mono);
         SecretMatches {
             key: self.key,
             count: new.map_or(0, |counters| counters.matches - self.told),

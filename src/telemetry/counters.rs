@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 use prometheus::Histogram;
@@ -71,6 +71,8 @@ pub struct SecretCounters {
     pub matches: u64,
     /// When the last one ended.
     pub last_at: SystemTime,
+    /// The same by the clock that does not jump.
+    pub last_mono: Instant,
 }
 
 /// The last refused request of a route that was not authentic.
@@ -90,6 +92,7 @@ pub(super) struct EndedAt {
     /// Minutes since the telemetry began, monotonic.
     pub(super) minute: u64,
     pub(super) wall: SystemTime,
+    pub(super) mono: Instant,
     pub(super) took: std::time::Duration,
 }
 
@@ -113,6 +116,10 @@ impl RouteCounters {
     }
 
     pub(super) fn count(&self, facts: &Facts, outcome: Outcome, when: EndedAt) {
+        // its refusal was counted when it was received
+        if facts.from_quarantine && matches!(outcome, Outcome::Refused(_)) {
+            return;
+        }
         if let Some(total) = self.totals.get(outcome.index()) {
             total.fetch_add(1, Ordering::Relaxed);
         }
@@ -143,21 +150,17 @@ impl RouteCounters {
                 why: Arc::clone(why),
             });
         }
-        if let Some(name) = &facts.secret {
+        // a request that is released from quarantine says nothing about the secret that the sender uses now
+        if let Some(name) = facts.secret.as_ref().filter(|_| !facts.from_quarantine) {
+            let before = tally.secrets.get(name).map_or(0, |known| known.matches);
+            let counters = SecretCounters {
+                matches: before + 1,
+                last_at: when.wall,
+                last_mono: when.mono,
+            };
             match tally.secrets.get_mut(name) {
-                Some(counters) => {
-                    *counters = SecretCounters {
-                        matches: counters.matches + 1,
-                        last_at: when.wall,
-                    }
-                }
-                None => drop(tally.secrets.insert(
-                    Arc::clone(name),
-                    SecretCounters {
-                        matches: 1,
-                        last_at: when.wall,
-                    },
-                )),
+                Some(known) => *known = counters,
+                None => drop(tally.secrets.insert(Arc::clone(name), counters)),
             }
         }
     }

@@ -267,6 +267,7 @@ impl Telemetry {
         let when = EndedAt {
             minute: self.minute(now),
             wall: now.wall,
+            mono: now.mono,
             took,
         };
         match &facts.route {

@@ -117,6 +117,12 @@ fn kept_request_is_explained_by_its_id() {
     let (code, text) = explain(&gate, "00000000000000000000000000", &[]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("does not keep this request"), "{text}");
+    let (code, text) = explain(&gate, "nonsense", &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("neither a file nor the ID of a request"),
+        "{text}"
+    );
     let (status, _) = call(&gate, ACTING, "POST", "/-/refusals/nonsense/explain");
     assert_eq!(status, 400);
 }

@@ -289,6 +289,9 @@ fn spool_takes_deliveries_while_the_store_is_away_and_hands_them_over() {
     wait_for("the spool to be empty", || {
         metric(&gate, "hookgate_spool_waiting") < 0.1
     });
+    wait_for("the other gateway to find out that it is back", || {
+        send(&without, "id-2", b"{\"n\":2}").status != 503
+    });
     is(
         &send(&without, "id-2", b"{\"n\":2}"),
         200,

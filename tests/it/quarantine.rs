@@ -436,7 +436,7 @@ fn route_that_was_narrowed_releases_nothing_else() {
     ] {
         reconfigure(
             &gate,
-            &forwarding(&app, SECRET).replace("quarantine: {}", &change),
+            &forwarding(&app, SECRET).replace("quarantine: {}", change),
         );
         let done = reverify(&gate, "github");
         assert_eq!(

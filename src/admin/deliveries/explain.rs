@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 
 use super::errors::{bad_request, unavailable};
 use super::quarantine::denied;
-use crate::admin::AdminSource;
 use crate::admin::answer::Denied;
 use crate::admin::table::{AdminCall, change_call};
 use crate::admin::token::Actor;
+use crate::admin::{AdminSource, QuarantineError};
 use crate::api::actions::Empty;
 use crate::api::explain::Explanation;
 use crate::request::RequestId;
@@ -43,7 +43,13 @@ async fn explain(
         )
     })?;
     let explained = source.explained(id).await;
-    let explained = explained.map_err(|error| denied(&error, "of the request"))?;
+    let explained = explained.map_err(|error| {
+        if error == QuarantineError::NoRoute {
+            route_is_gone()
+        } else {
+            denied(&error, "")
+        }
+    })?;
     let explanation = explained.ok_or_else(not_kept)?;
     // a gateway without a store on disk has no audit
     if let Some(store) = source.store() {
@@ -63,10 +69,18 @@ async fn explain(
     Ok(Json(explanation))
 }
 
+fn route_is_gone() -> Denied {
+    Denied::new(
+        StatusCode::NOT_FOUND,
+        "the config has no route of the name that refused this request",
+        "if the route has another name now, write the earlier one under its `previously`",
+    )
+}
+
 fn not_kept() -> Denied {
     Denied::new(
         StatusCode::NOT_FOUND,
-        "this gateway does not keep this request",
-        "write `quarantine: {}` on the route, and wait for the next refused request; or explain a captured one: hookgate explain FILE",
+        "this gateway does not keep this request: it never did, or the request was released or is too old",
+        "`kept_until` in /-/refusals says which are kept; a captured request can be explained too: hookgate explain FILE",
     )
 }

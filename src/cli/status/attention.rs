@@ -99,7 +99,7 @@ fn readiness(status: &Status) -> Option<Attention> {
     Some(Attention::new(Sign::Warning, "gateway", text, ""))
 }
 
-/// Returns the line of a route that refused requests in the last hour.
+/// Returns the line of a route that refused requests in the last hour. Of the codes, the most frequent one of which a request is kept is explained.
 fn refusals(route: &RouteStatus, details: &Details) -> Option<Attention> {
     let refused: u64 = route.hour.refused.values().sum();
     if refused == 0 {
@@ -107,7 +107,23 @@ fn refusals(route: &RouteStatus, details: &Details) -> Option<Attention> {
     }
     let mut codes: Vec<(&String, &u64)> = route.hour.refused.iter().collect();
     codes.sort_by(|one, other| other.1.cmp(one.1).then_with(|| one.0.cmp(other.0)));
-    let codes = match codes.as_slice() {
+    let all = term::count(refused);
+    let kept = details.kept.get(&route.name).into_iter().flatten();
+    let of = |code: &str| kept.clone().find(|kept| kept.code == code);
+    let explained = codes
+        .iter()
+        .find_map(|(code, count)| Some((*count, of(code)?)));
+    if let Some((count, request)) = explained {
+        let why = request.why.as_deref().unwrap_or(&request.code);
+        let text = if *count == refused {
+            format!("{all} refused in 1 h: {why}")
+        } else {
+            format!("{} of {all} refused in 1 h: {why}", term::count(*count))
+        };
+        let command = format!("hookgate explain {}", request.request_id);
+        return Some(Attention::new(Sign::Bad, &route.name, text, command));
+    }
+    let listed = match codes.as_slice() {
         [(code, _)] => (*code).clone(),
         codes => codes
             .iter()
@@ -117,21 +133,12 @@ fn refusals(route: &RouteStatus, details: &Details) -> Option<Attention> {
     };
     let last = route.last_unauthentic.as_ref();
     let why = last.filter(|last| route.hour.refused.contains_key(&last.code));
-    let kept = details.kept.get(&route.name);
-    let command = kept.map(|id| format!("hookgate explain {id}"));
-    let refused = format!("{} refused in the last hour", term::count(refused));
-    let text = match (why, &command) {
-        // the command takes the room of the codes
-        (Some(last), Some(_)) => format!("{refused}: {}", last.why),
-        (Some(last), None) => format!("{refused}, {codes}; last: {}", last.why),
-        (None, _) => format!("{refused}, {codes}"),
-    };
-    Some(Attention::new(
-        Sign::Bad,
-        &route.name,
-        text,
-        command.unwrap_or_default(),
-    ))
+    let why = why.map(|last| format!("; last: {}", last.why));
+    let text = format!(
+        "{all} refused in the last hour, {listed}{}",
+        why.unwrap_or_default()
+    );
+    Some(Attention::new(Sign::Bad, &route.name, text, ""))
 }
 
 /// Describes the deliveries of a route that wait for a retry: `answers 503; 12 deliveries wait, oldest 6 m`.

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::deliveries::{Deliveries, Delivery};
-use crate::api::refusals::Refusals;
+use crate::api::refusals::{RecentRefusal, Refusals};
 use crate::api::status::Status;
 use crate::cli::admin_client::AdminClient;
 use crate::cli::error::Error;
@@ -13,8 +13,8 @@ use crate::telemetry::REMEMBERED;
 pub(super) struct Details {
     /// The oldest retrying delivery.
     pub(super) oldest: BTreeMap<String, Delivery>,
-    /// The ID of the last refused request that is kept.
-    pub(super) kept: BTreeMap<String, String>,
+    /// The last refused request of each code that is kept.
+    pub(super) kept: BTreeMap<String, Vec<RecentRefusal>>,
 }
 
 impl Details {
@@ -27,22 +27,23 @@ impl Details {
     }
 }
 
-/// Returns the last refused request of each route that is kept, among the refusals that the gateway remembers.
-async fn kept(client: &AdminClient, status: &Status) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    if status
-        .routes
-        .iter()
-        .all(|route| route.hour.refused.is_empty())
-    {
+/// Returns the last refused request of each route and code that is kept, among the refusals that the gateway remembers.
+async fn kept(client: &AdminClient, status: &Status) -> BTreeMap<String, Vec<RecentRefusal>> {
+    let mut found: BTreeMap<String, Vec<RecentRefusal>> = BTreeMap::new();
+    let routes = &status.routes;
+    if routes.iter().all(|route| route.hour.refused.is_empty()) {
         return found;
     }
     let target = format!("/-/refusals?limit={REMEMBERED}");
     let refused: Result<Refusals, Error> = client.get(&target).await;
     for refusal in refused.into_iter().flat_map(|refused| refused.refusals) {
-        if let (Some(route), Some(_)) = (refusal.route, refusal.kept_until) {
-            // newest first
-            found.entry(route).or_insert(refusal.request_id);
+        let (Some(route), Some(_)) = (&refusal.route, &refusal.kept_until) else {
+            continue;
+        };
+        let kept = found.entry(route.clone()).or_default();
+        // newest first
+        if kept.iter().all(|newer| newer.code != refusal.code) {
+            kept.push(refusal);
         }
     }
     found

@@ -52,12 +52,16 @@ fn sample() -> Status {
     .unwrap()
 }
 
-/// The last refused request of `github` that is kept, and the oldest retrying delivery of `stripe`.
+/// A refused request of `github` that is kept, and the oldest retrying delivery of `stripe`.
 fn details() -> Details {
-    let id = "01JDC9R7T3WA0000000000000X".to_owned();
+    let kept = json!([{
+        "at": "2026-11-24T13:06:40Z", "code": "signature_mismatch", "status": 401, "why": "the body is empty", "route": "github",
+        "request_id": "01JDC9R7T3WA0000000000000X", "client": "192.0.2.1", "method": "POST", "path": "/webhooks/github",
+        "kept_until": "2026-11-25T13:06:40Z"
+    }]);
     Details {
         oldest: oldest(),
-        kept: BTreeMap::from([("github".to_owned(), id)]),
+        kept: BTreeMap::from([("github".to_owned(), serde_json::from_value(kept).unwrap())]),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::config::compile::context::Upstreams;
 use crate::config::diagnostic::Place;
 use crate::config::file;
-use crate::config::snapshot::{Route, Snapshot, WebhookRoute};
+use crate::config::snapshot::{Route, Snapshot, Store, WebhookRoute};
 use crate::route::guard::GuardedPathsByApp;
 
 mod admin;
@@ -104,9 +104,7 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
     let (routes, router) = routes::routes(written.routes, &upstreams, has_proxies, needs, cx);
     let webhooks: Vec<Arc<WebhookRoute>> =
         routes.iter().filter_map(Route::webhook).cloned().collect();
-    if outbound.is_some() || webhooks.iter().any(|webhook| webhook.action.keeps()) {
-        store::note_disk(store.engine.directory(), &at.key("path"), cx);
-    }
+    note_disk(outbound.is_some(), &webhooks, &store, &at, cx);
     Snapshot {
         generation,
         hash: String::new(),
@@ -133,6 +131,19 @@ pub fn compile(written: Written, generation: u64, cx: &mut Context<'_>) -> Snaps
         router,
         certificates: std::mem::take(&mut cx.certificates),
         files: Vec::new(),
+    }
+}
+
+/// Notes the disk of a store in which deliveries are kept. `at` is the place of the store.
+fn note_disk(
+    sends: bool,
+    webhooks: &[Arc<WebhookRoute>],
+    store: &Store,
+    at: &Place,
+    cx: &mut Context<'_>,
+) {
+    if sends || webhooks.iter().any(|webhook| webhook.action.keeps()) {
+        store::note_disk(store.engine.directory(), &at.key("path"), cx);
     }
 }
 

@@ -1,6 +1,4 @@
 //! The matches of a value, over reloads and calls of the store.
-use std::time::SystemTime;
-
 use super::*;
 use crate::clock::FrozenClock;
 
@@ -22,17 +20,23 @@ fn at(start: Now, seconds: u64) -> Now {
     }
 }
 
-fn counted(matches: u64, last_at: SystemTime) -> impl Fn(&Name) -> Option<SecretCounters> {
-    move |_| (matches > 0).then_some(SecretCounters { matches, last_at })
+fn counted(matches: u64, last: Now) -> impl Fn(&Name) -> Option<SecretCounters> {
+    move |_| {
+        (matches > 0).then_some(SecretCounters {
+            matches,
+            last_at: last.wall,
+            last_mono: last.mono,
+        })
+    }
 }
 
 #[test]
 fn store_gets_the_difference_and_adds_what_others_count() {
     let (mut state, start) = (State::default(), FrozenClock::at_unix(1_000_000).now());
     let (key, seconds) = (Key([1; 16]), Duration::from_secs);
-    state.follow(&keys(&[("a", 1)]), start, counted(0, start.wall));
+    state.follow(&keys(&[("a", 1)]), start, counted(0, start));
     let later = at(start, 10);
-    let counts = counted(3, at(start, 8).wall);
+    let counts = counted(3, at(start, 8));
     let sent = state.to_send(later, &counts);
     let matches: Vec<SecretMatches> = sent.iter().map(|sent| sent.matches).collect();
     let due = |count, last: Option<u64>| SecretMatches {
@@ -62,15 +66,15 @@ fn store_gets_the_difference_and_adds_what_others_count() {
         watched: seconds(watched),
     });
     assert_eq!(seen(&state, now, &counts, true), used(20, 21, 520));
-    let more = counted(4, at(start, 29).wall);
+    let more = counted(4, at(start, 29));
     assert_eq!(seen(&state, now, &more, true), used(21, 1, 520));
 }
 
 #[test]
 fn replaced_value_begins_anew_and_owes_its_matches() {
     let (mut state, start) = (State::default(), FrozenClock::at_unix(1_000_000).now());
-    state.follow(&keys(&[("a", 1)]), start, counted(0, start.wall));
-    let counts = counted(3, start.wall);
+    state.follow(&keys(&[("a", 1)]), start, counted(0, start));
+    let counts = counted(3, start);
     state.follow(&keys(&[("a", 2)]), at(start, 10), &counts);
     let sent = state.to_send(at(start, 10), &counts);
     let counted_for: Vec<_> = sent
@@ -82,11 +86,11 @@ fn replaced_value_begins_anew_and_owes_its_matches() {
     assert!(state.owed.is_empty());
     // without a store, only the matches of this value count
     let watched = &state.secrets[&name("a")];
-    let more = counted(5, at(start, 12).wall)(&name("a"));
+    let more = counted(5, at(start, 12))(&name("a"));
     let used = watched.seen(at(start, 15), more, false);
     assert_eq!((used.matches, used.last), (2, Some(Duration::from_secs(3))));
     // the name leaves the config and comes back
-    let counts = counted(5, at(start, 12).wall);
+    let counts = counted(5, at(start, 12));
     state.follow(&keys(&[]), at(start, 20), &counts);
     assert_eq!(
         state.to_send(at(start, 20), &counts).len(),

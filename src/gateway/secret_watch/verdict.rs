@@ -6,7 +6,9 @@ use crate::clock::rfc3339;
 
 /// The time without a match after which a secret is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(72 * 3600);
-/// The time before its end in which the only secret that matches needs attention.
+/// The time without a match after which a secret that ends soon needs no attention.
+const USED_NOW: Duration = Duration::from_secs(86_400);
+/// The time before its end in which a secret that matches needs attention.
 const EXPIRES_SOON: Duration = Duration::from_secs(7 * 86_400);
 
 /// A secret of a route, and what is known of it.
@@ -75,6 +77,11 @@ impl Secret<'_> {
     fn matches(&self) -> bool {
         self.used.last.is_some_and(|last| last < SILENT_AFTER)
     }
+
+    /// Returns whether it is active, and matched within this time.
+    fn matched_within(&self, time: Duration) -> bool {
+        self.is_active() && self.used.last.is_some_and(|last| last <= time)
+    }
 }
 
 /// Decides about the secret at `index` among those of its route. `now` is the time by which `ends` are told.
@@ -92,19 +99,11 @@ pub(crate) fn judge(secrets: &[Secret<'_>], index: usize, now: SystemTime) -> Op
         ));
     }
     if let Some((at, true)) = one.ends {
-        let at = rfc3339(at);
-        let none_is_active = !secrets.iter().any(Secret::is_active);
-        let text = if none_is_active {
-            format!("expired at {at}, and no secret of the route is active: add the new one")
-        } else {
-            format!("expired at {at}: remove it from the config")
-        };
-        return Some(Verdict {
-            needs_attention: none_is_active,
-            ..said(State::Expired, text)
-        });
+        let since = now.duration_since(at).unwrap_or_default();
+        let is_replaced = others().any(|other| other.matched_within(since));
+        return Some(expired(one, &rfc3339(at), secrets, is_replaced));
     }
-    let matching = others().find(|other| other.matches());
+    let matching = others().find(|other| other.is_active() && other.matches());
     let Some(last) = one.used.last else {
         return Some(never(one, matching));
     };
@@ -119,41 +118,79 @@ pub(crate) fn judge(secrets: &[Secret<'_>], index: usize, now: SystemTime) -> Op
             ..said(State::OnlyMatch, text)
         });
     }
+    if let Some(left) = soon(one, now).filter(|_| last < USED_NOW) {
+        let text = format!(
+            "in use, and it expires in {}: give the sender the new one",
+            age(left)
+        );
+        return Some(Verdict {
+            needs_attention: true,
+            ..said(State::InUse, text)
+        });
+    }
     Some(if last < SILENT_AFTER {
         said(State::InUse, "in use".to_owned())
     } else {
-        silent(one, last, matching)
+        silent(one, last, matching, now)
     })
 }
 
-/// Says that a secret has not matched for as long as `last`. `matching` is another one that did.
-fn silent(one: &Secret<'_>, last: Duration, matching: Option<&Secret<'_>>) -> Verdict {
-    let watched = one.used.watched;
-    match matching {
-        Some(other) if watched >= SILENT_AFTER => said(
-            State::Removable,
-            format!(
-                "silent for {} while {} matches: safe to remove",
-                age(last.min(watched)),
-                other.name
-            ),
-        ),
-        Some(other) => said(
-            State::Silent,
-            format!(
-                "silent while {} matches, but the gateway has watched only for {}",
-                other.name,
-                age(watched)
-            ),
-        ),
-        None => said(
-            State::Silent,
-            format!(
-                "silent for {}, like the other secrets of the route",
-                age(last)
-            ),
-        ),
+/// Says that a secret has expired `at`. `is_replaced`: an active one has matched since.
+fn expired(one: &Secret<'_>, at: &str, all: &[Secret<'_>], is_replaced: bool) -> Verdict {
+    let (text, needs_attention) = if !all.iter().any(Secret::is_active) {
+        let text =
+            format!("expired at {at}, and no secret of the route is active: add the new one");
+        (text, true)
+    } else if one.matches() && !is_replaced {
+        let text = format!("expired at {at}, and the sender used it: give the sender the new one");
+        (text, true)
+    } else {
+        (format!("expired at {at}: remove it from the config"), false)
+    };
+    Verdict {
+        needs_attention,
+        ..said(State::Expired, text)
     }
+}
+
+/// Says that a secret has not matched for as long as `last`. `matching` is another one that did: both must have been watched for as long as silence
+/// takes, and the other one must not end soon.
+fn silent(
+    one: &Secret<'_>,
+    last: Duration,
+    matching: Option<&Secret<'_>>,
+    now: SystemTime,
+) -> Verdict {
+    let Some(other) = matching else {
+        let text = format!(
+            "silent for {}, like the other secrets of the route",
+            age(last)
+        );
+        return said(State::Silent, text);
+    };
+    let watched = one.used.watched.min(other.used.watched);
+    if watched < SILENT_AFTER {
+        let text = format!(
+            "silent while {} matches, but both were watched only for {}",
+            other.name,
+            age(watched)
+        );
+        return said(State::Silent, text);
+    }
+    if let Some(left) = soon(other, now) {
+        let text = format!(
+            "silent while {} matches, but that expires in {}",
+            other.name,
+            age(left)
+        );
+        return said(State::Silent, text);
+    }
+    let silence = age(last.min(one.used.watched));
+    let text = format!(
+        "silent for {silence} while {} matches: safe to remove",
+        other.name
+    );
+    said(State::Removable, text)
 }
 
 /// Says that a secret has not matched at all.
@@ -222,7 +259,11 @@ mod tests {
         let all: Vec<Secret<'_>> = std::iter::once(old).chain(new).collect();
         let verdict = judge(&all, 0, now()).unwrap();
         assert_eq!((verdict.state, verdict.text.as_str()), (state, text));
-        let needs = state == State::OnlyMatch || text.contains("no secret of the route is active");
+        let asks = [
+            "give the sender the new one",
+            "no secret of the route is active",
+        ];
+        let needs = asks.iter().any(|words| text.contains(words));
         assert_eq!(verdict.needs_attention, needs);
     }
 
@@ -249,13 +290,13 @@ mod tests {
             old(Some(9 * DAY), 71 * HOUR),
             new(Some(1)),
             Silent,
-            "silent while new matches, but the gateway has watched only for 2 d",
+            "silent while new matches, but both were watched only for 2 d",
         );
         check(
             old(Some(9 * DAY), 0),
             new(Some(1)),
             Silent,
-            "silent while new matches, but the gateway has watched only for 0 s",
+            "silent while new matches, but both were watched only for 0 s",
         );
         check(
             old(Some(9 * DAY), 90 * DAY),
@@ -289,6 +330,31 @@ mod tests {
         );
     }
 
+    /// One that has ended, ends soon or is new replaces nothing yet.
+    #[test]
+    fn only_a_secret_that_lasts_makes_another_removable() {
+        let old = || secret("old", Some(9 * DAY), 90 * DAY, None);
+        let new = |last, watched, ends| Some(secret("new", Some(last), watched, ends));
+        check(
+            old(),
+            new(5, DAY, None),
+            State::Silent,
+            "silent while new matches, but both were watched only for 24 h",
+        );
+        check(
+            old(),
+            new(5, 90 * DAY, Some(3 * DAY)),
+            State::Silent,
+            "silent while new matches, but that expires in 3 d",
+        );
+        check(
+            old(),
+            new(5, 90 * DAY, Some(0)),
+            State::Silent,
+            "silent for 9 d, like the other secrets of the route",
+        );
+    }
+
     #[test]
     fn dates_decide_before_matches() {
         use State::*;
@@ -304,7 +370,9 @@ mod tests {
             Silent,
             "silent for 9 d, like the other secrets of the route",
         );
-        check(ends(Some(5), 3 * DAY), new(Some(60)), InUse, "in use");
+        let in_use = "in use, and it expires in 3 d: give the sender the new one";
+        check(ends(Some(5), 3 * DAY), new(Some(60)), InUse, in_use);
+        check(ends(Some(DAY), 3 * DAY), new(Some(60)), InUse, "in use");
         check(ends(Some(5), 7 * DAY), new(None), InUse, "in use");
         check(
             ends(None, 3 * DAY),
@@ -313,9 +381,12 @@ mod tests {
             "never matched in 90 d",
         );
         let over = "expired at 2026-01-01T00:00:00.000Z";
+        let used = format!("{over}, and the sender used it: give the sender the new one");
+        check(ends(Some(5), 0), new(None), Expired, &used);
+        check(ends(Some(5), 0), new(Some(9)), Expired, &used);
         check(
             ends(Some(5), 0),
-            new(None),
+            new(Some(0)),
             Expired,
             &format!("{over}: remove it from the config"),
         );

@@ -90,6 +90,11 @@ fn tried(question: &Question<'_>) -> String {
     if question.shape.covers_address() {
         text.push_str("; the URL is signed too, compare `public_url`");
     }
+    // some providers send forms beside JSON, so that this is not the cause for sure
+    if let Some(no_json) = no_json(question).filter(|_| !question.shape.reads_json()) {
+        text.push_str("; ");
+        text.push_str(no_json);
+    }
     text
 }
 
@@ -113,6 +118,12 @@ fn body_sign(question: &Question<'_>) -> Option<Cow<'static, str>> {
                 .into(),
         );
     }
+    let no_json = no_json(question).filter(|_| question.shape.reads_json())?;
+    Some(no_json.into())
+}
+
+/// Says that the body is no JSON, if requests of the preset have a JSON body.
+fn no_json(question: &Question<'_>) -> Option<&'static str> {
     if !expects_json(question) || question.starts_like_json() {
         return None;
     }
@@ -122,9 +133,9 @@ fn body_sign(question: &Question<'_>) -> Option<Cow<'static, str>> {
         .get(&CONTENT_TYPE)
         .is_some_and(words::is_form);
     Some(if is_form {
-        "the body is a form, this preset expects JSON".into()
+        "the body is a form, this preset expects JSON"
     } else {
-        "the body is not JSON, this preset expects JSON".into()
+        "the body is not JSON, this preset expects JSON"
     })
 }
 
