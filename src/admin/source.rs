@@ -37,10 +37,10 @@ pub trait AdminSource: ActiveRoutes {
         limit: u16,
     ) -> Awaited<'_, Result<Quarantined, QuarantineError>>;
 
-    /// Judges the kept requests of a route by the config of now.
+    /// Judges the kept requests of a route by the current config.
     fn plan_reverify(&self, route: String) -> Awaited<'_, Result<ReverifyPlan, QuarantineError>>;
 
-    /// Releases kept requests of a route that are authentic by the config of now, oldest first, after the one with the ID `after`.
+    /// Releases kept requests of a route that are authentic by the current config, oldest first, after the one with the ID `after`.
     fn reverify(
         &self,
         route: String,

@@ -9,7 +9,7 @@ use crate::explain::{self, Finding};
 pub struct Explanation {
     /// The route that refused the request, or the preset that it was judged by.
     pub judged_by: String,
-    /// The code of the refusal; null if the request is authentic with the secrets of now.
+    /// The code of the refusal; null if the request is authentic with the current secrets.
     pub refused: Option<String>,
     /// The causes, all of which apply together. Empty if none of the known ones was found.
     pub causes: Vec<Cause>,

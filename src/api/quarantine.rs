@@ -48,7 +48,7 @@ pub struct QuarantineRoute {
     pub max_age: Option<u64>,
 }
 
-/// A request to judge the kept requests of a route again, and to release those that are authentic by the config of now.
+/// A request to judge the kept requests of a route again, and to release those that are authentic by the current config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reverify {
@@ -75,7 +75,7 @@ pub enum ReverifyAnswer {
     Done(Reverified),
 }
 
-/// The verdicts on the kept requests of a route, by the config of now.
+/// The verdicts on the kept requests of a route, by the current config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReverifyPlan {
     /// The number of requests that were judged.

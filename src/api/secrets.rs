@@ -21,7 +21,7 @@ pub struct Secrets {
 pub struct RouteSecrets {
     /// The route's name.
     pub route: String,
-    /// Whether the route finds its secrets by account (`by:`). Those are not listed.
+    /// Whether the route finds its secrets by account (`by:`). Secrets of accounts are not listed.
     pub by_account: bool,
     /// The secrets, in the order of the config.
     pub secrets: Vec<SecretUse>,

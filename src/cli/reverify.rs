@@ -1,4 +1,4 @@
-//! `hookgate reverify`: releases refused requests of a route that are authentic by the config of now, after a plan.
+//! `hookgate reverify`: releases refused requests of a route that are authentic by the current config, after a plan.
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 

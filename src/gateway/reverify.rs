@@ -1,4 +1,4 @@
-//! Judges refused requests that are kept again, by the config of now, and releases those that are authentic as their route does it within a
+//! Judges refused requests that are kept again, by the current config, and releases those that are authentic as their route does it within a
 //! request.
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const REST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The code of a provider's test of the endpoint: nobody waits for its answer any more.
 const HANDSHAKE: &str = "handshake";
 
-/// A kept request that is authentic by the config of now.
+/// A kept request that is authentic by the current config.
 struct Passed {
     delivery: Delivery,
     event_type: Option<String>,
@@ -54,7 +54,7 @@ enum Outcome {
     Gone,
 }
 
-/// Judges a request by the secrets of now. Its signed time is judged as of its receipt.
+/// Judges a request by the current secrets. Its signed time is judged as of its receipt.
 ///
 /// # Errors
 /// The code for which it is not released.
@@ -118,7 +118,7 @@ fn admit(gate: &Gate, route: &ActiveRoute, kept: &Kept) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Judges the signed time by the tolerance that the route had when the request arrived: a larger one of later lets no old request in.
+/// Judges the signed time by the tolerance that the route had when the request arrived: a tolerance that is raised later lets no old request in.
 fn in_time(
     authentic: &Authentic,
     tolerance: Option<Duration>,

@@ -220,7 +220,7 @@ impl Watched {
         }
     }
 
-    /// Returns what is known of it. What a durable store has not said yet is not known.
+    /// Returns what is known of it. Totals that a durable store has not sent yet count as unknown.
     fn seen(&self, now: Now, counters: Option<SecretCounters>, durable: bool) -> SecretUse {
         let here = self.since_told(now, counters);
         if !durable {

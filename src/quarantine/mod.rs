@@ -118,7 +118,7 @@ impl Quarantine {
         }
     }
 
-    /// Removes what is over at `now`, soon.
+    /// Removes requests whose time is over at `now`, soon.
     pub fn sweep(&self, now: SystemTime) {
         if self.work.get().is_some() {
             self.shared.sweep(now);

@@ -52,7 +52,7 @@ struct Counted {
     queued: u64,
     /// Whether the file is open, so that the usage is known.
     is_open: bool,
-    /// The number of times that the file was opened. What waited while it was opened again is not counted, and not written.
+    /// The number of times that the file was opened. Requests that waited while it was opened again are neither counted nor written.
     epoch: u64,
 }
 
@@ -147,7 +147,7 @@ impl Shared {
         self.due.lock().rules = Some(rules);
     }
 
-    /// Removes what is over at `now`, soon.
+    /// Removes requests whose time is over at `now`, soon.
     pub(super) fn sweep(&self, now: SystemTime) {
         self.due.lock().sweep = Some(now);
     }
@@ -251,7 +251,7 @@ impl Shared {
         }
     }
 
-    /// Follows new rules, and removes what is over. What fails is done the next time.
+    /// Follows new rules, and removes requests whose time is over. A step that fails is done the next time.
     fn do_due(&self) {
         let Due { rules, sweep } = std::mem::take(&mut *self.due.lock());
         let followed = rules.as_ref().map_or(Ok(()), |rules| {
@@ -266,7 +266,7 @@ impl Shared {
         }
     }
 
-    /// Removes what is over at `now`. What fails is removed the next time.
+    /// Removes requests whose time is over at `now`. If that fails, they are removed the next time.
     pub(super) fn sweep_at(&self, now: SystemTime) {
         let swept = self.with_table(|table| table.sweep(now, MAX_SWEPT));
         for (owner, bytes) in swept.into_iter().flatten() {

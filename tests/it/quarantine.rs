@@ -104,12 +104,7 @@ fn wait_for_kept(gate: &Gate, count: usize) {
 fn reconfigure(gate: &Gate, yaml: &str) {
     let generation = || gate.admin("/-/status")["generation"].as_u64().unwrap();
     let before = generation();
-    let store = gate.dir().join("store");
-    std::fs::write(
-        gate.config_path(),
-        yaml.replace("STORE", store.to_str().unwrap()),
-    )
-    .unwrap();
+    std::fs::write(gate.config_path(), queue::with_store(gate.dir(), yaml)).unwrap();
     gate.reload();
     wait_for("the new config", || generation() > before);
 }
@@ -415,11 +410,11 @@ fn signed_time_is_judged_as_of_the_receipt() {
             &json!(0),
             &json!({ "timestamp_stale": 1, "timestamp_future": 1 })
         ),
-        "a larger tolerance of later lets no old request in"
+        "a tolerance that is raised later lets no old request in"
     );
 }
 
-/// The network, the methods and the path of the route are those of the moment too.
+/// The network, the methods and the path of the route are judged again too.
 #[test]
 fn route_that_was_narrowed_releases_nothing_else() {
     let app = App::start();

@@ -8,7 +8,7 @@ use super::support::config::{self, SECRET};
 use super::support::gate::{metric, wait_for};
 use super::support::http::Answer;
 use super::support::queue::{
-    attempts, send, start, start_in, start_process, start_process_in, waiting,
+    attempts, send, start, start_in, start_process, start_process_in, waiting, with_store,
 };
 use super::support::sign;
 
@@ -850,12 +850,7 @@ fn a_route_that_is_gone_parks_and_one_that_was_renamed_goes_on() {
     let gate = start(&yaml);
     is(&send(&gate, "id-1", b"{}"), 200, Some("queued"));
     let reload = |yaml: &str| {
-        let store = gate.dir().join("store");
-        std::fs::write(
-            gate.config_path(),
-            yaml.replace("STORE", store.to_str().unwrap()),
-        )
-        .unwrap();
+        std::fs::write(gate.config_path(), with_store(gate.dir(), yaml)).unwrap();
         gate.reload();
         let path = if yaml.contains("/webhooks/other") {
             "/webhooks/other"

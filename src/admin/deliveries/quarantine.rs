@@ -38,7 +38,7 @@ pub(super) fn calls() -> Vec<AdminCall> {
         .refuses(&[400, 404, 503]),
         change_call(
             "/-/reverify",
-            "Judges the kept requests of a route again by the config of now, each as of its receipt, and releases those that are authentic. A dry run only returns the plan.",
+            "Judges the kept requests of a route again by the current config, each as of its receipt, and releases those that are authentic. A dry run only returns the plan.",
             Answers::Json(200, schema::<ReverifyAnswer>),
             reverify,
         )

@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quarantine {
-    /// The bytes that the route keeps in all (default 16MiB). One client keeps at most a sixteenth of them. What does not fit is not kept.
+    /// The bytes that the route keeps in all (default 16MiB). One client keeps at most a sixteenth of them. A request that does not fit is not kept.
     ///
     /// A client is an address, IPv6 by /64. The share of one client counts only where the address is the client's own, as with
     /// `limits.refused_per_client`. Each request counts 512 bytes more than it has.

@@ -37,7 +37,7 @@ impl GatewaySource {
     }
 }
 
-/// Explains a kept request by the config of now, as of its receipt.
+/// Explains a kept request by the current config, as of its receipt.
 fn explanation(snapshot: &Snapshot, kept: &Kept) -> Result<Explanation, QuarantineError> {
     let is_own = |webhook: &&Arc<WebhookRoute>| webhook.name == kept.entry.route;
     let own = snapshot.webhooks.iter().find(is_own);

@@ -330,7 +330,7 @@ mod tests {
         );
     }
 
-    /// One that has ended, ends soon or is new replaces nothing yet.
+    /// A secret that has ended, ends soon or is new replaces no other yet.
     #[test]
     fn only_a_secret_that_lasts_makes_another_removable() {
         let old = || secret("old", Some(9 * DAY), 90 * DAY, None);

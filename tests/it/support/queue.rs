@@ -15,7 +15,7 @@ pub fn start(yaml: &str) -> Gate {
 
 /// Does the same in a directory that may hold a store already.
 pub fn start_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Gate {
-    let yaml = with_store(&dir, yaml);
+    let yaml = with_store(dir.path(), yaml);
     Gate::in_process_in(dir, &yaml)
 }
 
@@ -26,12 +26,13 @@ pub fn start_process(yaml: &str) -> Gate {
 
 /// Does the same in a directory that may hold a store already.
 pub fn start_process_in(dir: Arc<tempfile::TempDir>, yaml: &str) -> Gate {
-    let yaml = with_store(&dir, yaml);
+    let yaml = with_store(dir.path(), yaml);
     Gate::start_in(dir, &yaml)
 }
 
-fn with_store(dir: &tempfile::TempDir, yaml: &str) -> String {
-    yaml.replace("STORE", dir.path().join("store").to_str().unwrap())
+/// Puts the store of a gate in this directory.
+pub fn with_store(dir: &Path, yaml: &str) -> String {
+    yaml.replace("STORE", dir.join("store").to_str().unwrap())
 }
 
 /// Sends a signed delivery to the GitHub route.
